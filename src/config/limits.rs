@@ -1,0 +1,98 @@
+//! Every limit of the server: its name, its default, its key.
+
+use std::time::Duration;
+
+/// Makes [`Limits`] from one table, so that a limit can't exist without a key, a default and a line
+/// of documentation.
+macro_rules! limits {
+    ($( $(#[doc = $doc:literal])+ $name:ident: $kind:ident = $default:expr; )+) => {
+        /// How much of everything the server takes. In the configuration file under `[limits]`,
+        /// each by the name of its field; durations in seconds.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct Limits {
+            $( $(#[doc = $doc])+ pub $name: limits!(@type $kind), )+
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $( $name: $default, )+ }
+            }
+        }
+
+        impl Limits {
+            /// Every limit's key.
+            pub const KEYS: &'static [&'static str] = &[$( stringify!($name), )+];
+
+            /// Sets one limit by its key.
+            ///
+            /// # Errors
+            /// What a value of that key must be, or that there is no such key.
+            pub fn set(&mut self, key: &str, value: &toml::Value) -> Result<(), String> {
+                match key {
+                    $( stringify!($name) => self.$name = limits!(@parse $kind, value)?, )+
+                    _ => return Err(format!("unknown limit; the limits are {}", Self::KEYS.join(", "))),
+                }
+                Ok(())
+            }
+        }
+    };
+    (@type count) => { usize };
+    (@type seconds) => { Duration };
+    (@parse count, $value:expr) => {
+        match $value.as_integer().and_then(|n| usize::try_from(n).ok()) {
+            Some(n) if n > 0 => Ok::<usize, String>(n),
+            _ => Err("must be a whole number above 0".to_owned()),
+        }
+    };
+    (@parse seconds, $value:expr) => {
+        match $value.as_float().or_else(|| $value.as_integer().map(|n| n as f64)) {
+            Some(s) if s > 0.0 && s < 1e9 => Ok::<Duration, String>(Duration::from_secs_f64(s)),
+            _ => Err("must be a number of seconds above 0".to_owned()),
+        }
+    };
+}
+
+limits! {
+    /// Connections at once, over all listeners. One more is closed as soon as it is accepted.
+    connections: count = 20_000;
+    /// Bytes in one WebSocket message, and in one HTTP request body. A larger message closes its connection with 1009.
+    message_bytes: count = 1024 * 1024;
+    /// Messages that wait to be sent to one connection. One more closes it with 1013.
+    queue_messages: count = 1024;
+    /// Bytes that wait to be sent to one connection, beside one message of any size. More closes it with 1013.
+    queue_bytes: count = 1024 * 1024;
+    /// How long a new TCP connection may take for its TLS handshake, and for each request's head.
+    handshake: seconds = Duration::from_secs(10);
+    /// How long a new WebSocket may stay silent before it is closed with 1008.
+    first_message: seconds = Duration::from_secs(10);
+    /// Silence after which a WebSocket is pinged.
+    ping_after: seconds = Duration::from_secs(20);
+    /// How long a ping may stay unanswered before the WebSocket is closed with 1011.
+    ping_timeout: seconds = Duration::from_secs(20);
+    /// `ping_after` for Cuttlefish devices, whose old clients expect a ping after 3 s.
+    device_ping_after: seconds = Duration::from_secs(3);
+    /// `ping_timeout` for Cuttlefish devices.
+    device_ping_timeout: seconds = Duration::from_secs(10);
+    /// How long the holder of an id may take to answer when another connection wants the id.
+    probe: seconds = Duration::from_secs(2);
+    /// How long one write to a connection, or its closing handshake, may take.
+    write: seconds = Duration::from_secs(10);
+    /// How long a clean shutdown waits for connections to close.
+    shutdown: seconds = Duration::from_secs(4);
+    /// Registered endpoints at once.
+    endpoints: count = 10_000;
+    /// Open calls at one endpoint at once.
+    calls_per_endpoint: count = 1_000;
+    /// Callers at once that wait for an absent endpoint.
+    waiting_calls: count = 1_000;
+    /// Endpoint ids whose last call number is remembered after the endpoint has left.
+    remembered_endpoints: count = 10_000;
+    /// Polling clients at once.
+    polling_clients: count = 1_000;
+    /// Silence after which a polling client counts as gone. Old pages poll at least once a minute.
+    polling_idle: seconds = Duration::from_secs(300);
+    /// Messages kept for one polling client; more push out the oldest.
+    polling_messages: count = 1_000;
+    /// Bytes kept for one polling client; more push out the oldest.
+    polling_bytes: count = 4 * 1024 * 1024;
+}

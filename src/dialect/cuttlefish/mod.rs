@@ -1,0 +1,1 @@
+//! Android Cuttlefish: `/register_device`, `/connect_client` and their polling relatives.

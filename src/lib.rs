@@ -1,0 +1,29 @@
+//! Switchboard: a WebRTC signaling server that speaks four existing dialects on one port, a headless
+//! media peer on GStreamer, and an end-to-end media tester built from the two.
+//!
+//! # The plan of the house
+//!
+//! | room | what it is for | may use |
+//! |---|---|---|
+//! | [`cli`] | one file per subcommand: flags in, exit code out | everything below |
+//! | [`config`] | file + environment + flags → one validated [`config::Config`]; every limit | nothing |
+//! | [`server`] | the edge: listeners, TLS, HTTP, WebSockets, limits, metrics, the console | `dialect`, `hub`, `config` |
+//! | [`peer`] | devices and callers: a dialect's client × media, with reconnection | `dialect` clients, `media` |
+//! | [`media`] | GStreamer: pipeline files, encoders, fan-out, `webrtcbin` sessions, statistics | nothing |
+//! | [`dialect`] | the languages, pure: wire types, the server's side, a peer's side | `hub` (server side only) |
+//! | [`hub`] | who is here and who talks to whom, pure | nothing |
+//!
+//! Imports point down only. `dialect` and `hub` know no sockets, threads, clocks, tokio or GStreamer:
+//! input in, effects out, time as an argument. `server` and `hub` never name GStreamer, so that
+//! `--no-default-features --features server` builds a server that needs no libgstreamer.
+
+pub mod cli;
+pub mod config;
+pub mod dialect;
+pub mod hub;
+#[cfg(feature = "peer")]
+pub mod media;
+#[cfg(feature = "peer")]
+pub mod peer;
+#[cfg(feature = "server")]
+pub mod server;
