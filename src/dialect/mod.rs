@@ -1,6 +1,10 @@
 //! The languages that Switchboard speaks. Pure: frames and hub events in, effects out.
 
+pub mod cause;
 pub mod cuttlefish;
+pub mod negotiation;
+
+use cause::Level;
 
 use crate::hub::{Command, Event, Payload};
 
@@ -16,7 +20,9 @@ pub enum Dialect {
 pub enum Effect {
     /// Send a text frame.
     Send(Payload),
-    /// Send what is queued, then close with this code. Nothing follows.
+    /// Send what is queued, then close with this code. Nothing follows, and the session ignores
+    /// what still comes. The carrier passes [`Command::Leave`] to the hub at once, as at every other
+    /// end of a connection, and does not wait for the closing handshake with it.
     Close {
         /// RFC 6455 section 7.4.
         code: u16,
@@ -25,6 +31,16 @@ pub enum Effect {
     },
     /// Pass a command to the hub.
     Hub(Command),
+    /// The other side made a mistake or was refused: count it and log it. Says nothing secret.
+    Report {
+        /// Which cause, as [`cause::Row::label`].
+        label: &'static str,
+        /// How loud.
+        level: Level,
+    },
+    /// This endpoint serves files for its callers' pages over HTTP on this port of its own machine.
+    /// Comes before the registration.
+    FilesPort(u16),
 }
 
 /// The server's side of one connection in one dialect.
@@ -47,6 +63,7 @@ pub trait Session: Send {
     /// A whole binary frame came.
     fn binary(&mut self, frame: &[u8], out: &mut Vec<Effect>);
 
-    /// The hub says something to this connection.
+    /// The hub says something to this connection. [`Event::Probe`] means nothing here: whoever
+    /// carries the connection pings the other side, and answers the hub.
     fn event(&mut self, event: Event, out: &mut Vec<Effect>);
 }

@@ -4,8 +4,11 @@
 //! endpoint. The four dialects translate their own words into these, so that the rules about
 //! duplicate ids, goodbyes and numbering stand once, here.
 
+mod core;
 mod payload;
+mod store;
 
+pub use self::core::{Counts, Endpoint, Hub, Limits, Output};
 pub use payload::Payload;
 
 use std::sync::Arc;
@@ -49,12 +52,14 @@ pub enum Command {
         /// The message, as it was sent.
         payload: Payload,
     },
-    /// From a caller to the endpoint of its call. A failure is answered by [`Event::EndpointLeft`].
+    /// From a caller to the endpoint of its call. Dropped without an open call: if there was one,
+    /// this crosses the [`Event::EndpointLeft`] that the caller has been told already, once.
     ToEndpoint {
         /// The message, as it was sent.
         payload: Payload,
     },
-    /// The answer to [`Event::Probe`]: the other side of this connection lives.
+    /// The answer to [`Event::Probe`]: the other side of this connection lives. At any other time
+    /// it means nothing.
     Alive,
     /// This connection is gone. Nothing is delivered to it any more, its registration ends, and
     /// everyone it talked with is told.
@@ -157,7 +162,7 @@ pub enum CallError {
 pub enum Undelivered {
     /// The number was given to a caller that has left.
     CallerLeft,
-    /// The number was never given to a caller of this registration.
+    /// The number was never given to a caller of this id, or the connection isn't registered.
     NoSuchCall,
 }
 

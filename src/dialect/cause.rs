@@ -1,0 +1,294 @@
+//! Why a session or a request is refused: one table, a row for each cause, a column for each dialect.
+//! A cause without a row does not compile.
+
+use std::borrow::Cow;
+
+use crate::hub::{CallError, EndpointId, RegistrationError};
+
+/// Quoted text longer than this, in bytes, is cut in errors.
+const QUOTED_BYTES: usize = 200;
+
+/// What went wrong, with the facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause<'a> {
+    /// A binary message in a language of text.
+    Binary,
+    /// Not JSON, or more than one JSON value.
+    Malformed,
+    /// JSON, but no message.
+    NotAMessage {
+        /// What was sent.
+        text: &'a str,
+    },
+    /// A message of a type that the dialect doesn't have.
+    UnknownType {
+        /// The type.
+        name: Cow<'a, str>,
+    },
+    /// An endpoint or a caller gave no usable id.
+    MissingId(Side),
+    /// A message to relay has no payload.
+    MissingPayload(Side),
+    /// A message of an endpoint doesn't say for which caller it is.
+    MissingCaller,
+    /// A message of a connection that isn't registered.
+    NotRegistered,
+    /// A message of a connection that isn't in a call.
+    NotInCall,
+    /// A second call on one connection.
+    AlreadyInCall,
+    /// A message to a caller that never was.
+    NoSuchCaller {
+        /// The caller's number, as it was sent.
+        number: &'a str,
+    },
+    /// The endpoint that is called isn't here.
+    Absent {
+        /// Its id.
+        id: &'a str,
+    },
+    /// The endpoint of this call has left.
+    EndpointLeft,
+    /// A live connection holds the id.
+    IdTaken {
+        /// The id.
+        id: &'a EndpointId,
+    },
+    /// This connection is registered already.
+    AlreadyRegistered {
+        /// As this.
+        id: &'a EndpointId,
+    },
+    /// The server takes no more endpoints.
+    EndpointsFull {
+        /// The limit.
+        limit: usize,
+    },
+    /// The endpoint, or the server, takes no more callers.
+    CallsFull {
+        /// The limit.
+        limit: usize,
+    },
+    /// The connection didn't answer when another one wanted its id.
+    Evicted,
+    /// A polling client's connection is unknown, or expired.
+    UnknownMailbox,
+}
+
+/// Which side of a call made a mistake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The one that registers.
+    Endpoint,
+    /// The one that calls.
+    Caller,
+}
+
+/// How loud a log line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Part of normal life.
+    Debug,
+    /// Worth knowing when something doesn't work.
+    Info,
+    /// The operator should look.
+    Warn,
+}
+
+/// A cause's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its name in logs, and its label in metrics.
+    pub label: &'static str,
+    /// The HTTP status where a request meets it.
+    pub http: u16,
+    /// How loud its log line is.
+    pub level: Level,
+    /// What a Cuttlefish peer is sent.
+    pub cuttlefish: Answer,
+}
+
+/// What a peer is sent, and whether the conversation goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The error's text, if there is any.
+    pub text: Option<String>,
+    /// The close code (RFC 6455 section 7.4); `None` if the connection stays.
+    pub close: Option<u16>,
+}
+
+impl Cause<'_> {
+    /// The row. Cuttlefish's texts and closes are the C++ server's where it has one
+    /// (cuttlefish.md A2, A3, with the decisions there).
+    #[must_use]
+    pub fn row(&self) -> Row {
+        use Level::{Debug, Info, Warn};
+        let (label, http, level, cuttlefish) = match self {
+            Self::Binary => ("binary", 400, Info, close("Received a binary message")),
+            Self::Malformed => ("malformed", 400, Info, close("Received Invalid JSON")),
+            Self::NotAMessage { text } => (
+                "not_a_message",
+                400,
+                Info,
+                close(format!("Invalid message format: '{}'", quoted(text))),
+            ),
+            Self::UnknownType { name } => (
+                "unknown_type",
+                400,
+                Info,
+                stay(format!("Unknown message type: {}", quoted(name))),
+            ),
+            Self::MissingId(Side::Endpoint) => (
+                "missing_id",
+                400,
+                Info,
+                close("Missing device id in registration request"),
+            ),
+            Self::MissingId(Side::Caller) => (
+                "missing_id",
+                400,
+                Info,
+                close("Invalid connection request: Missing device id"),
+            ),
+            Self::MissingPayload(Side::Endpoint) => {
+                ("missing_payload", 400, Info, close("Forward failed: Missing payload"))
+            }
+            Self::MissingPayload(Side::Caller) => (
+                "missing_payload",
+                400,
+                Info,
+                close("Forward failed: No payload present in message"),
+            ),
+            Self::MissingCaller => (
+                "missing_caller",
+                400,
+                Info,
+                close("Forward failed: Missing or invalid client id"),
+            ),
+            Self::NotRegistered => (
+                "not_registered",
+                400,
+                Info,
+                close("Forward failed: The device must register first"),
+            ),
+            Self::NotInCall => (
+                "not_in_call",
+                400,
+                Info,
+                close("Forward failed: No device associated to client"),
+            ),
+            Self::AlreadyInCall => (
+                "already_in_call",
+                400,
+                Info,
+                close("Attempt to connect to multiple devices over same websocket"),
+            ),
+            Self::NoSuchCaller { number } => (
+                "no_such_caller",
+                404,
+                Info,
+                stay(format!("Forward failed: Unknown client {}", quoted(number))),
+            ),
+            Self::Absent { id } => (
+                "absent",
+                404,
+                Info,
+                close(format!("Connection failed: Device not found: '{}'", quoted(id))),
+            ),
+            Self::EndpointLeft => ("endpoint_left", 404, Debug, close("Device disconnected")),
+            Self::IdTaken { id } => (
+                "id_taken",
+                409,
+                Warn,
+                close(format!("Device id already taken: '{}'", quoted(id.as_str()))),
+            ),
+            Self::AlreadyRegistered { id } => (
+                "already_registered",
+                409,
+                Info,
+                close(format!("Device already registered: {}", quoted(id.as_str()))),
+            ),
+            Self::EndpointsFull { limit } => {
+                let text = format!("Registration failed: This server takes no more than {limit} devices");
+                ("endpoints_full", 503, Warn, close(text))
+            }
+            Self::CallsFull { limit } => {
+                let text = format!("Connection failed: No more than {limit} clients are taken");
+                ("calls_full", 503, Warn, close(text))
+            }
+            // A failed keepalive, only sooner; and to an old device any text is an error to retry.
+            Self::Evicted => (
+                "evicted",
+                410,
+                Warn,
+                Answer {
+                    text: None,
+                    close: Some(1011),
+                },
+            ),
+            Self::UnknownMailbox => ("unknown_mailbox", 401, Info, close("Unknown connection id")),
+        };
+        Row {
+            label,
+            http,
+            level,
+            cuttlefish,
+        }
+    }
+}
+
+impl<'a> From<&'a RegistrationError> for Cause<'a> {
+    fn from(error: &'a RegistrationError) -> Self {
+        match error {
+            RegistrationError::Taken(id) => Self::IdTaken { id },
+            RegistrationError::AlreadyRegistered(id) => Self::AlreadyRegistered { id },
+            RegistrationError::Full(limit) => Self::EndpointsFull { limit: *limit },
+        }
+    }
+}
+
+impl<'a> From<&'a CallError> for Cause<'a> {
+    fn from(error: &'a CallError) -> Self {
+        match error {
+            CallError::Absent(id) => Self::Absent { id: id.as_str() },
+            CallError::AlreadyInCall => Self::AlreadyInCall,
+            CallError::Full(limit) => Self::CallsFull { limit: *limit },
+        }
+    }
+}
+
+/// The start of a text that a stranger sent, short enough to send it back.
+fn quoted(text: &str) -> String {
+    if text.len() <= QUOTED_BYTES {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(QUOTED_BYTES)])
+}
+
+fn close(text: impl Into<String>) -> Answer {
+    Answer {
+        text: Some(text.into()),
+        close: Some(1000),
+    }
+}
+
+fn stay(text: impl Into<String>) -> Answer {
+    Answer {
+        text: Some(text.into()),
+        close: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_text_of_a_stranger_is_cut_at_a_character() {
+        let text = "ä".repeat(QUOTED_BYTES);
+        let row = Cause::NotAMessage { text: &text }.row();
+        let answer = row.cuttlefish.text.unwrap();
+        assert!(answer.len() < QUOTED_BYTES + 40 && answer.ends_with("ä…'"), "{answer}");
+    }
+}

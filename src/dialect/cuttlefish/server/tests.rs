@@ -1,0 +1,1 @@
+//! Every row of cuttlefish.md A2 and A3.

@@ -1,0 +1,306 @@
+//! The hub's rules.
+
+use std::time::{Duration, Instant};
+
+use super::store::{Call, LAST_NUMBER, Newcomer, Registration, Seat, Store};
+use super::{
+    CallError, CallNumber, Command, ConnectionId, EndpointId, Event, Payload, RegistrationError, Undelivered,
+    WhenAbsent,
+};
+
+/// How much the hub takes. All but `probe` bound its memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Registered endpoints at once; one more is refused.
+    pub endpoints: usize,
+    /// Open calls at one endpoint at once; one more is refused.
+    pub calls_per_endpoint: usize,
+    /// Callers at once that wait for an absent endpoint; one more is refused.
+    pub waiting_calls: usize,
+    /// Ids whose last call number is remembered after the endpoint has left. One more pushes out
+    /// the id that left longest ago; from then on, ids that aren't remembered start above its last
+    /// number instead of at 1, so that a number still is never reused for one id.
+    pub remembered_endpoints: usize,
+    /// How long a connection may take to answer [`Event::Probe`].
+    pub probe: Duration,
+}
+
+/// An event and whom it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// The connection to tell.
+    pub to: ConnectionId,
+    /// What to tell it.
+    pub event: Event,
+}
+
+/// A registered endpoint, as the admin pages show it.
+#[derive(Debug, Clone, Copy)]
+pub struct Endpoint<'a> {
+    /// Its id.
+    pub id: &'a EndpointId,
+    /// The connection that holds the registration.
+    pub connection: ConnectionId,
+    /// What it said of itself.
+    pub info: Option<&'a Payload>,
+    /// How many calls are open.
+    pub calls: usize,
+    /// When it registered.
+    pub since: Instant,
+}
+
+/// How many of each there are now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Registered endpoints.
+    pub endpoints: usize,
+    /// Open calls.
+    pub calls: usize,
+    /// Callers that wait for an absent endpoint.
+    pub waiting_calls: usize,
+    /// Holders of an id that are being probed for a newcomer.
+    pub probes: usize,
+}
+
+/// Who is here, and who talks to whom.
+///
+/// It learns of connections from their commands, and forgets one when it neither holds nor wants
+/// anything. A connection may be an endpoint, a caller, or both, even of itself.
+#[derive(Debug)]
+pub struct Hub {
+    limits: Limits,
+    store: Store,
+}
+
+impl Hub {
+    /// An empty hub.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            store: Store::default(),
+        }
+    }
+
+    /// Obeys a command and appends who is to be told what.
+    pub fn handle(&mut self, now: Instant, from: ConnectionId, command: Command, out: &mut Vec<Output>) {
+        match command {
+            Command::Register { id, info } => self.register(now, from, id, info, out),
+            Command::Call { endpoint, when_absent } => self.call(from, &endpoint, when_absent, out),
+            Command::ToCaller { call, payload } => self.to_caller(from, call, payload, out),
+            Command::ToEndpoint { payload } => self.to_endpoint(from, payload, out),
+            Command::Alive => self.alive(from, out),
+            Command::Leave => self.end(now, from, out),
+        }
+    }
+
+    /// When [`Self::handle_timeout`] must be called at the latest.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.store.next_probe().map(|(deadline, _)| deadline)
+    }
+
+    /// Evicts every holder whose time to answer a probe has passed.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Output>) {
+        while let Some((deadline, id)) = self.store.next_probe() {
+            let Some(holder) = self.store.endpoint(id).map(|endpoint| endpoint.connection) else {
+                return;
+            };
+            if deadline > now {
+                return;
+            }
+            tell(out, holder, Event::Evicted);
+            self.end(now, holder, out);
+        }
+    }
+
+    /// Every registered endpoint, in order of id.
+    pub fn endpoints(&self) -> impl Iterator<Item = Endpoint<'_>> {
+        self.store
+            .endpoints()
+            .map(|(id, registration)| Endpoint::new(id, registration))
+    }
+
+    /// One registered endpoint.
+    #[must_use]
+    pub fn endpoint(&self, id: &EndpointId) -> Option<Endpoint<'_>> {
+        self.store
+            .entry(id)
+            .map(|(id, registration)| Endpoint::new(id, registration))
+    }
+
+    /// How many of each there are now. Walks over all endpoints: for metrics, not for each message.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            endpoints: self.store.endpoints().len(),
+            calls: self
+                .store
+                .endpoints()
+                .map(|(_, registration)| registration.calls.len())
+                .sum(),
+            waiting_calls: self.store.waiting_calls(),
+            probes: self.store.probes(),
+        }
+    }
+
+    fn register(
+        &mut self,
+        now: Instant,
+        from: ConnectionId,
+        id: EndpointId,
+        info: Option<Payload>,
+        out: &mut Vec<Output>,
+    ) {
+        let refuse = |out: &mut Vec<Output>, error| tell(out, from, Event::RegistrationRefused(error));
+        if let Some(Seat::Holder(id) | Seat::Newcomer(id)) = self.store.connection(from).and_then(|it| it.seat.as_ref())
+        {
+            return refuse(out, RegistrationError::AlreadyRegistered(id.clone()));
+        }
+        if self.store.endpoint(&id).is_some() {
+            let newcomer = Newcomer {
+                connection: from,
+                info,
+                deadline: now + self.limits.probe,
+            };
+            return match self.store.add_newcomer(&id, newcomer) {
+                Some(holder) => tell(out, holder, Event::Probe),
+                None => refuse(out, RegistrationError::Taken(id)),
+            };
+        }
+        if self.store.endpoints().len() >= self.limits.endpoints {
+            return refuse(out, RegistrationError::Full(self.limits.endpoints));
+        }
+        self.seat(now, from, &id, info, out);
+    }
+
+    /// Gives a free id to a connection, and connects those who wait for it.
+    fn seat(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        id: &EndpointId,
+        info: Option<Payload>,
+        out: &mut Vec<Output>,
+    ) {
+        self.store.register(now, connection, id, info);
+        tell(out, connection, Event::Registered);
+        for caller in self.store.take_waiting(id) {
+            self.open(caller, id, out);
+        }
+    }
+
+    fn call(&mut self, from: ConnectionId, endpoint: &EndpointId, when_absent: WhenAbsent, out: &mut Vec<Output>) {
+        let refused = if self.store.connection(from).is_some_and(|it| it.call.is_some()) {
+            CallError::AlreadyInCall
+        } else if self.store.endpoint(endpoint).is_some() {
+            return self.open(from, endpoint, out);
+        } else if when_absent == WhenAbsent::Refuse {
+            CallError::Absent(endpoint.clone())
+        } else if self.store.waiting_calls() >= self.limits.waiting_calls {
+            CallError::Full(self.limits.waiting_calls)
+        } else {
+            self.store.wait(endpoint, from);
+            return tell(out, from, Event::CallWaiting);
+        };
+        tell(out, from, Event::CallRefused(refused));
+    }
+
+    /// Opens a call to an endpoint that is registered.
+    fn open(&mut self, caller: ConnectionId, id: &EndpointId, out: &mut Vec<Output>) {
+        let Some(registration) = self.store.endpoint(id) else {
+            return;
+        };
+        let info = registration.info.clone();
+        if registration.calls.len() >= self.limits.calls_per_endpoint {
+            let full = CallError::Full(self.limits.calls_per_endpoint);
+            return tell(out, caller, Event::CallRefused(full));
+        }
+        let event = match self.store.open_call(id, caller) {
+            Some(call) => Event::CallOpened { call, info },
+            None => Event::CallRefused(CallError::Full(LAST_NUMBER as usize)),
+        };
+        tell(out, caller, event);
+    }
+
+    fn to_caller(&self, from: ConnectionId, call: CallNumber, payload: Payload, out: &mut Vec<Output>) {
+        let registration = match self.store.connection(from).and_then(|it| it.seat.as_ref()) {
+            Some(Seat::Holder(id)) => self.store.endpoint(id),
+            Some(Seat::Newcomer(_)) | None => None,
+        };
+        let why = match registration {
+            Some(registration) => match registration.calls.get(&call) {
+                Some(caller) => return tell(out, *caller, Event::FromEndpoint { payload }),
+                None if registration.issued(call) => Undelivered::CallerLeft,
+                None => Undelivered::NoSuchCall,
+            },
+            None => Undelivered::NoSuchCall,
+        };
+        tell(out, from, Event::NotDelivered { call, why });
+    }
+
+    fn to_endpoint(&self, from: ConnectionId, payload: Payload, out: &mut Vec<Output>) {
+        if let Some(Call::Open(id, call)) = self.store.connection(from).and_then(|it| it.call.as_ref())
+            && let Some(registration) = self.store.endpoint(id)
+        {
+            let call = *call;
+            tell(out, registration.connection, Event::FromCaller { call, payload });
+        }
+    }
+
+    fn alive(&mut self, from: ConnectionId, out: &mut Vec<Output>) {
+        if let Some(Seat::Holder(id)) = self.store.connection(from).and_then(|it| it.seat.clone())
+            && let Some(newcomer) = self.store.remove_newcomer(&id)
+        {
+            tell(out, newcomer, Event::RegistrationRefused(RegistrationError::Taken(id)));
+        }
+    }
+
+    /// Ends everything that a connection holds or wants, and tells everyone but itself.
+    fn end(&mut self, now: Instant, who: ConnectionId, out: &mut Vec<Output>) {
+        let Some(seat) = self.store.connection(who).map(|it| it.seat.clone()) else {
+            return;
+        };
+        if let Some((endpoint, call)) = self.store.end_call(who)
+            && endpoint != who
+        {
+            tell(out, endpoint, Event::CallerLeft { call });
+        }
+        match seat {
+            Some(Seat::Holder(id)) => self.vacate(now, &id, out),
+            Some(Seat::Newcomer(id)) => {
+                self.store.remove_newcomer(&id);
+            }
+            None => {}
+        }
+    }
+
+    /// Ends a registration, tells its callers, and gives the id to the newcomer if there is one.
+    fn vacate(&mut self, now: Instant, id: &EndpointId, out: &mut Vec<Output>) {
+        let Some(registration) = self.store.unregister(id, self.limits.remembered_endpoints) else {
+            return;
+        };
+        for caller in registration.calls.into_values() {
+            tell(out, caller, Event::EndpointLeft);
+        }
+        if let Some(newcomer) = registration.newcomer {
+            self.seat(now, newcomer.connection, id, newcomer.info, out);
+        }
+    }
+}
+
+impl<'a> Endpoint<'a> {
+    fn new(id: &'a EndpointId, registration: &'a Registration) -> Self {
+        Self {
+            id,
+            connection: registration.connection,
+            info: registration.info.as_ref(),
+            calls: registration.calls.len(),
+            since: registration.since,
+        }
+    }
+}
+
+fn tell(out: &mut Vec<Output>, to: ConnectionId, event: Event) {
+    out.push(Output { to, event });
+}

@@ -1,0 +1,311 @@
+//! The hub's tables, in memory. They keep themselves consistent and decide nothing: the rules are in
+//! [`super::core`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Instant;
+
+use super::{CallNumber, ConnectionId, EndpointId, Payload};
+
+/// Ids longer than this are not remembered after they left, so that the memory is bounded in bytes too.
+const REMEMBERED_ID_BYTES: usize = 256;
+
+/// The last call number that is issued: old devices read a number into 32 signed bits (cuttlefish.md A2).
+pub(super) const LAST_NUMBER: u32 = i32::MAX.unsigned_abs();
+
+/// Who is here, and who talks to whom.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    /// Connections that hold or want something; the others are not in the table.
+    connections: HashMap<ConnectionId, Connection>,
+    endpoints: BTreeMap<EndpointId, Registration>,
+    /// Callers of absent endpoints, in order of arrival. No queue is empty.
+    waiting: HashMap<EndpointId, VecDeque<ConnectionId>>,
+    /// When the holders' time to answer ends; one entry for each newcomer.
+    probes: BTreeSet<(Instant, EndpointId)>,
+    numbers: Numbers,
+}
+
+/// What one connection holds or wants.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Connection {
+    pub(super) seat: Option<Seat>,
+    pub(super) call: Option<Call>,
+}
+
+/// A connection's part as an endpoint.
+#[derive(Debug, Clone)]
+pub(super) enum Seat {
+    /// It is registered.
+    Holder(EndpointId),
+    /// It waits for the holder of the id to fail a probe.
+    Newcomer(EndpointId),
+}
+
+/// A connection's part as a caller.
+#[derive(Debug, Clone)]
+pub(super) enum Call {
+    /// It talks with the endpoint.
+    Open(EndpointId, CallNumber),
+    /// It waits for the endpoint to register.
+    Waiting(EndpointId),
+}
+
+/// A registered endpoint.
+#[derive(Debug)]
+pub(super) struct Registration {
+    pub(super) connection: ConnectionId,
+    pub(super) info: Option<Payload>,
+    pub(super) since: Instant,
+    pub(super) calls: BTreeMap<CallNumber, ConnectionId>,
+    pub(super) newcomer: Option<Newcomer>,
+    issued: Issued,
+}
+
+/// A connection that wants an id which another one holds.
+#[derive(Debug)]
+pub(super) struct Newcomer {
+    pub(super) connection: ConnectionId,
+    pub(super) info: Option<Payload>,
+    /// When the holder's silence means death.
+    pub(super) deadline: Instant,
+}
+
+/// The numbers given to an id's callers so far: all from `first` to `last`; none if `last < first`.
+#[derive(Debug, Clone, Copy)]
+struct Issued {
+    first: u32,
+    last: u32,
+}
+
+/// The numbers of the ids that have left.
+#[derive(Debug, Default)]
+struct Numbers {
+    /// No id that isn't remembered has had a number above this.
+    floor: u32,
+    left: HashMap<EndpointId, (u64, Issued)>,
+    /// The same ids by when they left.
+    order: BTreeMap<u64, EndpointId>,
+    /// The next key in `order`.
+    next: u64,
+}
+
+impl Store {
+    pub(super) fn connection(&self, id: ConnectionId) -> Option<&Connection> {
+        self.connections.get(&id)
+    }
+
+    pub(super) fn endpoint(&self, id: &EndpointId) -> Option<&Registration> {
+        self.endpoints.get(id)
+    }
+
+    pub(super) fn entry(&self, id: &EndpointId) -> Option<(&EndpointId, &Registration)> {
+        self.endpoints.get_key_value(id)
+    }
+
+    pub(super) fn endpoints(&self) -> impl ExactSizeIterator<Item = (&EndpointId, &Registration)> {
+        self.endpoints.iter()
+    }
+
+    pub(super) fn waiting_calls(&self) -> usize {
+        self.waiting.values().map(VecDeque::len).sum()
+    }
+
+    pub(super) fn probes(&self) -> usize {
+        self.probes.len()
+    }
+
+    /// The probe that ends first.
+    pub(super) fn next_probe(&self) -> Option<(Instant, &EndpointId)> {
+        self.probes.first().map(|(deadline, id)| (*deadline, id))
+    }
+
+    /// Gives a free id to a connection.
+    pub(super) fn register(&mut self, now: Instant, connection: ConnectionId, id: &EndpointId, info: Option<Payload>) {
+        let issued = self.numbers.recall(id);
+        let registration = Registration {
+            connection,
+            info,
+            since: now,
+            calls: BTreeMap::new(),
+            newcomer: None,
+            issued,
+        };
+        self.endpoints.insert(id.clone(), registration);
+        self.connections.entry(connection).or_default().seat = Some(Seat::Holder(id.clone()));
+    }
+
+    /// Takes an id away from its holder, and its callers' calls from them. The newcomer, if there
+    /// is one, keeps its seat for [`Self::register`].
+    pub(super) fn unregister(&mut self, id: &EndpointId, limit: usize) -> Option<Registration> {
+        let registration = self.endpoints.remove(id)?;
+        if let Some(newcomer) = &registration.newcomer {
+            self.probes.remove(&(newcomer.deadline, id.clone()));
+        }
+        for caller in registration.calls.values() {
+            self.set_call(*caller, None);
+        }
+        self.set_seat(registration.connection, None);
+        self.numbers.remember(id, registration.issued, limit);
+        Some(registration)
+    }
+
+    /// Lets a connection wait for the id of a registered endpoint. Says who holds it; `None` if
+    /// nobody does, or if someone waits already.
+    pub(super) fn add_newcomer(&mut self, id: &EndpointId, newcomer: Newcomer) -> Option<ConnectionId> {
+        let registration = self.endpoints.get_mut(id)?;
+        if registration.newcomer.is_some() {
+            return None;
+        }
+        let connection = newcomer.connection;
+        self.probes.insert((newcomer.deadline, id.clone()));
+        registration.newcomer = Some(newcomer);
+        let holder = registration.connection;
+        self.connections.entry(connection).or_default().seat = Some(Seat::Newcomer(id.clone()));
+        Some(holder)
+    }
+
+    pub(super) fn remove_newcomer(&mut self, id: &EndpointId) -> Option<ConnectionId> {
+        let newcomer = self.endpoints.get_mut(id)?.newcomer.take()?;
+        self.probes.remove(&(newcomer.deadline, id.clone()));
+        self.set_seat(newcomer.connection, None);
+        Some(newcomer.connection)
+    }
+
+    /// Opens a call to a registered endpoint. `None` if there is no such endpoint or no number left.
+    pub(super) fn open_call(&mut self, id: &EndpointId, caller: ConnectionId) -> Option<CallNumber> {
+        let registration = self.endpoints.get_mut(id)?;
+        if registration.issued.last >= LAST_NUMBER {
+            return None;
+        }
+        registration.issued.last += 1;
+        let number = CallNumber(registration.issued.last);
+        registration.calls.insert(number, caller);
+        self.connections.entry(caller).or_default().call = Some(Call::Open(id.clone(), number));
+        Some(number)
+    }
+
+    pub(super) fn wait(&mut self, id: &EndpointId, caller: ConnectionId) {
+        self.waiting.entry(id.clone()).or_default().push_back(caller);
+        self.connections.entry(caller).or_default().call = Some(Call::Waiting(id.clone()));
+    }
+
+    /// Everyone who waits for an endpoint, in order of arrival; they wait no longer.
+    pub(super) fn take_waiting(&mut self, id: &EndpointId) -> VecDeque<ConnectionId> {
+        let callers = self.waiting.remove(id).unwrap_or_default();
+        for caller in &callers {
+            self.set_call(*caller, None);
+        }
+        callers
+    }
+
+    /// Ends the caller's part of a connection. If that ended an open call: who the endpoint was, and
+    /// the call's number there.
+    pub(super) fn end_call(&mut self, caller: ConnectionId) -> Option<(ConnectionId, CallNumber)> {
+        let call = self.connections.get_mut(&caller)?.call.take()?;
+        self.set_call(caller, None);
+        match call {
+            Call::Open(id, number) => {
+                let registration = self.endpoints.get_mut(&id)?;
+                registration.calls.remove(&number)?;
+                Some((registration.connection, number))
+            }
+            Call::Waiting(id) => {
+                if let Some(queue) = self.waiting.get_mut(&id) {
+                    queue.retain(|waiting| *waiting != caller);
+                    if queue.is_empty() {
+                        self.waiting.remove(&id);
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    fn set_seat(&mut self, id: ConnectionId, seat: Option<Seat>) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.seat = seat;
+            self.drop_idle(id);
+        }
+    }
+
+    fn set_call(&mut self, id: ConnectionId, call: Option<Call>) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.call = call;
+            self.drop_idle(id);
+        }
+    }
+
+    fn drop_idle(&mut self, id: ConnectionId) {
+        if let Some(Connection { seat: None, call: None }) = self.connections.get(&id) {
+            self.connections.remove(&id);
+        }
+    }
+}
+
+impl Registration {
+    /// Whether a caller of this id has, or had, the number.
+    pub(super) fn issued(&self, number: CallNumber) -> bool {
+        (self.issued.first..=self.issued.last).contains(&number.0)
+    }
+}
+
+impl Numbers {
+    /// Where the numbers of an id go on.
+    fn recall(&mut self, id: &EndpointId) -> Issued {
+        match self.left.remove(id) {
+            Some((order, issued)) => {
+                self.order.remove(&order);
+                issued
+            }
+            None => Issued {
+                first: self.floor + 1,
+                last: self.floor,
+            },
+        }
+    }
+
+    /// Keeps the numbers of an id that leaves. When `limit` ids are kept, the one that left longest
+    /// ago is forgotten, and the floor rises to its last number: should it come back, it starts
+    /// above the floor, so that a number is still never reused.
+    fn remember(&mut self, id: &EndpointId, issued: Issued, limit: usize) {
+        if issued.last < issued.first {
+            return;
+        }
+        if id.as_str().len() > REMEMBERED_ID_BYTES {
+            self.floor = self.floor.max(issued.last);
+            return;
+        }
+        self.left.insert(id.clone(), (self.next, issued));
+        self.order.insert(self.next, id.clone());
+        self.next += 1;
+        while self.left.len() > limit {
+            let Some((_, oldest)) = self.order.pop_first() else {
+                break;
+            };
+            if let Some((_, forgotten)) = self.left.remove(&oldest) {
+                self.floor = self.floor.max(forgotten.last);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// How many entries there are, beside the bounded memory of numbers.
+    pub(super) fn entries(&self) -> usize {
+        self.connections.len() + self.endpoints.len() + self.waiting.len() + self.probes.len()
+    }
+
+    /// How many ids are remembered.
+    pub(super) fn remembered(&self) -> usize {
+        assert_eq!(self.numbers.left.len(), self.numbers.order.len());
+        self.numbers.left.len()
+    }
+
+    /// Pretends that an endpoint has had callers up to this number.
+    pub(super) fn skip_to(&mut self, id: &EndpointId, last: u32) {
+        if let Some(registration) = self.endpoints.get_mut(id) {
+            registration.issued.last = last;
+        }
+    }
+}
