@@ -25,10 +25,6 @@ pub(crate) enum Screen {
     /// 1280×800, with a mouse.
     Desktop,
     /// 390×780, with fingers.
-    #[allow(
-        dead_code,
-        reason = "the benchmark shares this file and has no use for a phone"
-    )]
     Phone,
 }
 

@@ -69,11 +69,7 @@ impl Program {
     }
 
     /// The first message from here on that a viewer sent on a channel and that `wanted` accepts.
-    pub(crate) async fn message(
-        &mut self,
-        channel: &str,
-        wanted: impl Fn(&Value) -> bool,
-    ) -> Value {
+    pub(crate) async fn message(&mut self, channel: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         self.line(|line| {
             let event: Value = serde_json::from_str(line).ok()?;
             let message = event.get("message")?;
