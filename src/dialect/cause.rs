@@ -151,9 +151,12 @@ impl Cause<'_> {
                 Info,
                 close("Invalid connection request: Missing device id"),
             ),
-            Self::MissingPayload(Side::Endpoint) => {
-                ("missing_payload", 400, Info, close("Forward failed: Missing payload"))
-            }
+            Self::MissingPayload(Side::Endpoint) => (
+                "missing_payload",
+                400,
+                Info,
+                close("Forward failed: Missing payload"),
+            ),
             Self::MissingPayload(Side::Caller) => (
                 "missing_payload",
                 400,
@@ -194,23 +197,33 @@ impl Cause<'_> {
                 "absent",
                 404,
                 Info,
-                close(format!("Connection failed: Device not found: '{}'", quoted(id))),
+                close(format!(
+                    "Connection failed: Device not found: '{}'",
+                    quoted(id)
+                )),
             ),
             Self::EndpointLeft => ("endpoint_left", 404, Debug, close("Device disconnected")),
             Self::IdTaken { id } => (
                 "id_taken",
                 409,
                 Warn,
-                close(format!("Device id already taken: '{}'", quoted(id.as_str()))),
+                close(format!(
+                    "Device id already taken: '{}'",
+                    quoted(id.as_str())
+                )),
             ),
             Self::AlreadyRegistered { id } => (
                 "already_registered",
                 409,
                 Info,
-                close(format!("Device already registered: {}", quoted(id.as_str()))),
+                close(format!(
+                    "Device already registered: {}",
+                    quoted(id.as_str())
+                )),
             ),
             Self::EndpointsFull { limit } => {
-                let text = format!("Registration failed: This server takes no more than {limit} devices");
+                let text =
+                    format!("Registration failed: This server takes no more than {limit} devices");
                 ("endpoints_full", 503, Warn, close(text))
             }
             Self::CallsFull { limit } => {
@@ -289,6 +302,9 @@ mod tests {
         let text = "ä".repeat(QUOTED_BYTES);
         let row = Cause::NotAMessage { text: &text }.row();
         let answer = row.cuttlefish.text.unwrap();
-        assert!(answer.len() < QUOTED_BYTES + 40 && answer.ends_with("ä…'"), "{answer}");
+        assert!(
+            answer.len() < QUOTED_BYTES + 40 && answer.ends_with("ä…'"),
+            "{answer}"
+        );
     }
 }

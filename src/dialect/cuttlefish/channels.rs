@@ -8,6 +8,8 @@ pub const DEVICE_CONTROL: &str = "device-control";
 pub const INPUT: &str = "input-channel";
 /// The channel of the raw adb transport; binary both ways.
 pub const ADB: &str = "adb-channel";
+/// The channel of photos: binary pieces, then the text `EOF`; from client to device.
+pub const CAMERA: &str = "camera-data-channel";
 
 /// A message of [`INPUT`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -242,7 +244,8 @@ mod tests {
             r#"{"type":"gamepadMotion","button":1,"value":0.5}"#,
         ] {
             let input: Input = serde_json::from_str(text).unwrap_or_else(|e| panic!("{text}: {e}"));
-            let again: Input = serde_json::from_str(&serde_json::to_string(&input).unwrap()).unwrap();
+            let again: Input =
+                serde_json::from_str(&serde_json::to_string(&input).unwrap()).unwrap();
             assert_eq!(input, again);
         }
     }

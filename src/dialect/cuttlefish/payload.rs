@@ -205,7 +205,8 @@ struct Message {
 
 impl Message {
     fn parse(text: &str) -> Result<Self, PayloadError> {
-        let value: Value = serde_json::from_str(text).map_err(|error| PayloadError::Json(error.to_string()))?;
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| PayloadError::Json(error.to_string()))?;
         match value["type"].as_str() {
             Some(kind) => Ok(Self {
                 kind: kind.to_owned(),
@@ -233,7 +234,11 @@ impl Message {
     fn candidate(&self) -> Result<Candidate, PayloadError> {
         let nested = &self.value["candidate"];
         let (candidate, mid, index) = if nested.is_object() {
-            (&nested["candidate"], &nested["sdpMid"], &nested["sdpMLineIndex"])
+            (
+                &nested["candidate"],
+                &nested["sdpMid"],
+                &nested["sdpMLineIndex"],
+            )
         } else {
             (nested, &self.value["mid"], &self.value["mLineIndex"])
         };
@@ -267,8 +272,14 @@ mod tests {
             FromClient::IceCandidate(candidate()).to_json().to_string(),
             FromDevice::IceCandidate(candidate()).to_json().to_string(),
         ] {
-            assert_eq!(FromClient::parse(&payload), Ok(FromClient::IceCandidate(candidate())));
-            assert_eq!(FromDevice::parse(&payload), Ok(FromDevice::IceCandidate(candidate())));
+            assert_eq!(
+                FromClient::parse(&payload),
+                Ok(FromClient::IceCandidate(candidate()))
+            );
+            assert_eq!(
+                FromDevice::parse(&payload),
+                Ok(FromDevice::IceCandidate(candidate()))
+            );
         }
     }
 
@@ -277,7 +288,10 @@ mod tests {
         let to_device = FromClient::IceCandidate(candidate()).to_json();
         assert_eq!(to_device["candidate"]["sdpMLineIndex"], 0);
         let to_client = FromDevice::IceCandidate(candidate()).to_json();
-        assert_eq!((&to_client["mid"], &to_client["mLineIndex"]), (&json!("0"), &json!(0)));
+        assert_eq!(
+            (&to_client["mid"], &to_client["mLineIndex"]),
+            (&json!("0"), &json!(0))
+        );
     }
 
     #[test]
@@ -314,7 +328,11 @@ mod tests {
 
     #[test]
     fn no_secret_is_printed_by_debug() {
-        let printed = format!("{:?} {:?}", FromDevice::Offer(Sdp::new("a=ice-pwd:x")), candidate());
+        let printed = format!(
+            "{:?} {:?}",
+            FromDevice::Offer(Sdp::new("a=ice-pwd:x")),
+            candidate()
+        );
         assert!(
             !printed.contains("ice-pwd") && !printed.contains("typ host"),
             "{printed}"
