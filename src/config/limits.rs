@@ -77,6 +77,10 @@ limits! {
     probe: seconds = Duration::from_secs(2);
     /// How long one write to a connection, or its closing handshake, may take.
     write: seconds = Duration::from_secs(10);
+    /// How long a file of a device's own HTTP server may take.
+    device_file: seconds = Duration::from_secs(30);
+    /// Bytes in one such file. A longer one is cut off.
+    device_file_bytes: count = 64 * 1024 * 1024;
     /// How long a clean shutdown waits for connections to close.
     shutdown: seconds = Duration::from_secs(4);
     /// Registered endpoints at once.

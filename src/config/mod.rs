@@ -1,13 +1,92 @@
 //! File + environment + flags → one validated [`Config`]. Every limit with its default and its key.
 
+mod file;
 mod limits;
+#[cfg(test)]
+mod tests;
 
 pub use limits::Limits;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+/// Where `serve` listens unless told otherwise. Browsers treat it as secure.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+/// What the flags and the environment say; each goes before the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// A configuration file to read first.
+    pub file: Option<PathBuf>,
+    /// `--listen`, `[tls:]ADDRESS:PORT` each; any replaces the file's list.
+    pub listen: Vec<String>,
+    /// `--insecure`.
+    pub insecure: bool,
+    /// `--tls`.
+    pub tls: Option<TlsFlag>,
+    /// `--tls-name`: more names for a self-signed certificate.
+    pub tls_names: Vec<String>,
+    /// `--assets`.
+    pub assets: Option<PathBuf>,
+    /// `--ice-server`: URLs without credentials, beside those of the file.
+    pub ice_servers: Vec<String>,
+    /// `--wait-for-device`.
+    pub wait_for_device: bool,
+}
+
+/// The value of `--tls`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsFlag {
+    /// `self-signed`
+    SelfSigned,
+    /// `CERTIFICATE,KEY`: two PEM files.
+    Files(PathBuf, PathBuf),
+}
+
+/// Why there is no valid configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("cannot read the configuration file {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Something in the file is wrong.
+    #[error("{}, line {line}: {what}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What is wrong, with the key and the fix.
+        what: String,
+    },
+    /// A flag's value is wrong.
+    #[error("{flag}: {what}")]
+    Flag {
+        /// As typed, with its dashes.
+        flag: &'static str,
+        /// What is wrong, and the fix.
+        what: String,
+    },
+    /// TLS is listened for without a certificate.
+    #[error(
+        "{0} speaks TLS but there is no certificate; add --tls self-signed or --tls CERTIFICATE,KEY"
+    )]
+    NoCertificate(SocketAddr),
+    /// Open to the network without protection.
+    #[error(
+        "{0} can be reached from other machines, and everyone there may register devices and watch them{1}; \
+         add --insecure if that is what you want, or listen on 127.0.0.1"
+    )]
+    Open(SocketAddr, &'static str),
+}
 
 /// Everything that `switchboard serve` needs to know, checked.
 #[derive(Debug, Clone, Default)]
@@ -85,6 +164,186 @@ impl Default for Cuttlefish {
             device_files: true,
         }
     }
+}
+
+impl Config {
+    /// Reads the file that the overrides name, puts the overrides on top, and checks the whole.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place and its fix.
+    pub fn load(overrides: Overrides) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        let mut insecure = overrides.insecure;
+        if let Some(path) = &overrides.file {
+            insecure |= config.read(path)?;
+        }
+        config.apply(overrides)?;
+        config.check(insecure)?;
+        Ok(config)
+    }
+
+    /// Takes over what a file says; whether it allows insecure listening.
+    fn read(&mut self, path: &Path) -> Result<bool, ConfigError> {
+        let source = file::Source::read(path)?;
+        let file = source.parse()?;
+        for listen in file.listen {
+            let at = listen.span().start;
+            let parsed = parse_listen(listen.get_ref())
+                .map_err(|e| source.error(at, format!("listen: {e}")))?;
+            self.listen.push(parsed);
+        }
+        for server in file.ice.servers {
+            let at = server.span().start;
+            check_ice(server.get_ref())
+                .map_err(|e| source.error(at, format!("ice.servers: {e}")))?;
+            self.ice_servers.push(server.into_inner());
+        }
+        for (key, value) in &file.limits {
+            self.limits.set(key.get_ref(), value).map_err(|e| {
+                source.error(key.span().start, format!("limits.{}: {e}", key.get_ref()))
+            })?;
+        }
+        if let Some(tls) = file.tls {
+            self.tls = Some(tls_from_file(tls).map_err(|e| source.error(0, e))?);
+        }
+        self.assets = file.assets;
+        let defaults = Cuttlefish::default();
+        self.cuttlefish = Cuttlefish {
+            wait_for_device: file
+                .cuttlefish
+                .wait_for_device
+                .unwrap_or(defaults.wait_for_device),
+            device_files: file
+                .cuttlefish
+                .device_files
+                .unwrap_or(defaults.device_files),
+        };
+        Ok(file.insecure.unwrap_or(false))
+    }
+
+    fn apply(&mut self, overrides: Overrides) -> Result<(), ConfigError> {
+        let flag = |flag: &'static str| move |what: String| ConfigError::Flag { flag, what };
+        if !overrides.listen.is_empty() {
+            self.listen = overrides
+                .listen
+                .iter()
+                .map(|listen| parse_listen(listen).map_err(flag("--listen")))
+                .collect::<Result<_, _>>()?;
+        }
+        if self.listen.is_empty() {
+            self.listen
+                .push(parse_listen(DEFAULT_LISTEN).map_err(flag("--listen"))?);
+        }
+        match overrides.tls {
+            Some(TlsFlag::SelfSigned) => self.tls = Some(self_signed(None, overrides.tls_names)),
+            Some(TlsFlag::Files(certificate, key)) => {
+                self.tls = Some(TlsSource::Files { certificate, key })
+            }
+            None => {}
+        }
+        for url in overrides.ice_servers {
+            let server = IceServer {
+                urls: vec![url],
+                username: None,
+                credential: None,
+            };
+            check_ice(&server).map_err(flag("--ice-server"))?;
+            self.ice_servers.push(server);
+        }
+        self.assets = overrides.assets.or(self.assets.take());
+        self.cuttlefish.wait_for_device |= overrides.wait_for_device;
+        Ok(())
+    }
+
+    fn check(&self, insecure: bool) -> Result<(), ConfigError> {
+        for listen in &self.listen {
+            if listen.tls && self.tls.is_none() {
+                return Err(ConfigError::NoCertificate(listen.address));
+            }
+            if !insecure && !listen.address.ip().is_loopback() {
+                let plain = if listen.tls {
+                    ""
+                } else {
+                    ", without encryption"
+                };
+                return Err(ConfigError::Open(listen.address, plain));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parse_listen(text: &str) -> Result<Listen, String> {
+    let (tls, address) = match text.strip_prefix("tls:") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let address = address.parse().map_err(|_| {
+        format!("\"{text}\" is no address; write IP:PORT or tls:IP:PORT, as in tls:0.0.0.0:8443")
+    })?;
+    Ok(Listen { address, tls })
+}
+
+fn tls_from_file(tls: file::Tls) -> Result<TlsSource, String> {
+    match (tls.self_signed, tls.certificate, tls.key) {
+        (true, None, None) => Ok(self_signed(tls.directory, tls.names)),
+        (false, Some(certificate), Some(key)) => Ok(TlsSource::Files { certificate, key }),
+        _ => Err("tls: give either self_signed = true, or both certificate and key".to_owned()),
+    }
+}
+
+fn self_signed(directory: Option<PathBuf>, mut names: Vec<String>) -> TlsSource {
+    names.extend([
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        "::1".to_owned(),
+    ]);
+    names.dedup();
+    TlsSource::SelfSigned {
+        directory: directory.unwrap_or_else(|| state_directory().join("tls")),
+        names,
+    }
+}
+
+/// Where the server keeps what must outlive it, by the XDG base directory specification.
+fn state_directory() -> PathBuf {
+    let from = |key: &str| {
+        std::env::var_os(key)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    from("STATE_DIRECTORY")
+        .or_else(|| from("XDG_STATE_HOME").map(|dir| dir.join("switchboard")))
+        .or_else(|| from("HOME").map(|dir| dir.join(".local/state/switchboard")))
+        .unwrap_or_else(|| PathBuf::from("switchboard-state"))
+}
+
+/// What makes an ICE server one that every client accepts.
+fn check_ice(server: &IceServer) -> Result<(), String> {
+    if server.urls.is_empty() {
+        return Err(
+            "urls is empty; give at least one, as in urls = [\"stun:stun.example.org:3478\"]"
+                .to_owned(),
+        );
+    }
+    for url in &server.urls {
+        let scheme = url.split(':').next().unwrap_or_default();
+        let turn = matches!(scheme, "turn" | "turns");
+        if !turn && !matches!(scheme, "stun" | "stuns") {
+            return Err(format!(
+                "\"{url}\" must start with stun:, stuns:, turn: or turns:"
+            ));
+        }
+        if url.len() <= scheme.len() + 1 || url[scheme.len() + 1..].starts_with("//") {
+            return Err(format!("\"{url}\" must be written as {scheme}:HOST[:PORT]"));
+        }
+        if turn && (server.username.is_none() || server.credential.is_none()) {
+            return Err(format!(
+                "\"{url}\" needs a username and a credential; give them in the configuration file, under [[ice.servers]]"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Without the credential.

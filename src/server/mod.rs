@@ -1,1 +1,285 @@
-//! (being built)
+//! The edge: listeners, TLS, HTTP, WebSockets, limits, metrics, the console.
+//!
+//! One task serves each TCP connection. An upgraded one hands its socket to a task of its own,
+//! which owns a dialect's session (`connection`). All sessions meet in the hub (`switch`), which
+//! answers into one bounded queue per connection (`outbox`).
+
+mod admin;
+mod connection;
+mod console;
+mod cuttlefish;
+mod files;
+mod http;
+mod listener;
+mod metrics;
+mod outbox;
+mod polling;
+mod stream;
+mod switch;
+mod tls;
+mod upgrade;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::dialect::cuttlefish::server::Settings;
+use listener::Listener;
+use metrics::Metrics;
+use polling::PollingClients;
+use switch::Switch;
+
+/// Descriptors that the server needs beside one per connection.
+const OWN_DESCRIPTORS: u64 = 64;
+
+/// A server that has everything it needs, and accepts nothing yet.
+pub struct Server {
+    app: Arc<App>,
+    listeners: Vec<Listener>,
+    fingerprint: Option<String>,
+}
+
+/// Where a listener is. Displays as the URL of its console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// The address, with the port that the system chose if it had to.
+    pub address: SocketAddr,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+}
+
+/// Why a server can't start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// There is no address to listen on.
+    #[error("no address to listen on is given: add one, such as `--listen 127.0.0.1:8080`")]
+    NoListener,
+    /// A listener shall speak TLS, and no certificate is named.
+    #[error("{0} shall speak TLS, but there is no certificate: name one, or let the server make one")]
+    NoTls(SocketAddr),
+    /// Another program has the port.
+    #[error("{0} is in use by another program: stop that, or choose another port")]
+    InUse(SocketAddr),
+    /// The system doesn't let this user have the port.
+    #[error("the system doesn't let this user listen on {0}: choose a port above 1023, or grant CAP_NET_BIND_SERVICE")]
+    Forbidden(SocketAddr),
+    /// No listener for another reason.
+    #[error("cannot listen on {address}: {source}; choose an address of this machine")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A certificate or key can't be read.
+    #[error("cannot read {}: {source}; check the path and its permissions", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A made certificate or key can't be kept.
+    #[error("cannot write {}: {source}; name a directory that this user can write to", .path.display())]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A certificate file without a certificate.
+    #[error("{} holds no certificate in PEM form (a block that starts with BEGIN CERTIFICATE)", .path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A key file without a key.
+    #[error("{} holds no private key in PEM form (a block that starts with BEGIN PRIVATE KEY)", .path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A key of another certificate.
+    #[error("the key in {} isn't that of the certificate in {}: name the two that belong together", .key.display(), .certificate.display())]
+    KeyMismatch {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
+    /// A certificate or key that can't be used.
+    #[error("cannot use the certificate in {}: {source}", .path.display())]
+    Certificate {
+        /// The certificate's file.
+        path: PathBuf,
+        /// What TLS says of it.
+        source: rustls::Error,
+    },
+    /// A certificate couldn't be made.
+    #[error("cannot make a certificate for {}: {source}; use host names and IP addresses", .names.join(", "))]
+    Make {
+        /// The names that it was for.
+        names: Vec<String>,
+        /// The reason.
+        source: rcgen::Error,
+    },
+    /// The directory of static files is missing.
+    #[error("{} is no directory: name the one that holds the files to serve", .path.display())]
+    NoAssets {
+        /// What was named.
+        path: PathBuf,
+    },
+}
+
+/// What all of the edge shares.
+struct App {
+    config: Config,
+    settings: Arc<Settings>,
+    switch: Arc<Switch>,
+    metrics: Arc<Metrics>,
+    polling: PollingClients,
+    /// True once the server is shutting down.
+    stop: watch::Sender<bool>,
+    /// One permit per TCP connection.
+    slots: Arc<Semaphore>,
+    /// How many permits there are.
+    slot_count: u32,
+}
+
+/// Loads the certificate and takes every address. Nothing is accepted yet.
+///
+/// Raises the process's limit of open files to the most that the system allows.
+///
+/// # Errors
+/// [`StartError`]; each says what is wrong, where, and what to do.
+pub async fn bind(config: Config) -> Result<Server, StartError> {
+    if config.listen.is_empty() {
+        return Err(StartError::NoListener);
+    }
+    if let Some(path) = config.assets.as_ref().filter(|path| !path.is_dir()) {
+        return Err(StartError::NoAssets { path: path.clone() });
+    }
+    raise_descriptor_limit(config.limits.connections);
+    let tls = match &config.tls {
+        Some(source) if config.listen.iter().any(|listen| listen.tls) => Some(tls::load(source)?),
+        _ => None,
+    };
+    let listeners = config
+        .listen
+        .iter()
+        .map(|&listen| listener::bind(listen, tls.as_ref()))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Server {
+        app: Arc::new(App::new(config)),
+        listeners,
+        fingerprint: tls.and_then(|tls| tls.fingerprint),
+    })
+}
+
+impl Server {
+    /// Where the server listens, in the order of the configuration.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Bound> {
+        self.listeners.iter().map(|listener| listener.bound).collect()
+    }
+
+    /// SHA-256 of the certificate that the server made, as browsers show it: upper-case hex bytes
+    /// with colons between. `None` if it made none.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
+    }
+
+    /// Serves until `shutdown` completes, then tells everyone goodbye. Returns when all connections
+    /// are closed, or after [`Limits::shutdown`](crate::config::Limits::shutdown) at the latest.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { app, listeners, .. } = self;
+        let mut tasks = JoinSet::new();
+        for listener in listeners {
+            info!(url = %listener.bound, "listening");
+            tasks.spawn(listener::accept(listener, Arc::clone(&app)));
+        }
+        let switch = Arc::clone(&app.switch);
+        tasks.spawn(async move { switch.keep_time().await });
+        let expiring = Arc::clone(&app);
+        tasks.spawn(async move { polling::expire(&expiring).await });
+
+        shutdown.await;
+        info!("shutting down");
+        app.stop.send_replace(true);
+        app.switch.shut_down();
+        let all_closed = app.slots.acquire_many(app.slot_count);
+        if tokio::time::timeout(app.config.limits.shutdown, all_closed)
+            .await
+            .is_err()
+        {
+            let open = app.slot_count as usize - app.slots.available_permits();
+            warn!(open, "connections did not close in time");
+        }
+        tasks.shutdown().await;
+    }
+}
+
+impl App {
+    fn new(config: Config) -> Self {
+        let metrics = Arc::new(Metrics::default());
+        let slot_count = u32::try_from(config.limits.connections.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+        Self {
+            settings: Arc::new(Settings::new(&config.ice_servers, config.cuttlefish.wait_for_device)),
+            switch: Arc::new(Switch::new(&config.limits, Arc::clone(&metrics))),
+            polling: PollingClients::default(),
+            metrics,
+            stop: watch::Sender::new(false),
+            slots: Arc::new(Semaphore::new(slot_count as usize)),
+            slot_count,
+            config,
+        }
+    }
+
+    /// Waits until the server shuts down.
+    async fn stopped(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}/", self.address)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("addresses", &self.addresses())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Each connection takes a descriptor, and the usual soft limit of 1024 is there for programs that
+/// use `select`.
+fn raise_descriptor_limit(connections: usize) {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "cannot raise the limit of open files");
+    }
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if allowed < connections as u64 + OWN_DESCRIPTORS {
+        warn!(
+            allowed,
+            connections, "the limit of open files is below the limit of connections; raise it (ulimit -n)"
+        );
+    }
+}

@@ -1,0 +1,201 @@
+// The live list of what is registered at the server.
+
+import { announce, byId, element, icon, setText } from './dom.js';
+import { count, span } from './format.js';
+
+/** How long to wait before the stream is opened again, when the browser doesn't do it by itself. */
+const RETRY_MS = 2_000;
+/** Rows shown at once; the filter finds the others. */
+const MOST_ROWS = 200;
+/** From how many devices on the filter is worth its place. */
+const FILTER_FROM = 8;
+/** How often the ages of the rows are written anew. */
+const AGE_MS = 5_000;
+
+/**
+ * The server's endpoints, as they come and go.
+ *
+ * `changed({endpoints, live})` is called with every snapshot, and when the server goes away or comes
+ * back. While the page is hidden the stream is closed: browsers allow few of them per server.
+ */
+export class Feed {
+  #changed;
+  #source = null;
+  #retry = 0;
+  endpoints = [];
+  live = false;
+
+  constructor(changed) {
+    this.#changed = changed;
+    document.addEventListener('visibilitychange', () => (document.hidden ? this.#close() : this.#open()));
+    if (!document.hidden) this.#open();
+  }
+
+  #open() {
+    this.#close();
+    this.#source = new EventSource('/api/endpoints/stream');
+    this.#source.onmessage = ({ data }) => {
+      let snapshot;
+      try {
+        snapshot = JSON.parse(data);
+      } catch {
+        return;
+      }
+      const now = performance.now() / 1000;
+      this.endpoints = (snapshot.endpoints ?? []).map((endpoint) => ({
+        ...endpoint,
+        since: now - (endpoint.registered_seconds_ago ?? 0),
+      }));
+      this.live = true;
+      this.#changed(this);
+    };
+    this.#source.onerror = () => {
+      this.live = false;
+      // After an HTTP error the browser gives up; after a lost connection it retries by itself.
+      if (this.#source.readyState === EventSource.CLOSED) this.#retry = setTimeout(() => this.#open(), RETRY_MS);
+      this.#changed(this);
+    };
+  }
+
+  #close() {
+    clearTimeout(this.#retry);
+    this.#source?.close();
+    this.#source = null;
+  }
+
+  /** The device with an id, if it is registered now. */
+  device(id) {
+    return this.endpoints.find((endpoint) => isPlayable(endpoint) && endpoint.id === id);
+  }
+}
+
+/** Whether this page can play an endpoint. */
+const isPlayable = (endpoint) => endpoint.dialect === 'cuttlefish';
+
+/** Shows a feed in the side bar. */
+export class DeviceList {
+  #rows = new Map();
+  #shown = new Map();
+  #feed = null;
+  #selected = null;
+
+  constructor() {
+    byId('filter').addEventListener('input', () => this.#render());
+    setInterval(() => this.#writeAges(), AGE_MS);
+    const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+    setText(byId('start-command'), `switchboard device ${scheme}://${location.host} --id phone`);
+  }
+
+  /** Takes the feed's present state. */
+  update(feed) {
+    const isFirst = this.#feed === null;
+    const before = this.#shown;
+    this.#feed = feed;
+    this.#writeServerState();
+    this.#shown = new Map(feed.endpoints.map((endpoint) => [keyOf(endpoint), endpoint]));
+    this.#render();
+    if (!isFirst) announceChange(before, this.#shown);
+  }
+
+  /** Marks the device that is playing; null for none. */
+  select(id) {
+    this.#selected = id;
+    for (const [key, row] of this.#rows) this.#mark(key, row);
+  }
+
+  #writeServerState() {
+    const { live } = this.#feed;
+    byId('server-state').dataset.state = live ? 'live' : 'lost';
+    setText(byId('server-state'), live ? 'Connected' : 'Server away');
+    byId('server-away').hidden = live;
+    setText(byId('server-away'), live ? '' : 'The server does not answer. This page keeps trying.');
+    byId('devices').classList.toggle('stale', !live);
+  }
+
+  #render() {
+    const wanted = byId('filter').value.trim().toLowerCase();
+    const all = [...this.#shown.values()].sort(byName);
+    const matching = all.filter((endpoint) => endpoint.id.toLowerCase().includes(wanted));
+    const visible = matching.slice(0, MOST_ROWS);
+
+    byId('device-count').hidden = all.length === 0;
+    setText(byId('device-count'), String(all.length));
+    byId('filter-box').hidden = all.length < FILTER_FROM && wanted === '';
+    byId('no-devices').hidden = all.length > 0 || !this.#feed?.live;
+    byId('more-devices').hidden = matching.length === visible.length && (matching.length > 0 || wanted === '');
+    setText(byId('more-devices'), matching.length === 0
+      ? 'No device has such a name.'
+      : `and ${matching.length - visible.length} more; filter to find them`);
+    this.#place(visible);
+  }
+
+  /** Adds, moves and removes rows; a row that stays keeps its element, and with it the focus. */
+  #place(visible) {
+    const list = byId('devices');
+    const keys = new Set(visible.map(keyOf));
+    for (const [key, row] of this.#rows) {
+      if (keys.has(key)) continue;
+      row.item.remove();
+      this.#rows.delete(key);
+    }
+    visible.forEach((endpoint, index) => {
+      const key = keyOf(endpoint);
+      if (!this.#rows.has(key)) this.#rows.set(key, makeRow(endpoint));
+      const row = this.#rows.get(key);
+      row.endpoint = endpoint;
+      if (list.children[index] !== row.item) list.insertBefore(row.item, list.children[index] ?? null);
+      writeAbout(row);
+      this.#mark(key, row);
+    });
+  }
+
+  #mark(key, row) {
+    const selected = isPlayable(row.endpoint) && row.endpoint.id === this.#selected;
+    if (selected) row.link.setAttribute('aria-current', 'true');
+    else row.link.removeAttribute('aria-current');
+  }
+
+  #writeAges() {
+    for (const row of this.#rows.values()) writeAbout(row);
+  }
+}
+
+const keyOf = (endpoint) => `${endpoint.dialect}/${endpoint.kind}/${endpoint.id}`;
+
+const byName = (a, b) => a.id.localeCompare(b.id, undefined, { numeric: true });
+
+function makeRow(endpoint) {
+  const about = element('span', { class: 'row-about' });
+  const text = element('span', { class: 'row-text' }, element('span', { class: 'row-name', textContent: endpoint.id }), about);
+  const link = isPlayable(endpoint)
+    ? element('a', { class: 'row', href: `#device=${encodeURIComponent(endpoint.id)}` }, icon('device'), text, icon('play'))
+    : element('div', { class: 'row' }, icon('device'), text);
+  const item = element('li', {}, link);
+  item.dataset.device = endpoint.id;
+  return { item, link, about, endpoint };
+}
+
+function writeAbout({ about, endpoint }) {
+  const parts = [];
+  if (!isPlayable(endpoint)) parts.push(`${endpoint.dialect} ${endpoint.kind}`);
+  parts.push(...sizes(endpoint.info));
+  if (endpoint.calls > 0) parts.push(count(endpoint.calls, 'viewer'));
+  parts.push(`up ${span(performance.now() / 1000 - endpoint.since)}`);
+  setText(about, parts.join(' · '));
+}
+
+/** The size of the display that a device names, or how many it has. */
+function sizes(info) {
+  const displays = Array.isArray(info?.displays) ? info.displays : [];
+  if (displays.length > 1) return [count(displays.length, 'display')];
+  return displays.filter((display) => display?.x_res && display?.y_res).map((display) => `${display.x_res} × ${display.y_res}`);
+}
+
+function announceChange(before, now) {
+  const came = [...now].filter(([key]) => !before.has(key)).map(([, endpoint]) => endpoint.id);
+  const left = [...before].filter(([key]) => !now.has(key)).map(([, endpoint]) => endpoint.id);
+  const parts = [];
+  if (came.length > 0) parts.push(`New: ${came.join(', ')}`);
+  if (left.length > 0) parts.push(`Gone: ${left.join(', ')}`);
+  if (parts.length > 0) announce(parts.join('. '));
+}

@@ -1,0 +1,79 @@
+// What the connection does: numbers for people, once a second.
+
+import { bitrate, milliseconds } from './format.js';
+
+/** Reads a peer connection's statistics and remembers what rates need. */
+export class Meter {
+  #before = null;
+
+  /**
+   * The present numbers of all displays together:
+   * `{codec, width, height, fps, bitsPerSecond, roundTripMs, bufferMs, lost, path}`; a number that
+   * isn't known yet is null.
+   */
+  async read(peer) {
+    const stats = await peer.getStats();
+    const entries = [...stats.values()];
+    const videos = entries.filter((entry) => entry.type === 'inbound-rtp' && entry.kind === 'video');
+    const pair = activePair(stats, entries);
+    const now = {
+      at: performance.now(),
+      bytes: sum(entries.filter((entry) => entry.type === 'inbound-rtp'), 'bytesReceived'),
+      delay: sum(videos, 'jitterBufferDelay'),
+      emitted: sum(videos, 'jitterBufferEmittedCount'),
+    };
+    const rates = this.#rates(now);
+    const first = videos[0];
+    return {
+      codec: stats.get(first?.codecId)?.mimeType?.split('/')[1] ?? null,
+      width: first?.frameWidth ?? null,
+      height: first?.frameHeight ?? null,
+      fps: first?.framesPerSecond ?? null,
+      roundTripMs: pair?.currentRoundTripTime === undefined ? null : pair.currentRoundTripTime * 1000,
+      lost: sum(videos, 'packetsLost'),
+      path: pathOf(stats, pair),
+      ...rates,
+    };
+  }
+
+  #rates(now) {
+    const before = this.#before;
+    this.#before = now;
+    if (!before) return { bitsPerSecond: null, bufferMs: null };
+    const frames = now.emitted - before.emitted;
+    return {
+      bitsPerSecond: ((now.bytes - before.bytes) * 8000) / (now.at - before.at),
+      bufferMs: frames > 0 ? ((now.delay - before.delay) / frames) * 1000 : null,
+    };
+  }
+}
+
+/** The numbers as `[label, text]`, without the unknown ones. */
+export function describe(numbers, firstFrameMs) {
+  const lines = [
+    ['Codec', numbers.codec],
+    ['Picture', numbers.width && `${numbers.width} × ${numbers.height}`],
+    ['Frame rate', numbers.fps !== null && `${Math.round(numbers.fps)} fps`],
+    ['Bitrate', numbers.bitsPerSecond !== null && bitrate(numbers.bitsPerSecond)],
+    ['Round trip', numbers.roundTripMs !== null && milliseconds(numbers.roundTripMs)],
+    ['Buffer', numbers.bufferMs !== null && milliseconds(numbers.bufferMs)],
+    ['Lost packets', String(numbers.lost)],
+    ['Path', numbers.path],
+    ['First frame', firstFrameMs !== null && milliseconds(firstFrameMs)],
+  ];
+  return lines.filter(([, text]) => text);
+}
+
+function activePair(stats, entries) {
+  const transport = entries.find((entry) => entry.type === 'transport');
+  return stats.get(transport?.selectedCandidatePairId)
+    ?? entries.find((entry) => entry.type === 'candidate-pair' && entry.nominated && entry.state === 'succeeded');
+}
+
+function pathOf(stats, pair) {
+  const types = [stats.get(pair?.localCandidateId), stats.get(pair?.remoteCandidateId)].map((end) => end?.candidateType);
+  if (types.includes(undefined)) return null;
+  return types.includes('relay') ? 'relayed' : 'direct';
+}
+
+const sum = (entries, field) => entries.reduce((total, entry) => total + (entry[field] ?? 0), 0);

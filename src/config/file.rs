@@ -1,0 +1,80 @@
+//! The configuration file: TOML, every key optional, unknown keys refused with their line.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{ConfigError, IceServer};
+
+/// What a configuration file says, key by key, as it was typed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) listen: Vec<Spanned<String>>,
+    pub(super) insecure: Option<bool>,
+    pub(super) assets: Option<PathBuf>,
+    pub(super) tls: Option<Tls>,
+    pub(super) ice: Ice,
+    pub(super) cuttlefish: Cuttlefish,
+    pub(super) limits: BTreeMap<Spanned<String>, toml::Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tls {
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) self_signed: bool,
+    pub(super) directory: Option<PathBuf>,
+    pub(super) names: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Ice {
+    pub(super) servers: Vec<Spanned<IceServer>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Cuttlefish {
+    pub(super) wait_for_device: Option<bool>,
+    pub(super) device_files: Option<bool>,
+}
+
+/// A file's text and name, to say where in it something is wrong.
+pub(super) struct Source<'a> {
+    path: &'a Path,
+    text: String,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn read(path: &'a Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self { path, text })
+    }
+
+    pub(super) fn parse(&self) -> Result<File, ConfigError> {
+        toml::from_str(&self.text).map_err(|error| {
+            self.error(
+                error.span().map_or(0, |span| span.start),
+                error.message().trim().to_owned(),
+            )
+        })
+    }
+
+    /// An error at a byte of this file.
+    pub(super) fn error(&self, at: usize, what: String) -> ConfigError {
+        let before = self.text.get(..at).unwrap_or_default();
+        ConfigError::File {
+            path: self.path.to_owned(),
+            line: before.matches('\n').count() + 1,
+            what,
+        }
+    }
+}

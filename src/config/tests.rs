@@ -1,0 +1,133 @@
+use std::io::Write;
+
+use super::*;
+
+fn load(file: &str, change: impl FnOnce(&mut Overrides)) -> Result<Config, ConfigError> {
+    let mut temporary = tempfile::NamedTempFile::new().unwrap();
+    temporary.write_all(file.as_bytes()).unwrap();
+    let mut overrides = Overrides {
+        file: Some(temporary.path().to_owned()),
+        ..Overrides::default()
+    };
+    change(&mut overrides);
+    Config::load(overrides)
+}
+
+fn error(file: &str) -> String {
+    load(file, |_| {}).unwrap_err().to_string()
+}
+
+#[test]
+fn nothing_said_means_loopback_without_tls() {
+    let config = Config::load(Overrides::default()).unwrap();
+    assert_eq!(config.listen, [parse_listen(DEFAULT_LISTEN).unwrap()]);
+    assert_eq!(config.limits, Limits::default());
+    assert!(config.tls.is_none());
+}
+
+#[test]
+fn every_limit_can_be_set_by_its_key() {
+    let lines: Vec<String> = Limits::KEYS
+        .iter()
+        .map(|key| format!("{key} = 7"))
+        .collect();
+    let config = load(&format!("[limits]\n{}", lines.join("\n")), |_| {}).unwrap();
+    let mut expected = Limits::default();
+    for key in Limits::KEYS {
+        expected.set(key, &toml::Value::Integer(7)).unwrap();
+    }
+    assert_eq!(config.limits, expected);
+    assert_ne!(config.limits, Limits::default());
+}
+
+#[test]
+fn errors_name_the_file_the_line_the_key_and_the_fix() {
+    let cases = [
+        (
+            "listen = [\"nowhere\"]",
+            ", line 1: listen: \"nowhere\" is no address; write IP:PORT",
+        ),
+        (
+            "\n[limits]\nping_after = 0",
+            ", line 3: limits.ping_after: must be a number of seconds above 0",
+        ),
+        (
+            "\n[limits]\nqueue_messages = -3",
+            ", line 3: limits.queue_messages: must be a whole number above 0",
+        ),
+        (
+            "[limits]\npings = 3",
+            ", line 2: limits.pings: unknown limit; the limits are connections, ",
+        ),
+        ("\n\nlissten = []", ", line 3: unknown field `lissten`"),
+        (
+            "[[ice.servers]]\nurls = [\"http://x\"]",
+            "must start with stun:, stuns:, turn: or turns:",
+        ),
+        (
+            "[[ice.servers]]\nurls = [\"turn:x\"]",
+            "needs a username and a credential",
+        ),
+        (
+            "[[ice.servers]]\nurls = [\"stun://x\"]",
+            "must be written as stun:HOST[:PORT]",
+        ),
+        (
+            "[tls]\nself_signed = true\nkey = \"k\"",
+            "either self_signed = true, or both certificate and key",
+        ),
+        (
+            "listen = [\"tls:127.0.0.1:1\"]",
+            "there is no certificate; add --tls self-signed",
+        ),
+    ];
+    for (file, expected) in cases {
+        let error = error(file);
+        assert!(error.contains(expected), "{file:?} gave {error:?}");
+    }
+}
+
+#[test]
+fn other_machines_are_let_in_only_on_request() {
+    let open = |insecure| {
+        load("listen = [\"0.0.0.0:1\"]", |overrides| {
+            overrides.insecure = insecure
+        })
+    };
+    let error = open(false).unwrap_err().to_string();
+    assert!(
+        error.contains("without encryption") && error.contains("--insecure"),
+        "{error}"
+    );
+    assert!(open(true).is_ok());
+    assert!(load("insecure = true\nlisten = [\"0.0.0.0:1\"]", |_| {}).is_ok());
+}
+
+#[test]
+fn flags_go_before_the_file() {
+    let config = load("listen = [\"127.0.0.1:1\"]\nassets = \"a\"", |overrides| {
+        overrides.listen = vec!["tls:[::1]:2".to_owned()];
+        overrides.tls = Some(TlsFlag::SelfSigned);
+        overrides.assets = Some("b".into());
+        overrides.ice_servers = vec!["stun:s".to_owned()];
+        overrides.wait_for_device = true;
+    })
+    .unwrap();
+    assert_eq!(config.listen, [parse_listen("tls:[::1]:2").unwrap()]);
+    assert_eq!(config.assets, Some("b".into()));
+    assert_eq!(config.ice_servers[0].urls, ["stun:s"]);
+    assert!(config.cuttlefish.wait_for_device);
+    assert!(
+        matches!(config.tls, Some(TlsSource::SelfSigned { names, .. }) if names.contains(&"localhost".to_owned()))
+    );
+}
+
+#[test]
+fn a_credential_is_never_printed() {
+    let server = IceServer {
+        urls: vec!["turn:x".to_owned()],
+        username: Some("SECRETUSER".to_owned()),
+        credential: Some("SECRETWORD".to_owned()),
+    };
+    assert!(!format!("{server:?}").contains("SECRET"));
+}

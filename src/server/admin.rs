@@ -1,0 +1,112 @@
+//! For operators: health, metrics, and who is registered.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::stream::{self, Stream};
+use hyper::StatusCode;
+use hyper::header::CONTENT_TYPE;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+
+use super::switch::EndpointView;
+use super::{App, http, metrics};
+
+/// Changes that follow one another faster than this are told as one.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// `GET /health`: the process answers.
+pub(super) async fn health() -> &'static str {
+    "OK"
+}
+
+/// `GET /ready`: the server takes new connections.
+pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
+    if *app.stop.borrow() {
+        (StatusCode::SERVICE_UNAVAILABLE, "shutting down").into_response()
+    } else {
+        "ready".into_response()
+    }
+}
+
+/// `GET /metrics`
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let text = app.metrics.text(app.switch.counts());
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+}
+
+/// `GET /api/endpoints`
+pub(super) async fn endpoints(State(app): State<Arc<App>>) -> Response {
+    http::json_text(StatusCode::OK, snapshot(&app))
+}
+
+/// `GET /api/endpoints/stream`: the same as Server-Sent Events, at once and after each change.
+pub(super) async fn endpoint_stream(State(app): State<Arc<App>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let changes = app.switch.changes();
+    let snapshots = stream::unfold((app, changes, true), |(app, mut changes, is_first)| async move {
+        if !is_first {
+            tokio::select! {
+                changed = next_change(&mut changes) => changed?,
+                () = app.stopped() => return None,
+            }
+        }
+        changes.mark_unchanged();
+        let event = Event::default().data(snapshot(&app));
+        Some((Ok(event), (app, changes, false)))
+    });
+    Sse::new(snapshots).keep_alive(KeepAlive::default())
+}
+
+/// Waits for a change, and a little longer. `None` when there can't be any more.
+async fn next_change(changes: &mut watch::Receiver<()>) -> Option<()> {
+    changes.changed().await.ok()?;
+    tokio::time::sleep(PAUSE).await;
+    Some(())
+}
+
+fn snapshot(app: &App) -> String {
+    let endpoints = app.switch.endpoints();
+    let snapshot = Snapshot {
+        endpoints: endpoints.iter().map(Shown::new).collect(),
+    };
+    // Only text, numbers and checked JSON: printing them can't fail.
+    serde_json::to_string(&snapshot).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct Snapshot<'a> {
+    endpoints: Vec<Shown<'a>>,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    dialect: &'static str,
+    kind: &'static str,
+    id: &'a str,
+    calls: usize,
+    registered_seconds_ago: f64,
+    info: Option<&'a RawValue>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(endpoint: &'a EndpointView) -> Self {
+        // Tenths are enough, and don't change the text of a snapshot for nothing.
+        let seconds = (endpoint.registered_for.as_secs_f64() * 10.0).round() / 10.0;
+        Self {
+            dialect: endpoint.member.dialect_name(),
+            kind: endpoint.member.role,
+            id: endpoint.id.as_str(),
+            calls: endpoint.calls,
+            registered_seconds_ago: seconds,
+            info: endpoint
+                .info
+                .as_ref()
+                .and_then(|info| serde_json::from_str(info.as_str()).ok()),
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! One WebSocket: a task that owns a dialect's session, and all that is between it and the socket.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_tungstenite::WebSocketStream;
+use async_tungstenite::tokio::TokioAdapter;
+use async_tungstenite::tungstenite::Error;
+use async_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use async_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
+use async_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
+use bytes::Bytes;
+use futures_util::{Sink as _, Stream as _, StreamExt as _};
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tracing::{debug, info, warn};
+
+use super::App;
+use super::outbox::{Ended, Load, Outbox};
+use super::stream::Stream;
+use super::switch::Member;
+use crate::dialect::cause::Level;
+use crate::dialect::{Effect, Session};
+use crate::hub::{Command, ConnectionId, Event, Payload};
+
+/// Idle connections are many and cost this much each; a message that is larger gets its own memory.
+const READ_BUFFER: usize = 4096;
+/// A batch is written when it is complete, or when it is this large.
+const WRITE_BUFFER: usize = 64 * 1024;
+/// A holder of an id that was heard this recently answers a probe without a ping.
+const HEARD_RECENTLY: Duration = Duration::from_secs(1);
+
+/// Talks to one WebSocket until it is closed.
+pub(super) async fn run(stream: Stream, read_ahead: Bytes, session: Box<dyn Session>, member: Member, app: Arc<App>) {
+    let open = app.metrics.websockets(member.dialect_name(), member.role);
+    open.inc();
+    let mut connection = Connection::open(stream, read_ahead, session, member, app).await;
+    let end = connection.talk().await;
+    connection.command(Command::Leave);
+    connection.report(&end);
+    connection.close(end).await;
+    open.dec();
+}
+
+struct Connection {
+    id: ConnectionId,
+    app: Arc<App>,
+    socket: WebSocketStream<TokioAdapter<Stream>>,
+    session: Box<dyn Session>,
+    outbox: Arc<Outbox>,
+    effects: Vec<Effect>,
+    // Taken from the outbox, to be given to the session.
+    events: VecDeque<Event>,
+    // Whether the socket holds frames that aren't flushed yet.
+    unflushed: bool,
+    // Answers to the other side's own messages since the last flush.
+    replies: Load,
+    turn: Turn,
+    opened: Instant,
+    spoke: bool,
+    heard: Instant,
+    pinged: Option<Instant>,
+    probed: bool,
+    ping_after: Duration,
+    ping_timeout: Duration,
+}
+
+/// How a conversation ended.
+enum End {
+    /// The server closes.
+    Close { code: u16, reason: &'static str },
+    /// The other side broke the WebSocket protocol; nothing more can be read as frames.
+    Broken { code: u16, reason: &'static str },
+    /// The other side closed, with this code.
+    PeerClosed(u16),
+    /// The TCP connection is no more.
+    Lost,
+}
+
+/// What a connection waits for.
+enum Step {
+    Frame(Option<Result<Message, Error>>),
+    Events,
+    Ended(Ended),
+    WriteFailed(Error),
+    Timer,
+}
+
+/// Whom to ask first, so that neither a busy peer nor a busy hub starves the other.
+#[derive(Clone, Copy)]
+enum Turn {
+    Peer,
+    Hub,
+}
+
+impl Connection {
+    async fn open(stream: Stream, read_ahead: Bytes, session: Box<dyn Session>, member: Member, app: Arc<App>) -> Self {
+        let limits = &app.config.limits;
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER)
+            .max_message_size(Some(limits.message_bytes))
+            .max_frame_size(Some(limits.message_bytes));
+        let socket = WebSocketStream::from_partially_read(
+            TokioAdapter::new(stream),
+            read_ahead.into(),
+            Role::Server,
+            Some(config),
+        )
+        .await;
+        let (ping_after, ping_timeout) = if member.role == "device" {
+            (limits.device_ping_after, limits.device_ping_timeout)
+        } else {
+            (limits.ping_after, limits.ping_timeout)
+        };
+        let outbox = Arc::new(Outbox::new(queue_limit(&app)));
+        let now = Instant::now();
+        Self {
+            id: app.switch.join(member, Arc::clone(&outbox) as _),
+            app,
+            socket,
+            session,
+            outbox,
+            effects: Vec::new(),
+            events: VecDeque::new(),
+            unflushed: false,
+            replies: Load::default(),
+            turn: Turn::Peer,
+            opened: now,
+            spoke: false,
+            heard: now,
+            pinged: None,
+            probed: false,
+            ping_after,
+            ping_timeout,
+        }
+    }
+
+    async fn talk(&mut self) -> End {
+        self.spoke = !self.session.expects_first_message();
+        self.session.opened(&mut self.effects);
+        if let Err(end) = self.obey() {
+            return end;
+        }
+        let mut timer = pin!(sleep_until(self.deadline()));
+        loop {
+            let step = poll_fn(|cx| self.poll_step(cx, timer.as_mut())).await;
+            let result = match step {
+                Step::Frame(frame) => {
+                    let was_pinged = self.pinged.is_some();
+                    let result = self.frame(frame);
+                    if was_pinged {
+                        timer.as_mut().reset(self.deadline());
+                    }
+                    result
+                }
+                Step::Events => self.hub_events(),
+                Step::Timer => {
+                    let result = self.timeouts(Instant::now());
+                    timer.as_mut().reset(self.deadline());
+                    result
+                }
+                Step::Ended(Ended::Overflowed) => Err(too_slow()),
+                Step::Ended(Ended::ShuttingDown) => Err(End::Close {
+                    code: 1001,
+                    reason: "the server is shutting down",
+                }),
+                Step::WriteFailed(error) => {
+                    debug!(connection = self.id.0, %error, "write failed");
+                    Err(End::Lost)
+                }
+            };
+            if let Err(end) = result {
+                return end;
+            }
+        }
+    }
+
+    fn poll_step(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Step> {
+        if timer.poll(cx).is_ready() {
+            return Poll::Ready(Step::Timer);
+        }
+        if self.unflushed {
+            match Pin::new(&mut self.socket).poll_flush(cx) {
+                Poll::Ready(Ok(())) => {
+                    self.unflushed = false;
+                    self.replies = Load::default();
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Step::WriteFailed(error)),
+                Poll::Pending => {}
+            }
+        }
+        match self.turn {
+            Turn::Peer => {
+                self.turn = Turn::Hub;
+                if let Poll::Ready(step) = self.poll_peer(cx) {
+                    return Poll::Ready(step);
+                }
+                self.poll_hub(cx)
+            }
+            Turn::Hub => {
+                self.turn = Turn::Peer;
+                if let Poll::Ready(step) = self.poll_hub(cx) {
+                    return Poll::Ready(step);
+                }
+                self.poll_peer(cx)
+            }
+        }
+    }
+
+    fn poll_peer(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        Pin::new(&mut self.socket).poll_next(cx).map(Step::Frame)
+    }
+
+    /// Takes events only when the last batch is written: until then they wait in the outbox, which
+    /// is bounded.
+    fn poll_hub(&mut self, cx: &Context<'_>) -> Poll<Step> {
+        if self.unflushed {
+            return self.outbox.poll_ended(cx).map(Step::Ended);
+        }
+        self.outbox
+            .poll_take(cx, &mut self.events)
+            .map(|taken| taken.map_or_else(Step::Ended, |()| Step::Events))
+    }
+
+    fn hub_events(&mut self) -> Result<(), End> {
+        while let Some(event) = self.events.pop_front() {
+            if event == Event::Probe {
+                self.probe()?;
+            } else {
+                self.session.event(event, &mut self.effects);
+                self.obey()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn probe(&mut self) -> Result<(), End> {
+        if self.heard.elapsed() < HEARD_RECENTLY {
+            self.command(Command::Alive);
+            return Ok(());
+        }
+        self.probed = true;
+        self.send(Message::Ping(Bytes::new()))
+    }
+
+    fn frame(&mut self, frame: Option<Result<Message, Error>>) -> Result<(), End> {
+        let message = match frame {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => return Err(end_of(&error)),
+            None => return Err(End::Lost),
+        };
+        self.heard = Instant::now();
+        self.pinged = None;
+        if std::mem::take(&mut self.probed) {
+            self.command(Command::Alive);
+        }
+        match message {
+            Message::Text(text) => {
+                self.spoke = true;
+                match Payload::from_utf8(text.into()) {
+                    Ok(text) => self.session.text(&text, &mut self.effects),
+                    Err(_) => return Err(not_utf8()),
+                }
+            }
+            Message::Binary(bytes) => {
+                self.spoke = true;
+                self.session.binary(&bytes, &mut self.effects);
+            }
+            Message::Close(frame) => {
+                return Err(End::PeerClosed(frame.map_or(1005, |frame| frame.code.into())));
+            }
+            // A ping is answered by the library.
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+        }
+        self.bound_replies()?;
+        self.obey()
+    }
+
+    /// Events are bounded by the outbox that they come from; what the other side causes by its own
+    /// messages, and doesn't take, is bounded here.
+    fn bound_replies(&mut self) -> Result<(), End> {
+        for effect in &self.effects {
+            if let Effect::Send(text) = effect {
+                if !self.replies.has_room_in(queue_limit(&self.app)) {
+                    self.app.metrics.queue_overflows.inc();
+                    return Err(too_slow());
+                }
+                self.replies.add(text.len());
+            }
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self) -> Result<(), End> {
+        let mut effects = std::mem::take(&mut self.effects);
+        let result = effects.drain(..).try_for_each(|effect| match effect {
+            Effect::Send(text) => {
+                // The text is known to be UTF-8: as a raw frame it isn't checked again.
+                let frame = Frame::message(text.into_bytes(), OpCode::Data(Data::Text), true);
+                self.send(Message::Frame(frame))
+            }
+            Effect::Close { code, reason } => Err(End::Close { code, reason }),
+            Effect::Hub(command) => {
+                self.command(command);
+                Ok(())
+            }
+            Effect::Report { label, level } => {
+                self.app.metrics.refused(label);
+                log_refusal(self.id, label, level);
+                Ok(())
+            }
+            Effect::FilesPort(port) => {
+                self.app.switch.set_files_port(self.id, port);
+                Ok(())
+            }
+        });
+        self.effects = effects;
+        result
+    }
+
+    fn send(&mut self, message: Message) -> Result<(), End> {
+        self.unflushed = true;
+        Pin::new(&mut self.socket).start_send(message).map_err(|_| End::Lost)
+    }
+
+    fn command(&self, command: Command) {
+        self.app.switch.command(self.id, command);
+    }
+
+    /// When [`Self::timeouts`] has something to do at the earliest.
+    fn deadline(&self) -> Instant {
+        let keepalive = match self.pinged {
+            Some(pinged) => pinged + self.ping_timeout,
+            None => self.heard + self.ping_after,
+        };
+        if self.spoke {
+            keepalive
+        } else {
+            keepalive.min(self.opened + self.app.config.limits.first_message)
+        }
+    }
+
+    fn timeouts(&mut self, now: Instant) -> Result<(), End> {
+        if !self.spoke && now >= self.opened + self.app.config.limits.first_message {
+            return Err(End::Close {
+                code: 1008,
+                reason: "no message came",
+            });
+        }
+        match self.pinged {
+            Some(pinged) if now >= pinged + self.ping_timeout => Err(End::Close {
+                code: 1011,
+                reason: "no answer to a ping",
+            }),
+            None if now >= self.heard + self.ping_after => {
+                self.pinged = Some(now);
+                self.send(Message::Ping(Bytes::new()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn report(&self, end: &End) {
+        let (by, code) = match *end {
+            End::Close { code, .. } | End::Broken { code, .. } => ("server", code),
+            End::PeerClosed(code) => ("peer", code),
+            End::Lost => ("peer", 1006),
+        };
+        self.app.metrics.websocket_closed(by, code);
+        debug!(connection = self.id.0, by, code, "WebSocket closed");
+    }
+
+    /// The closing handshake, within [`Limits::write`](crate::config::Limits::write). Everything
+    /// that the other side still sends is read: if it weren't, its TCP stack would be told of a
+    /// reset, and would throw away the last frames that it was sent.
+    async fn close(&mut self, end: End) {
+        let patience = self.app.config.limits.write;
+        // Whatever fails here, the connection ends.
+        let _ = timeout(patience, async {
+            match end {
+                End::Close { code, reason } => {
+                    self.socket.close(Some(close_frame(code, reason))).await?;
+                    while let Some(Ok(_)) = self.socket.next().await {}
+                    self.finish(false).await
+                }
+                End::Broken { code, reason } => {
+                    self.socket.close(Some(close_frame(code, reason))).await?;
+                    self.finish(true).await
+                }
+                End::PeerClosed(_) => {
+                    poll_fn(|cx| Pin::new(&mut self.socket).poll_flush(cx)).await?;
+                    self.finish(false).await
+                }
+                End::Lost => Ok(()),
+            }
+        })
+        .await;
+    }
+
+    async fn finish(&mut self, drain: bool) -> Result<(), Error> {
+        let stream = self.socket.get_mut().get_mut();
+        stream.shutdown().await?;
+        if drain {
+            tokio::io::copy(stream, &mut tokio::io::sink()).await?;
+        }
+        Ok(())
+    }
+}
+
+fn log_refusal(connection: ConnectionId, cause: &'static str, level: Level) {
+    let connection = connection.0;
+    match level {
+        Level::Debug => debug!(connection, cause, "refused"),
+        Level::Info => info!(connection, cause, "refused"),
+        Level::Warn => warn!(connection, cause, "refused"),
+    }
+}
+
+fn end_of(error: &Error) -> End {
+    match error {
+        Error::Capacity(_) => End::Broken {
+            code: 1009,
+            reason: "the message is too big",
+        },
+        Error::Utf8(_) => not_utf8(),
+        Error::Protocol(async_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
+            End::Lost
+        }
+        Error::Protocol(_) => End::Broken {
+            code: 1002,
+            reason: "protocol error",
+        },
+        _ => End::Lost,
+    }
+}
+
+fn not_utf8() -> End {
+    End::Broken {
+        code: 1007,
+        reason: "the text is not UTF-8",
+    }
+}
+
+fn too_slow() -> End {
+    End::Close {
+        code: 1013,
+        reason: "too slow",
+    }
+}
+
+fn close_frame(code: u16, reason: &'static str) -> CloseFrame {
+    CloseFrame {
+        code: code.into(),
+        reason: reason.into(),
+    }
+}
+
+fn queue_limit(app: &App) -> Load {
+    Load {
+        messages: app.config.limits.queue_messages,
+        bytes: app.config.limits.queue_bytes,
+    }
+}

@@ -1,0 +1,138 @@
+//! Cuttlefish's WebSockets and device list (cuttlefish.md A1, A6).
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, Request, State};
+use axum::response::{IntoResponse as _, Response};
+use hyper::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::switch::EndpointView;
+use super::{App, http, upgrade};
+use crate::dialect::cuttlefish::server::{BareClientSession, ClientSession, DeviceSession};
+use crate::hub::EndpointId;
+
+/// `/register_device`
+pub(super) async fn register_device(State(app): State<Arc<App>>, request: Request) -> Response {
+    let session = DeviceSession::new(Arc::clone(&app.settings));
+    upgrade::accept(app, request, Box::new(session))
+}
+
+/// `/connect_client`
+pub(super) async fn connect_client(State(app): State<Arc<App>>, request: Request) -> Response {
+    let session = ClientSession::new(Arc::clone(&app.settings));
+    upgrade::accept(app, request, Box::new(session))
+}
+
+/// `/devices/{id}/connect`; 404 before the upgrade if the device isn't here.
+pub(super) async fn connect_to_device(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    match find(&app, &id) {
+        Some(device) => {
+            let session = BareClientSession::new(device.id);
+            upgrade::accept(app, request, Box::new(session))
+        }
+        None => device_not_found(),
+    }
+}
+
+/// `GET /infra_config`
+pub(super) async fn infra_config(State(app): State<Arc<App>>) -> Response {
+    let config = app.settings.infra_config().clone();
+    http::json_text(StatusCode::OK, config.into_bytes())
+}
+
+/// `GET /devices`
+///
+/// The two generations of pages expect two shapes: the old ones, which ask without a query, an
+/// array of ids; the new ones, which filter by `groupId` or `owner` (empty for all), an array of
+/// objects.
+pub(super) async fn devices(State(app): State<Arc<App>>, Query(filter): Query<Filter>) -> Response {
+    let devices = app.switch.endpoints();
+    if filter.group_id.is_none() && filter.owner.is_none() {
+        let ids: Vec<&str> = devices.iter().map(|device| device.id.as_str()).collect();
+        return axum::Json(ids).into_response();
+    }
+    let described: Vec<Described<'_>> = devices
+        .iter()
+        .map(Described::new)
+        .filter(|device| filter.takes(device))
+        .collect();
+    axum::Json(described).into_response()
+}
+
+/// `GET /devices/{id}`
+pub(super) async fn device(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+    let Some(device) = find(&app, &id) else {
+        return device_not_found();
+    };
+    let mut described = Described::new(&device);
+    described.registration_info = device
+        .info
+        .as_ref()
+        .and_then(|info| serde_json::from_str(info.as_str()).ok());
+    axum::Json(described).into_response()
+}
+
+/// A registered device.
+pub(super) fn find(app: &App, id: &str) -> Option<EndpointView> {
+    app.switch.endpoint(&EndpointId::new(id)?)
+}
+
+pub(super) fn device_not_found() -> Response {
+    (StatusCode::NOT_FOUND, "Device not found").into_response()
+}
+
+/// Which devices the new pages want to see.
+#[derive(Debug, Deserialize)]
+pub(super) struct Filter {
+    #[serde(rename = "groupId")]
+    group_id: Option<String>,
+    owner: Option<String>,
+}
+
+/// A device as the new pages see it. The optional parts are what the device says of itself.
+#[derive(Debug, Serialize)]
+struct Described<'a> {
+    device_id: &'a str,
+    group_name: String,
+    adb_port: u64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    owner: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registration_info: Option<&'a RawValue>,
+}
+
+impl Filter {
+    fn takes(&self, device: &Described<'_>) -> bool {
+        let takes = |wanted: &Option<String>, has: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted.is_empty() || wanted == has)
+        };
+        takes(&self.group_id, &device.group_name) && takes(&self.owner, &device.owner)
+    }
+}
+
+impl<'a> Described<'a> {
+    fn new(device: &'a EndpointView) -> Self {
+        let info: serde_json::Value = device
+            .info
+            .as_ref()
+            .and_then(|info| serde_json::from_str(info.as_str()).ok())
+            .unwrap_or_default();
+        let text = |key: &str| info[key].as_str().unwrap_or_default().to_owned();
+        Self {
+            device_id: device.id.as_str(),
+            group_name: text("group_name"),
+            adb_port: info["adb_port"].as_u64().unwrap_or_default(),
+            owner: text("owner"),
+            name: text("name"),
+            registration_info: None,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The HTTP routes, and what all answers have in common.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get, post};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::header::{CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::{Method, StatusCode};
+use serde_json::json;
+use tower::ServiceExt as _;
+use tower_http::services::ServeDir;
+
+use super::{App, admin, console, cuttlefish, files, polling, upgrade};
+use crate::hub::Payload;
+
+/// Everything that the port serves.
+pub(super) fn router(app: &Arc<App>) -> Router {
+    let old_polling = Router::new()
+        .route("/connect", post(polling::connect).options(polling::preflight))
+        .route("/forward", post(polling::forward).options(polling::preflight))
+        .route("/poll_messages", post(polling::poll).options(polling::preflight))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::map_response(polling::allow_all_origins));
+    Router::new()
+        // For the literal colon in ":forward".
+        .without_v07_checks()
+        .route("/register_device", get(cuttlefish::register_device))
+        .route("/connect_client", get(cuttlefish::connect_client))
+        .route("/infra_config", get(cuttlefish::infra_config))
+        .route("/devices", get(cuttlefish::devices))
+        .route("/devices/{id}", get(cuttlefish::device))
+        .route("/devices/{id}/connect", get(cuttlefish::connect_to_device))
+        .route("/devices/{id}/files/{*path}", get(files::get))
+        .route("/polled_connections", post(polling::new_connect))
+        .route("/polled_connections/{connection}/:forward", post(polling::new_forward))
+        .route("/polled_connections/{connection}/messages", get(polling::new_messages))
+        .route("/health", get(admin::health))
+        .route("/ready", get(admin::ready))
+        .route("/metrics", get(admin::metrics))
+        .route("/api/endpoints", get(admin::endpoints))
+        .route("/api/endpoints/stream", get(admin::endpoint_stream))
+        .route("/console", get(console::redirect))
+        .route("/console/", get(console::index))
+        .route("/console/{*path}", get(console::file))
+        .merge(old_polling)
+        .fallback_service(any(fallback).with_state(Arc::clone(app)))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(app), observe))
+        .with_state(Arc::clone(app))
+}
+
+/// An answer with `{"error": …}`.
+pub(super) fn error(status: StatusCode, text: &str) -> Response {
+    json_text(status, json!({ "error": text }).to_string())
+}
+
+/// An answer with JSON that is printed already.
+pub(super) fn json_text(status: StatusCode, text: impl Into<Body>) -> Response {
+    let content_type = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    (status, [content_type], text.into()).into_response()
+}
+
+/// A request's body, within [`Limits::message_bytes`](crate::config::Limits::message_bytes) and
+/// [`Limits::handshake`](crate::config::Limits::handshake).
+pub(super) async fn text_body(app: &App, request: Request) -> Result<Payload, Response> {
+    let limits = &app.config.limits;
+    let body = Limited::new(request.into_body(), limits.message_bytes);
+    let bytes = match tokio::time::timeout(limits.handshake, body.collect()).await {
+        Ok(Ok(collected)) => collected.to_bytes(),
+        Ok(Err(failure)) if failure.is::<http_body_util::LengthLimitError>() => {
+            let text = format!("the body has more than {} bytes", limits.message_bytes);
+            return Err(error(StatusCode::PAYLOAD_TOO_LARGE, &text));
+        }
+        Ok(Err(_)) => return Err(error(StatusCode::BAD_REQUEST, "the body broke off")),
+        Err(_) => return Err(error(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
+    };
+    Payload::from_utf8(bytes).map_err(|_| error(StatusCode::BAD_REQUEST, "the body is not UTF-8"))
+}
+
+/// Static files, the console, and 404 for everything else.
+async fn fallback(State(app): State<Arc<App>>, request: Request) -> Response {
+    let is_page = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !is_page || upgrade::is_wanted(&request) {
+        return not_found(request.uri().path());
+    }
+    let path = request.uri().path().to_owned();
+    if let Some(directory) = &app.config.assets {
+        let Ok(response) = ServeDir::new(directory).oneshot(request).await;
+        if response.status() != StatusCode::NOT_FOUND {
+            return response.map(Body::new);
+        }
+        if path != console::CONNECTOR_PATH {
+            return not_found(&path);
+        }
+    }
+    console::respond(&path)
+}
+
+pub(super) fn not_found(path: &str) -> Response {
+    error(StatusCode::NOT_FOUND, &format!("there is nothing at {path}"))
+}
+
+async fn wrong_method(request: Request) -> Response {
+    let text = format!("{} is not for {}", request.uri().path(), request.method());
+    error(StatusCode::METHOD_NOT_ALLOWED, &text)
+}
+
+/// Counts the request, and keeps browsers from guessing content types.
+async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("other", MatchedPath::as_str)
+        .to_owned();
+    let mut response = next.run(request).await;
+    app.metrics.http_request(route, response.status().as_u16());
+    response
+        .headers_mut()
+        .insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

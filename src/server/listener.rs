@@ -1,0 +1,203 @@
+//! Taking TCP connections, and serving HTTP on each.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
+use tracing::{debug, warn};
+
+use super::stream::Stream;
+use super::tls::Tls;
+use super::{App, Bound, StartError, http};
+use crate::config::Listen;
+
+/// Connections that the system keeps while none is accepted.
+const BACKLOG: u32 = 4096;
+/// Pauses after a failure to accept, doubling from the first to the last. Mostly there are no
+/// descriptors left, and trying again at once would only heat the machine.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// A lasting failure to accept is logged this often.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Bytes of a request's head.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// An address that is taken.
+pub(super) struct Listener {
+    pub(super) bound: Bound,
+    tcp: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
+
+/// What a request knows of the connection that it came on.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub(super) peer: SocketAddr,
+    /// Keeps the connection's place while an upgraded socket lives.
+    pub(super) slot: Arc<Slot>,
+}
+
+/// A connection's place among [`Limits::connections`](crate::config::Limits::connections).
+pub(super) struct Slot {
+    app: Arc<App>,
+    _permit: OwnedSemaphorePermit,
+}
+
+pub(super) fn bind(listen: Listen, tls: Option<&Tls>) -> Result<Listener, StartError> {
+    let Listen { address, tls: want } = listen;
+    let tls = match (want, tls) {
+        (false, _) => None,
+        (true, Some(tls)) => Some(TlsAcceptor::from(Arc::clone(&tls.config))),
+        (true, None) => return Err(StartError::NoTls(address)),
+    };
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::InUse(address),
+        io::ErrorKind::PermissionDenied => StartError::Forbidden(address),
+        _ => StartError::Bind { address, source },
+    };
+    let tcp = listen_on(address).map_err(failed)?;
+    let bound = Bound {
+        address: tcp.local_addr().map_err(failed)?,
+        tls: want,
+    };
+    Ok(Listener { bound, tcp, tls })
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A restarted server needn't wait for the old one's connections to fade.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts until the server stops. No failure ends it.
+pub(super) async fn accept(listener: Listener, app: Arc<App>) {
+    let router = http::router(&app);
+    let mut pause = PAUSES.0;
+    let mut logged: Option<Instant> = None;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.tcp.accept() => accepted,
+            () = app.stopped() => return,
+        };
+        let error = match accepted {
+            Ok((tcp, peer)) => {
+                pause = PAUSES.0;
+                admit(tcp, peer, listener.tls.as_ref(), &router, &app);
+                continue;
+            }
+            Err(error) => error,
+        };
+        app.metrics.accept_errors.inc();
+        if is_about_one_connection(&error) {
+            continue;
+        }
+        if logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
+            warn!(%error, listener = %listener.bound, "cannot accept connections; trying again");
+            logged = Some(Instant::now());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSES.1),
+            () = app.stopped() => return,
+        }
+    }
+}
+
+/// Whether only the connection that was to be accepted is broken.
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+fn admit(tcp: TcpStream, peer: SocketAddr, tls: Option<&TlsAcceptor>, router: &Router, app: &Arc<App>) {
+    let Ok(permit) = Arc::clone(&app.slots).try_acquire_owned() else {
+        app.metrics.connections_refused.inc();
+        debug!(%peer, "connection refused: the limit is reached");
+        return;
+    };
+    app.metrics.connections_accepted.inc();
+    let slot = Slot::new(Arc::clone(app), permit);
+    let origin = Origin {
+        peer,
+        slot: Arc::new(slot),
+    };
+    tokio::spawn(serve(tcp, tls.cloned(), router.clone(), origin));
+}
+
+async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, router: Router, origin: Origin) {
+    let app = Arc::clone(&origin.slot.app);
+    let limits = &app.config.limits;
+    // Messages are batched by their writers; a small one must not wait for an acknowledgement.
+    let _ = tcp.set_nodelay(true);
+    let stream = match tls {
+        None => Stream::plain(tcp, limits.write),
+        Some(acceptor) => match timeout(limits.handshake, acceptor.accept(tcp)).await {
+            Ok(Ok(tls)) => Stream::tls(tls, limits.write),
+            failure => {
+                app.metrics.tls_handshake_failures.inc();
+                let error = failure.map_or("timeout".to_owned(), |result| {
+                    result.map_or_else(|error| error.to_string(), |_| String::new())
+                });
+                debug!(peer = %origin.peer, error, "TLS handshake failed");
+                return;
+            }
+        },
+    };
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(origin.clone());
+        router.clone().oneshot(request.map(Body::new))
+    });
+    let mut connection = std::pin::pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.handshake)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+    );
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = app.stopped() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        debug!(%error, "HTTP connection failed");
+    }
+}
+
+impl Slot {
+    fn new(app: Arc<App>, permit: OwnedSemaphorePermit) -> Self {
+        app.metrics.connections.inc();
+        Self { app, _permit: permit }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.app.metrics.connections.dec();
+    }
+}

@@ -1,0 +1,187 @@
+//! What the server counts, for `/metrics`.
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::hub::Counts;
+
+/// The type of the text that [`Metrics::text`] gives.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Every counter and gauge. Labels take few values only, none of which a client can choose.
+#[derive(Default)]
+pub(super) struct Metrics {
+    pub(super) connections_accepted: Counter,
+    pub(super) connections_refused: Counter,
+    pub(super) connections: Gauge,
+    pub(super) accept_errors: Counter,
+    pub(super) tls_handshake_failures: Counter,
+    pub(super) queue_overflows: Counter,
+    pub(super) polling_clients: Gauge,
+    websockets: Family<Kind, Gauge>,
+    websocket_closes: Family<Close, Counter>,
+    relayed_messages: Family<Direction, Counter>,
+    relayed_bytes: Family<Direction, Counter>,
+    causes: Family<Cause, Counter>,
+    http_requests: Family<Request, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    dialect: &'static str,
+    role: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Close {
+    by: &'static str,
+    code: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Direction {
+    direction: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Cause {
+    cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    route: String,
+    status: &'static str,
+}
+
+impl Metrics {
+    /// The open WebSockets of a role.
+    pub(super) fn websockets(&self, dialect: &'static str, role: &'static str) -> Gauge {
+        self.websockets.get_or_create_owned(&Kind { dialect, role })
+    }
+
+    /// A WebSocket was closed by the server or by the other side, with this code; 1006 when the
+    /// connection was lost without one.
+    pub(super) fn websocket_closed(&self, by: &'static str, code: u16) {
+        // The peer chooses its code: those that RFC 6455 doesn't name are one.
+        let code = if (1000..=1015).contains(&code) { code } else { 0 };
+        self.websocket_closes.get_or_create(&Close { by, code }).inc();
+    }
+
+    /// A message went through the hub.
+    pub(super) fn relayed(&self, direction: &'static str, bytes: usize) {
+        let labels = Direction { direction };
+        self.relayed_messages.get_or_create(&labels).inc();
+        self.relayed_bytes.get_or_create(&labels).inc_by(bytes as u64);
+    }
+
+    /// Something was refused.
+    pub(super) fn refused(&self, cause: &'static str) {
+        self.causes.get_or_create(&Cause { cause }).inc();
+    }
+
+    /// A request was answered.
+    pub(super) fn http_request(&self, route: String, status: u16) {
+        let status = match status {
+            ..200 => "1xx",
+            200..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            _ => "5xx",
+        };
+        self.http_requests.get_or_create(&Request { route, status }).inc();
+    }
+
+    /// Everything in the OpenMetrics text format.
+    pub(super) fn text(&self, counts: Counts) -> String {
+        let mut registry = Registry::with_prefix("switchboard");
+        self.register(&mut registry);
+        registry.register_collector(Box::new(HubCounts(counts)));
+        let mut out = String::new();
+        // Writing to a string cannot fail.
+        let _ = text::encode(&mut out, &registry);
+        out
+    }
+
+    fn register(&self, to: &mut Registry) {
+        macro_rules! register {
+            ($($name:ident: $help:literal,)+) => {
+                $( to.register(stringify!($name), $help, self.$name.clone()); )+
+            };
+        }
+        register! {
+            connections: "Open TCP connections",
+            connections_accepted: "TCP connections that were accepted",
+            connections_refused: "TCP connections that were closed at once, because the limit is reached",
+            accept_errors: "Failures to accept a TCP connection",
+            tls_handshake_failures: "TLS handshakes that failed or took too long",
+            websockets: "Open WebSockets",
+            websocket_closes: "WebSockets that were closed, by whom and with which code (1006: without one, 0: another)",
+            polling_clients: "Polling clients",
+            relayed_messages: "Messages relayed between endpoints and callers",
+            queue_overflows: "Connections that were closed because they took their messages too slowly",
+            causes: "Refusals by cause",
+            http_requests: "HTTP requests answered",
+        }
+        to.register_with_unit(
+            "relayed",
+            "Bytes relayed between endpoints and callers",
+            Unit::Bytes,
+            self.relayed_bytes.clone(),
+        );
+    }
+}
+
+/// What the hub counts itself, read at each scrape.
+#[derive(Debug)]
+struct HubCounts(Counts);
+
+impl Collector for HubCounts {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let gauges = [
+            ("endpoints", "Registered endpoints", self.0.endpoints),
+            ("calls", "Open calls", self.0.calls),
+            (
+                "waiting_calls",
+                "Callers that wait for an absent endpoint",
+                self.0.waiting_calls,
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            let encoder = encoder.encode_descriptor(name, help, None, prometheus_client::metrics::MetricType::Gauge)?;
+            gauge.encode(encoder)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_openmetrics() {
+        let metrics = Metrics::default();
+        metrics.relayed("to_caller", 12);
+        metrics.websocket_closed("peer", 4999);
+        metrics.http_request("/devices".to_owned(), 404);
+        let text = metrics.text(Counts {
+            endpoints: 3,
+            ..Counts::default()
+        });
+        for line in [
+            "switchboard_relayed_bytes_total{direction=\"to_caller\"} 12",
+            "switchboard_websocket_closes_total{by=\"peer\",code=\"0\"} 1",
+            "switchboard_http_requests_total{route=\"/devices\",status=\"4xx\"} 1",
+            "switchboard_endpoints 3",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

@@ -1,0 +1,212 @@
+//! What waits to be sent to one WebSocket: bounded, and never in the sender's way.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::hub::Event;
+
+/// The queue between the switch, which pushes, and one connection's task, which takes.
+///
+/// The bounds are [`Limits::queue_messages`](crate::config::Limits::queue_messages) and
+/// [`Limits::queue_bytes`](crate::config::Limits::queue_bytes). One event more ends the queue: what
+/// waits is dropped, and the task learns that its connection was too slow.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    queue: Mutex<Queue>,
+    max: Load,
+}
+
+/// Why an [`Outbox`] gives no more events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The connection took its events too slowly.
+    Overflowed,
+    /// The server is shutting down.
+    ShuttingDown,
+}
+
+/// The event that didn't fit.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Overflow;
+
+/// How much waits somewhere, or may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    events: VecDeque<Event>,
+    load: Load,
+    ended: Option<Ended>,
+    waker: Option<Waker>,
+}
+
+impl Outbox {
+    pub(super) fn new(max: Load) -> Self {
+        Self {
+            queue: Mutex::default(),
+            max,
+        }
+    }
+
+    /// Adds an event, or ends the queue if it is full.
+    pub(super) fn push(&self, event: Event) -> Result<(), Overflow> {
+        let mut queue = self.lock();
+        if queue.ended.is_some() {
+            return Ok(());
+        }
+        if !queue.load.has_room_in(self.max) {
+            queue.end(Ended::Overflowed);
+            return Err(Overflow);
+        }
+        queue.load.add(bytes_of(&event));
+        queue.events.push_back(event);
+        queue.wake();
+        Ok(())
+    }
+
+    /// Ends the queue because the server stops. Events that wait are dropped.
+    pub(super) fn shut_down(&self) {
+        self.lock().end(Ended::ShuttingDown);
+    }
+
+    /// Moves everything that waits into `into`, or waits for something.
+    pub(super) fn poll_take(&self, cx: &Context<'_>, into: &mut VecDeque<Event>) -> Poll<Result<(), Ended>> {
+        let mut queue = self.lock();
+        if let Some(ended) = queue.ended {
+            return Poll::Ready(Err(ended));
+        }
+        if queue.events.is_empty() {
+            queue.wait(cx);
+            return Poll::Pending;
+        }
+        into.append(&mut queue.events);
+        queue.load = Load::default();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits for the end, and takes nothing.
+    pub(super) fn poll_ended(&self, cx: &Context<'_>) -> Poll<Ended> {
+        let mut queue = self.lock();
+        match queue.ended {
+            Some(ended) => Poll::Ready(ended),
+            None => {
+                queue.wait(cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Load {
+    /// Whether one more message may be added. Its size doesn't matter, so that one message of any
+    /// size fits an empty queue; memory is bounded by `max` and one message.
+    pub(super) fn has_room_in(self, max: Self) -> bool {
+        self.messages < max.messages && self.bytes <= max.bytes
+    }
+
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.messages += 1;
+        self.bytes += bytes;
+    }
+}
+
+impl Queue {
+    fn end(&mut self, why: Ended) {
+        if self.ended.is_none() {
+            self.events = VecDeque::new();
+            self.ended = Some(why);
+            self.wake();
+        }
+    }
+
+    fn wait(&mut self, cx: &Context<'_>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => self.waker = Some(cx.waker().clone()),
+        }
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// How many bytes of relayed text an event carries.
+pub(super) fn bytes_of(event: &Event) -> usize {
+    match event {
+        Event::FromCaller { payload, .. } | Event::FromEndpoint { payload } => payload.len(),
+        Event::CallOpened { info, .. } => info.as_ref().map_or(0, crate::hub::Payload::len),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::Payload;
+
+    fn message(bytes: usize) -> Event {
+        Event::FromEndpoint {
+            payload: Payload::from("x".repeat(bytes)),
+        }
+    }
+
+    fn take(outbox: &Outbox) -> Poll<Result<usize, Ended>> {
+        let mut events = VecDeque::new();
+        let poll = outbox.poll_take(&Context::from_waker(Waker::noop()), &mut events);
+        poll.map_ok(|()| events.len())
+    }
+
+    #[test]
+    fn gives_all_that_waits_at_once() {
+        let outbox = Outbox::new(Load { messages: 3, bytes: 10 });
+        assert_eq!(take(&outbox), Poll::Pending);
+        for _ in 0..3 {
+            assert_eq!(outbox.push(message(1)), Ok(()));
+        }
+        assert_eq!(take(&outbox), Poll::Ready(Ok(3)));
+        assert_eq!(take(&outbox), Poll::Pending);
+    }
+
+    #[test]
+    fn one_message_too_many_ends_it() {
+        let outbox = Outbox::new(Load { messages: 2, bytes: 10 });
+        assert_eq!(outbox.push(message(1)), Ok(()));
+        assert_eq!(outbox.push(message(1)), Ok(()));
+        assert_eq!(outbox.push(message(1)), Err(Overflow));
+        assert_eq!(take(&outbox), Poll::Ready(Err(Ended::Overflowed)));
+    }
+
+    #[test]
+    fn too_many_bytes_end_it_but_one_message_of_any_size_fits() {
+        let outbox = Outbox::new(Load { messages: 9, bytes: 10 });
+        assert_eq!(outbox.push(message(1_000)), Ok(()));
+        assert_eq!(take(&outbox), Poll::Ready(Ok(1)));
+        assert_eq!(outbox.push(message(1_000)), Ok(()));
+        assert_eq!(outbox.push(message(1)), Err(Overflow));
+        assert_eq!(
+            outbox.poll_ended(&Context::from_waker(Waker::noop())),
+            Poll::Ready(Ended::Overflowed)
+        );
+    }
+
+    #[test]
+    fn shutdown_drops_what_waits() {
+        let outbox = Outbox::new(Load { messages: 9, bytes: 10 });
+        assert_eq!(outbox.push(message(1)), Ok(()));
+        outbox.shut_down();
+        assert_eq!(outbox.push(message(1)), Ok(()));
+        assert_eq!(take(&outbox), Poll::Ready(Err(Ended::ShuttingDown)));
+    }
+}

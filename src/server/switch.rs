@@ -1,0 +1,278 @@
+//! The hub, and the way from it to every connection.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+
+use super::metrics::Metrics;
+use super::outbox::{Outbox, Overflow, bytes_of};
+use crate::config;
+use crate::dialect::Dialect;
+use crate::hub::{self, Command, ConnectionId, Counts, EndpointId, Event, Hub, Output, Payload};
+
+/// Where the hub's events for one connection go.
+pub(super) trait Inbox: Send + Sync {
+    /// Adds an event; must not block, and must not call the switch.
+    fn push(&self, event: Event) -> Result<(), Overflow>;
+    /// The server stops.
+    fn shut_down(&self);
+}
+
+/// What the edge knows of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Member {
+    pub(super) dialect: Dialect,
+    pub(super) role: &'static str,
+    /// The address of the other end of its socket.
+    pub(super) peer: IpAddr,
+    /// Whether it came through a proxy, so that `peer` isn't its own address, or from a web page.
+    pub(super) indirect: bool,
+    /// The port of its own machine where it serves files for its callers' pages.
+    pub(super) files_port: Option<u16>,
+}
+
+/// A registered endpoint, as the HTTP interfaces show it.
+#[derive(Debug, Clone)]
+pub(super) struct EndpointView {
+    pub(super) member: Member,
+    pub(super) id: EndpointId,
+    pub(super) info: Option<Payload>,
+    pub(super) calls: usize,
+    pub(super) registered_for: Duration,
+}
+
+/// The one place where connections meet.
+///
+/// One lock covers the hub and the table of inboxes, so that all connections see events in one
+/// order. It is held for the time of one command only, and never across an await.
+pub(super) struct Switch {
+    state: Mutex<State>,
+    last_id: AtomicU64,
+    metrics: Arc<Metrics>,
+    changes: watch::Sender<()>,
+    deadline: watch::Sender<Option<Instant>>,
+}
+
+struct State {
+    hub: Hub,
+    seats: HashMap<ConnectionId, Seat>,
+    stopping: bool,
+    // Kept between commands for its memory.
+    outputs: Vec<Output>,
+}
+
+struct Seat {
+    member: Member,
+    inbox: Arc<dyn Inbox>,
+}
+
+impl Switch {
+    pub(super) fn new(limits: &config::Limits, metrics: Arc<Metrics>) -> Self {
+        let hub = Hub::new(hub::Limits {
+            endpoints: limits.endpoints,
+            calls_per_endpoint: limits.calls_per_endpoint,
+            waiting_calls: limits.waiting_calls,
+            remembered_endpoints: limits.remembered_endpoints,
+            probe: limits.probe,
+        });
+        Self {
+            state: Mutex::new(State {
+                hub,
+                seats: HashMap::new(),
+                stopping: false,
+                outputs: Vec::new(),
+            }),
+            last_id: AtomicU64::new(0),
+            metrics,
+            changes: watch::Sender::new(()),
+            deadline: watch::Sender::new(None),
+        }
+    }
+
+    /// Adds a connection. It stays until [`Command::Leave`], its own or one that the switch gives
+    /// because its inbox is full.
+    pub(super) fn join(&self, member: Member, inbox: Arc<dyn Inbox>) -> ConnectionId {
+        let id = ConnectionId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
+        let mut state = self.lock();
+        if state.stopping {
+            inbox.shut_down();
+        }
+        state.seats.insert(id, Seat { member, inbox });
+        id
+    }
+
+    /// Obeys a connection's command and delivers what follows from it.
+    pub(super) fn command(&self, from: ConnectionId, command: Command) {
+        let mut state = self.lock();
+        // A connection that was thrown out may not have heard of it yet.
+        if !state.seats.contains_key(&from) {
+            return;
+        }
+        let mut outputs = std::mem::take(&mut state.outputs);
+        let relayed = matches!(command, Command::ToCaller { .. } | Command::ToEndpoint { .. });
+        state.obey(from, command, &mut outputs);
+        self.deliver(&mut state, outputs, relayed);
+    }
+
+    /// Notes where an endpoint serves files.
+    pub(super) fn set_files_port(&self, of: ConnectionId, port: u16) {
+        if let Some(seat) = self.lock().seats.get_mut(&of) {
+            seat.member.files_port = Some(port);
+        }
+    }
+
+    /// Drives the hub's timeouts. Runs for ever.
+    pub(super) async fn keep_time(&self) {
+        let mut deadlines = self.deadline.subscribe();
+        loop {
+            let deadline = *deadlines.borrow_and_update();
+            let due = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => {
+                    let mut state = self.lock();
+                    let mut outputs = std::mem::take(&mut state.outputs);
+                    state.hub.handle_timeout(Instant::now(), &mut outputs);
+                    self.deliver(&mut state, outputs, false);
+                }
+                // The sender lives as long as `self`.
+                _ = deadlines.changed() => {}
+            }
+        }
+    }
+
+    /// Tells every connection, and each that still comes, that the server stops.
+    pub(super) fn shut_down(&self) {
+        let mut state = self.lock();
+        state.stopping = true;
+        for seat in state.seats.values() {
+            seat.inbox.shut_down();
+        }
+    }
+
+    /// Every registered endpoint, in order of id.
+    pub(super) fn endpoints(&self) -> Vec<EndpointView> {
+        let state = self.lock();
+        let endpoints = state.hub.endpoints();
+        endpoints.filter_map(|found| state.view(found)).collect()
+    }
+
+    /// One registered endpoint.
+    pub(super) fn endpoint(&self, id: &EndpointId) -> Option<EndpointView> {
+        let state = self.lock();
+        state.hub.endpoint(id).and_then(|found| state.view(found))
+    }
+
+    /// How many of each there are.
+    pub(super) fn counts(&self) -> Counts {
+        self.lock().hub.counts()
+    }
+
+    /// Marks each change of the endpoints and their calls.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Delivers until nothing follows. A full inbox costs its owner the seat, and its partners hear
+    /// of it at once.
+    fn deliver(&self, state: &mut State, mut outputs: Vec<Output>, relayed: bool) {
+        let mut changed = !relayed;
+        let mut next = 0;
+        while let Some(output) = outputs.get(next) {
+            let (to, event) = (output.to, output.event.clone());
+            next += 1;
+            self.observe(state, to, &event);
+            let Some(seat) = state.seats.get(&to) else {
+                continue;
+            };
+            if seat.inbox.push(event) == Err(Overflow) {
+                self.metrics.queue_overflows.inc();
+                warn!(
+                    connection = to.0,
+                    role = seat.member.role,
+                    "takes its messages too slowly; closed"
+                );
+                state.obey(to, Command::Leave, &mut outputs);
+                changed = true;
+            }
+        }
+        outputs.clear();
+        state.outputs = outputs;
+        let deadline = state.hub.next_timeout();
+        self.deadline.send_if_modified(|current| {
+            let modified = *current != deadline;
+            *current = deadline;
+            modified
+        });
+        if changed {
+            self.changes.send_replace(());
+        }
+    }
+
+    fn observe(&self, state: &State, to: ConnectionId, event: &Event) {
+        match event {
+            Event::FromCaller { .. } => self.metrics.relayed("to_endpoint", bytes_of(event)),
+            Event::FromEndpoint { .. } => self.metrics.relayed("to_caller", bytes_of(event)),
+            Event::Registered => {
+                let mut endpoints = state.hub.endpoints();
+                if let Some(endpoint) = endpoints.find(|endpoint| endpoint.connection == to) {
+                    info!(id = %endpoint.id, connection = to.0, "endpoint registered");
+                }
+            }
+            Event::Evicted => info!(connection = to.0, "endpoint evicted: it answered no probe"),
+            Event::CallOpened { call, .. } => debug!(%call, connection = to.0, "call opened"),
+            _ => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn obey(&mut self, from: ConnectionId, command: Command, outputs: &mut Vec<Output>) {
+        if command == Command::Leave {
+            self.seats.remove(&from);
+        }
+        self.hub.handle(Instant::now(), from, command, outputs);
+    }
+
+    fn view(&self, endpoint: hub::Endpoint<'_>) -> Option<EndpointView> {
+        Some(EndpointView {
+            member: self.seats.get(&endpoint.connection)?.member,
+            id: endpoint.id.clone(),
+            info: endpoint.info.cloned(),
+            calls: endpoint.calls,
+            registered_for: endpoint.since.elapsed(),
+        })
+    }
+}
+
+impl Member {
+    /// The dialect's name in logs, metrics and the admin API.
+    pub(super) const fn dialect_name(&self) -> &'static str {
+        match self.dialect {
+            Dialect::Cuttlefish => "cuttlefish",
+        }
+    }
+}
+
+impl Inbox for Outbox {
+    fn push(&self, event: Event) -> Result<(), Overflow> {
+        Self::push(self, event)
+    }
+
+    fn shut_down(&self) {
+        Self::shut_down(self);
+    }
+}

@@ -1,0 +1,240 @@
+//! The certificate of the TLS listeners: from files, or made here and kept.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{RootCertStore, ServerConfig};
+
+use super::StartError;
+use crate::config::TlsSource;
+
+/// Browsers refuse certificates that are valid for more than 398 days.
+const VALID_FOR: Duration = Duration::from_secs(397 * DAY);
+/// A kept certificate that ends sooner than this is made anew.
+const RENEW_BEFORE: Duration = Duration::from_secs(30 * DAY);
+const DAY: u64 = 24 * 60 * 60;
+
+/// What the TLS listeners need.
+pub(super) struct Tls {
+    pub(super) config: Arc<ServerConfig>,
+    /// SHA-256 of the certificate that this server made, in the form that browsers show.
+    pub(super) fingerprint: Option<String>,
+}
+
+/// Loads the certificate, or makes it.
+pub(super) fn load(source: &TlsSource) -> Result<Tls, StartError> {
+    match source {
+        TlsSource::Files { certificate, key } => Ok(Tls {
+            config: server_config(read_chain(certificate)?, certificate, key)?,
+            fingerprint: None,
+        }),
+        TlsSource::SelfSigned { directory, names } => {
+            let (certificate, key) = (directory.join("cert.pem"), directory.join("key.pem"));
+            let chain = match read_chain(&certificate) {
+                Ok(chain) if key.is_file() && still_good(&chain, names) => chain,
+                _ => {
+                    make(directory, names)?;
+                    read_chain(&certificate)?
+                }
+            };
+            Ok(Tls {
+                fingerprint: chain.first().map(fingerprint),
+                config: server_config(chain, &certificate, &key)?,
+            })
+        }
+    }
+}
+
+fn server_config(
+    chain: Vec<CertificateDer<'static>>,
+    certificate: &Path,
+    key: &Path,
+) -> Result<Arc<ServerConfig>, StartError> {
+    let bytes = read(key)?;
+    let private = PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| StartError::NoKey { path: key.to_owned() })?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
+        .map_err(|source| match source {
+            rustls::Error::InconsistentKeys(_) => StartError::KeyMismatch {
+                certificate: certificate.to_owned(),
+                key: key.to_owned(),
+            },
+            source => StartError::Certificate {
+                path: certificate.to_owned(),
+                source,
+            },
+        })?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
+    let bytes = read(path)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        _ => Err(StartError::NoCertificate { path: path.to_owned() }),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, StartError> {
+    fs::read(path).map_err(|source| StartError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Whether a client that trusts exactly this certificate would accept it for every name, and for
+/// some time to come.
+fn still_good(chain: &[CertificateDer<'static>], names: &[String]) -> bool {
+    let Some(certificate) = chain.first() else {
+        return false;
+    };
+    let mut roots = RootCertStore::empty();
+    if roots.add(certificate.clone()).is_err() {
+        return false;
+    }
+    let Ok(verifier) = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build() else {
+        return false;
+    };
+    let then = UnixTime::since_unix_epoch(since_epoch() + RENEW_BEFORE);
+    names.iter().all(|name| {
+        ServerName::try_from(name.as_str())
+            .is_ok_and(|name| verifier.verify_server_cert(certificate, &[], &name, &[], then).is_ok())
+    })
+}
+
+fn make(directory: &Path, names: &[String]) -> Result<(), StartError> {
+    let failed = |source| StartError::Make {
+        names: names.to_vec(),
+        source,
+    };
+    let key = rcgen::KeyPair::generate().map_err(failed)?;
+    let mut parameters = rcgen::CertificateParams::new(names).map_err(failed)?;
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    // A day's grace for clients whose clock is slow.
+    parameters.not_before = epoch + since_epoch().saturating_sub(Duration::from_secs(DAY));
+    parameters.not_after = epoch + since_epoch() + VALID_FOR - Duration::from_secs(DAY);
+    parameters.distinguished_name = rcgen::DistinguishedName::new();
+    parameters
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "Switchboard");
+    let certificate = parameters.self_signed(&key).map_err(failed)?;
+
+    fs::create_dir_all(directory).map_err(|source| StartError::Write {
+        path: directory.to_owned(),
+        source,
+    })?;
+    write(directory.join("key.pem"), &key.serialize_pem(), 0o600)?;
+    write(directory.join("cert.pem"), &certificate.pem(), 0o644)
+}
+
+/// Replaces a file whole, so that a crash leaves the old one or the new one.
+fn write(path: PathBuf, text: &str, mode: u32) -> Result<(), StartError> {
+    let new = path.with_extension(format!("new.{}", std::process::id()));
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&new)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| fs::rename(&new, &path));
+    written.map_err(|source| StartError::Write { path, source })
+}
+
+fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    let sha256 = ring::cipher_suite::TLS13_AES_128_GCM_SHA256
+        .tls13()
+        .map(|suite| suite.common.hash_provider.hash(certificate));
+    let mut text = String::new();
+    for byte in sha256.iter().flat_map(|hash| hash.as_ref()) {
+        let colon = if text.is_empty() { "" } else { ":" };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{colon}{byte:02X}");
+    }
+    text
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn self_signed(directory: &Path, names: &[&str]) -> Tls {
+        load(&TlsSource::SelfSigned {
+            directory: directory.to_owned(),
+            names: names.iter().map(|&name| name.to_owned()).collect(),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_made_certificate_is_kept_while_it_fits_the_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let kept = directory.path().join("tls");
+        let first = self_signed(&kept, &["localhost", "127.0.0.1", "::1"]);
+        let second = self_signed(&kept, &["127.0.0.1"]);
+        assert_eq!(first.fingerprint, second.fingerprint);
+        assert_eq!(first.fingerprint.unwrap().len(), 32 * 3 - 1);
+        let third = self_signed(&kept, &["example.test"]);
+        assert_ne!(second.fingerprint, third.fingerprint);
+    }
+
+    #[test]
+    fn only_the_owner_can_read_the_key() {
+        let directory = tempfile::tempdir().unwrap();
+        self_signed(directory.path(), &["localhost"]);
+        let key = fs::metadata(directory.path().join("key.pem")).unwrap();
+        assert_eq!(key.permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_the_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, two) = (directory.path().join("1"), directory.path().join("2"));
+        self_signed(&one, &["localhost"]);
+        self_signed(&two, &["localhost"]);
+        let load = |certificate: PathBuf, key: PathBuf| {
+            load(&TlsSource::Files { certificate, key }).map(|tls| tls.fingerprint)
+        };
+
+        assert!(load(one.join("cert.pem"), one.join("key.pem")).is_ok());
+        assert!(matches!(
+            load(one.join("cert.pem"), two.join("key.pem")),
+            Err(StartError::KeyMismatch { .. })
+        ));
+        assert!(matches!(
+            load(one.join("key.pem"), one.join("key.pem")),
+            Err(StartError::NoCertificate { .. })
+        ));
+        assert!(matches!(
+            load(one.join("cert.pem"), one.join("cert.pem")),
+            Err(StartError::NoKey { .. })
+        ));
+        assert!(matches!(
+            load(one.join("absent.pem"), one.join("key.pem")),
+            Err(StartError::Read { .. })
+        ));
+    }
+}

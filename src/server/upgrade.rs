@@ -1,0 +1,122 @@
+//! From an HTTP request to a WebSocket (RFC 6455 section 4.2).
+
+use std::sync::Arc;
+
+use async_tungstenite::tungstenite::handshake::derive_accept_key;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::StatusCode;
+use hyper::header::{
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::listener::Origin;
+use super::stream::Stream;
+use super::switch::Member;
+use super::{App, connection, http};
+use crate::dialect::Session;
+
+/// The only subprotocol; old devices offer it and pages offer none (cuttlefish.md A1).
+const SUBPROTOCOL: &str = "webrtc-operator";
+/// Base64 of 16 bytes.
+const KEY_LENGTH: usize = 24;
+
+/// Headers that a proxy adds, and the one that a browser adds for a page.
+const INDIRECT: [&str; 5] = ["x-forwarded-for", "x-real-ip", "forwarded", "via", "origin"];
+
+/// Whether the client wants a WebSocket.
+pub(super) fn is_wanted(request: &Request) -> bool {
+    names(request.headers(), &CONNECTION, "upgrade") && names(request.headers(), &UPGRADE, "websocket")
+}
+
+/// Answers the upgrade, and lets the session talk on the upgraded connection.
+pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Session>) -> Response {
+    if !is_wanted(&request) {
+        let path = request.uri().path();
+        let text = format!("{path} is a WebSocket; connect with ws:// or wss://");
+        return http::error(StatusCode::NOT_FOUND, &text);
+    }
+    let headers = request.headers();
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
+        let mut response = http::error(
+            StatusCode::UPGRADE_REQUIRED,
+            "this server speaks version 13 of WebSocket only",
+        );
+        let version = HeaderValue::from_static("13");
+        response.headers_mut().insert(SEC_WEBSOCKET_VERSION, version);
+        return response;
+    }
+    let Some(accept) = headers.get(SEC_WEBSOCKET_KEY).and_then(accept_key) else {
+        return http::error(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is no key");
+    };
+    let offers_subprotocol = names(headers, &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+    let indirect = INDIRECT.iter().any(|&name| headers.contains_key(name));
+    let Some(origin) = request.extensions().get::<Origin>().cloned() else {
+        return http::error(StatusCode::INTERNAL_SERVER_ERROR, "this needs a TCP connection");
+    };
+    let member = Member {
+        dialect: session.dialect(),
+        role: session.role(),
+        peer: origin.peer.ip().to_canonical(),
+        indirect,
+        files_port: None,
+    };
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::spawn(talk(upgraded, session, member, origin, app));
+    switching_protocols(accept, offers_subprotocol)
+}
+
+async fn talk(upgraded: OnUpgrade, session: Box<dyn Session>, member: Member, origin: Origin, app: Arc<App>) {
+    let failure = match timeout(app.config.limits.handshake, upgraded).await {
+        Ok(Ok(upgraded)) => match upgraded.downcast::<TokioIo<Stream>>() {
+            Ok(parts) => {
+                let stream = parts.io.into_inner();
+                connection::run(stream, parts.read_buf, session, member, app).await;
+                // The connection's place is free from here on.
+                drop(origin.slot);
+                return;
+            }
+            Err(_) => "an unknown stream".to_owned(),
+        },
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "timeout".to_owned(),
+    };
+    debug!(peer = %origin.peer, failure, "upgrade to WebSocket failed");
+}
+
+fn switching_protocols(accept: HeaderValue, with_subprotocol: bool) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if with_subprotocol {
+        let subprotocol = HeaderValue::from_static(SUBPROTOCOL);
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
+    response
+}
+
+fn accept_key(key: &HeaderValue) -> Option<HeaderValue> {
+    let key = key.as_bytes().trim_ascii();
+    let is_key = key.len() == KEY_LENGTH && key.ends_with(b"==");
+    is_key
+        .then(|| HeaderValue::try_from(derive_accept_key(key)).ok())
+        .flatten()
+}
+
+/// Whether a header with a comma-separated list names a token, in whatever case.
+fn names(headers: &HeaderMap, header: &HeaderName, token: &str) -> bool {
+    let lines = headers.get_all(header).iter();
+    let mut tokens = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','));
+    tokens.any(|found| found.trim().eq_ignore_ascii_case(token))
+}
