@@ -66,7 +66,15 @@ impl FromClient {
     /// # Errors
     /// If it is no JSON object with a `type`, or misses what that type needs.
     pub fn parse(text: &str) -> Result<Self, PayloadError> {
-        let message = Message::parse(text)?;
+        Self::from_json(parse(text)?)
+    }
+
+    /// As [`Self::parse`], from JSON that was read before.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_json(payload: Value) -> Result<Self, PayloadError> {
+        let message = Message::new(payload)?;
         Ok(match message.kind.as_str() {
             "request-offer" => Self::RequestOffer {
                 ice_servers: ice_servers(&message.value["ice_servers"]),
@@ -127,7 +135,15 @@ impl FromDevice {
     /// # Errors
     /// If it is no JSON object with a `type`, or misses what that type needs.
     pub fn parse(text: &str) -> Result<Self, PayloadError> {
-        let message = Message::parse(text)?;
+        Self::from_json(parse(text)?)
+    }
+
+    /// As [`Self::parse`], from JSON that was read before.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_json(payload: Value) -> Result<Self, PayloadError> {
+        let message = Message::new(payload)?;
         Ok(match message.kind.as_str() {
             "offer" => Self::Offer(message.sdp()?),
             "answer" => Self::Answer(message.sdp()?),
@@ -197,6 +213,10 @@ pub(super) fn ice_servers(value: &Value) -> Vec<IceServer> {
         .unwrap_or_default()
 }
 
+fn parse(text: &str) -> Result<Value, PayloadError> {
+    serde_json::from_str(text).map_err(|error| PayloadError::Json(error.to_string()))
+}
+
 /// A payload of whatever type.
 struct Message {
     kind: String,
@@ -204,9 +224,7 @@ struct Message {
 }
 
 impl Message {
-    fn parse(text: &str) -> Result<Self, PayloadError> {
-        let value: Value =
-            serde_json::from_str(text).map_err(|error| PayloadError::Json(error.to_string()))?;
+    fn new(value: Value) -> Result<Self, PayloadError> {
         match value["type"].as_str() {
             Some(kind) => Ok(Self {
                 kind: kind.to_owned(),
@@ -234,11 +252,7 @@ impl Message {
     fn candidate(&self) -> Result<Candidate, PayloadError> {
         let nested = &self.value["candidate"];
         let (candidate, mid, index) = if nested.is_object() {
-            (
-                &nested["candidate"],
-                &nested["sdpMid"],
-                &nested["sdpMLineIndex"],
-            )
+            (&nested["candidate"], &nested["sdpMid"], &nested["sdpMLineIndex"])
         } else {
             (nested, &self.value["mid"], &self.value["mLineIndex"])
         };
@@ -272,14 +286,8 @@ mod tests {
             FromClient::IceCandidate(candidate()).to_json().to_string(),
             FromDevice::IceCandidate(candidate()).to_json().to_string(),
         ] {
-            assert_eq!(
-                FromClient::parse(&payload),
-                Ok(FromClient::IceCandidate(candidate()))
-            );
-            assert_eq!(
-                FromDevice::parse(&payload),
-                Ok(FromDevice::IceCandidate(candidate()))
-            );
+            assert_eq!(FromClient::parse(&payload), Ok(FromClient::IceCandidate(candidate())));
+            assert_eq!(FromDevice::parse(&payload), Ok(FromDevice::IceCandidate(candidate())));
         }
     }
 
@@ -288,10 +296,7 @@ mod tests {
         let to_device = FromClient::IceCandidate(candidate()).to_json();
         assert_eq!(to_device["candidate"]["sdpMLineIndex"], 0);
         let to_client = FromDevice::IceCandidate(candidate()).to_json();
-        assert_eq!(
-            (&to_client["mid"], &to_client["mLineIndex"]),
-            (&json!("0"), &json!(0))
-        );
+        assert_eq!((&to_client["mid"], &to_client["mLineIndex"]), (&json!("0"), &json!(0)));
     }
 
     #[test]
@@ -328,11 +333,7 @@ mod tests {
 
     #[test]
     fn no_secret_is_printed_by_debug() {
-        let printed = format!(
-            "{:?} {:?}",
-            FromDevice::Offer(Sdp::new("a=ice-pwd:x")),
-            candidate()
-        );
+        let printed = format!("{:?} {:?}", FromDevice::Offer(Sdp::new("a=ice-pwd:x")), candidate());
         assert!(
             !printed.contains("ice-pwd") && !printed.contains("typ host"),
             "{printed}"

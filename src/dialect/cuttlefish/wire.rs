@@ -67,21 +67,15 @@ impl<'a> FromDevice<'a> {
         let (kind, envelope) = Envelope::parse_message(frame.as_str())?;
         match kind {
             Kind::Register => Ok(Self::Register {
-                id: envelope
-                    .device_id()
-                    .ok_or(Cause::MissingId(Side::Endpoint))?,
+                id: envelope.device_id().ok_or(Cause::MissingId(Side::Endpoint))?,
                 info: envelope.device_info.map(|info| frame.slice(info.get())),
                 files_port: envelope.files_port(),
             }),
             Kind::Forward => Ok(Self::Forward {
                 client: envelope.client_id().ok_or(Cause::MissingCaller)?,
-                payload: envelope
-                    .payload(frame)
-                    .ok_or(Cause::MissingPayload(Side::Endpoint))?,
+                payload: envelope.payload(frame).ok_or(Cause::MissingPayload(Side::Endpoint))?,
             }),
-            Kind::Connect => Err(Cause::UnknownType {
-                name: "connect".into(),
-            }),
+            Kind::Connect => Err(Cause::UnknownType { name: "connect".into() }),
         }
     }
 }
@@ -99,9 +93,7 @@ impl FromClient {
                 Ok(Self::Connect { id })
             }
             Kind::Forward => {
-                let payload = envelope
-                    .payload(frame)
-                    .ok_or(Cause::MissingPayload(Side::Caller))?;
+                let payload = envelope.payload(frame).ok_or(Cause::MissingPayload(Side::Caller))?;
                 Ok(Self::Forward { payload })
             }
             Kind::Register => Err(Cause::UnknownType {
@@ -123,20 +115,7 @@ pub fn parse_bare(frame: &Payload) -> Result<Payload, Cause<'_>> {
 /// `config`: to both sides, always the first.
 #[must_use]
 pub fn config(ice_servers: &[IceServer]) -> Payload {
-    let servers = serde_json::Value::from_iter(ice_servers.iter().map(|server| {
-        // Written out, because the order and presence of the fields is the wire's, not the type's.
-        let mut entry = serde_json::Map::new();
-        entry.insert("urls".to_owned(), server.urls.clone().into());
-        for (key, value) in [
-            ("username", &server.username),
-            ("credential", &server.credential),
-        ] {
-            if let Some(value) = value {
-                entry.insert(key.to_owned(), value.clone().into());
-            }
-        }
-        serde_json::Value::Object(entry)
-    }));
+    let servers = serde_json::json!(ice_servers);
     format!(r#"{{"message_type":"config","ice_servers":{servers}}}"#).into()
 }
 
