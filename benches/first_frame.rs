@@ -56,10 +56,16 @@ async fn main() {
     let runs = runs();
     let (_server, url) = Program::listen(&["serve"]).await;
     let linger = LINGER.to_string();
-    let _device = Program::device(&url, "clock", &["--pipeline", "test-clock", "--linger", &linger]);
+    let _device = Program::device(
+        &url,
+        "clock",
+        &["--pipeline", "test-clock", "--linger", &linger],
+    );
     let browser = Browser::start(Screen::Desktop).await;
     browser.open(&url).await;
-    browser.until("document.querySelector('[data-device=clock]')").await;
+    browser
+        .until("document.querySelector('[data-device=clock]')")
+        .await;
     // The first call in a new browser pays for the browser's own start.
     let first = call(&browser).await;
 
@@ -79,7 +85,9 @@ async fn main() {
         .await
         .expect("it is there");
     browser.open(&format!("{url}#device=clock")).await;
-    browser.until("window.switchboard?.stats()?.firstFrameMs").await;
+    browser
+        .until("window.switchboard?.stats()?.firstFrameMs")
+        .await;
     let keeper = browser.client().window().await.expect("a window");
     browser
         .client()
@@ -93,9 +101,17 @@ async fn main() {
     }
 
     // One viewer, as the target has it.
-    browser.client().switch_to_window(keeper).await.expect("it is there");
+    browser
+        .client()
+        .switch_to_window(keeper)
+        .await
+        .expect("it is there");
     browser.client().close_window().await.expect("it closes");
-    browser.client().switch_to_window(viewer).await.expect("it is there");
+    browser
+        .client()
+        .switch_to_window(viewer)
+        .await
+        .expect("it is there");
     call(&browser).await;
     let ages = browser.run(AGES, vec![json!(FRAMES)]).await;
     let ages = ages
@@ -106,9 +122,17 @@ async fn main() {
 
     report(&[
         ("first call of a new browser", vec![first], "–"),
-        ("first frame, device idle before", idle, "median ≤ 300, p95 ≤ 500"),
+        (
+            "first frame, device idle before",
+            idle,
+            "median ≤ 300, p95 ≤ 500",
+        ),
         ("first frame, encoder running", running, "median ≤ 200"),
-        ("capture → screen, 640×480, 30 fps", ages.collect(), "median ≤ 40"),
+        (
+            "capture → screen, 640×480, 30 fps",
+            ages.collect(),
+            "median ≤ 40",
+        ),
     ]);
 }
 
@@ -124,7 +148,9 @@ fn runs() -> usize {
 /// Plays the device, and gives the milliseconds from the open WebSocket to the first frame.
 async fn call(browser: &Browser) -> f64 {
     browser.run("location.hash = '#device=clock'", vec![]).await;
-    let taken = browser.until("window.switchboard.stats()?.firstFrameMs").await;
+    let taken = browser
+        .until("window.switchboard.stats()?.firstFrameMs")
+        .await;
     taken.as_f64().expect("milliseconds")
 }
 
@@ -160,7 +186,10 @@ fn report(rows: &[(&str, Vec<f64>, &str)]) {
 /// The smallest value that at least this share of the sorted values doesn't exceed.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let rank = (share * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+    sorted
+        .get(rank.saturating_sub(1))
+        .copied()
+        .unwrap_or(f64::NAN)
 }
 
 fn machine() -> String {
@@ -169,10 +198,16 @@ fn machine() -> String {
     let model = cpus
         .lines()
         .find_map(|line| line.strip_prefix("model name"))
-        .map_or("unknown CPU", |rest| rest.trim_start_matches([' ', '\t', ':']));
+        .map_or("unknown CPU", |rest| {
+            rest.trim_start_matches([' ', '\t', ':'])
+        });
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let load = read("/proc/loadavg");
     let load = load.split(' ').take(3).collect::<Vec<_>>().join(" ");
-    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let profile = if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    };
     format!("{model}, {cores} cores, load average {load}, {profile} build")
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use fantoccini::actions::{
-    InputSource, KeyAction, KeyActions, MOUSE_BUTTON_LEFT, MouseActions, PointerAction, TouchActions, WheelAction,
-    WheelActions,
+    InputSource, KeyAction, KeyActions, MOUSE_BUTTON_LEFT, MouseActions, PointerAction,
+    TouchActions, WheelAction, WheelActions,
 };
 use fantoccini::key::Key;
 
@@ -31,14 +31,19 @@ async fn the_demo_plays_with_picture_and_sound() {
     assert_ne!(first, second, "the picture moves");
 
     browser.find("#sound-on").await.click().await.unwrap();
-    browser.until("!document.querySelector('audio').muted").await;
+    browser
+        .until("!document.querySelector('audio').muted")
+        .await;
     let loudest = page::loudness(&browser, 3_000).await;
     assert!(loudest > 0.05, "a tick every second, not {loudest}");
 
     let stats = browser
         .until("window.switchboard.stats()?.bitsPerSecond && window.switchboard.stats()")
         .await;
-    assert_eq!((&stats["width"], &stats["height"]), (&640.into(), &480.into()));
+    assert_eq!(
+        (&stats["width"], &stats["height"]),
+        (&640.into(), &480.into())
+    );
     assert_eq!(stats["path"], "direct");
     page::keep(&browser, "console-desktop").await;
 }
@@ -71,8 +76,10 @@ async fn a_touch_reaches_the_device_and_shows_on_the_picture() {
             button: MOUSE_BUTTON_LEFT,
         });
     browser.client().perform_actions(press).await.unwrap();
-    demo.message("input-channel", |message| page::is_touch(message, x, y, true))
-        .await;
+    demo.message("input-channel", |message| {
+        page::is_touch(message, x, y, true)
+    })
+    .await;
     bright(&browser, x, y).await;
     page::keep(&browser, "console-touch").await;
 
@@ -83,8 +90,10 @@ async fn a_touch_reaches_the_device_and_shows_on_the_picture() {
         y: dy_to,
     });
     browser.client().perform_actions(drag).await.unwrap();
-    demo.message("input-channel", |message| page::is_touch(message, x + 50, y + 20, true))
-        .await;
+    demo.message("input-channel", |message| {
+        page::is_touch(message, x + 50, y + 20, true)
+    })
+    .await;
     bright(&browser, x + 50, y + 20).await;
 
     browser.client().release_actions().await.unwrap();
@@ -105,7 +114,9 @@ async fn keys_wheel_and_buttons_reach_the_device() {
     input_is_open(&browser, &mut demo).await;
 
     let key = |code: &'static str, event: &'static str| {
-        move |message: &serde_json::Value| message["keycode"] == code && message["event_type"] == event
+        move |message: &serde_json::Value| {
+            message["keycode"] == code && message["event_type"] == event
+        }
     };
     let typed = KeyActions::new("keyboard".to_owned())
         .then(KeyAction::Down { value: 'a' })
@@ -128,9 +139,16 @@ async fn keys_wheel_and_buttons_reach_the_device() {
     })
     .await;
 
-    browser.find("[data-command=home]").await.click().await.unwrap();
+    browser
+        .find("[data-command=home]")
+        .await
+        .click()
+        .await
+        .unwrap();
     let state = |state: &'static str| {
-        move |message: &serde_json::Value| message["command"] == "home" && message["button_state"] == state
+        move |message: &serde_json::Value| {
+            message["command"] == "home" && message["button_state"] == state
+        }
     };
     demo.message("device-control", state("down")).await;
     demo.message("device-control", state("up")).await;
@@ -141,7 +159,9 @@ async fn the_keyboard_alone_chooses_a_device_and_leaves_it() {
     let (_demo, url) = Program::listen(DEMO).await;
     let browser = Browser::start(Screen::Desktop).await;
     browser.open(&url).await;
-    browser.until("document.querySelector('[data-device=demo] a')").await;
+    browser
+        .until("document.querySelector('[data-device=demo] a')")
+        .await;
 
     let press = |key: Key| {
         KeyActions::new("keyboard".to_owned())
@@ -157,19 +177,36 @@ async fn the_keyboard_alone_chooses_a_device_and_leaves_it() {
         .await
         == true
     {
-        browser.client().perform_actions(press(Key::Tab)).await.unwrap();
+        browser
+            .client()
+            .perform_actions(press(Key::Tab))
+            .await
+            .unwrap();
         tabs += 1;
         assert!(tabs < 10, "Tab reaches the device");
     }
     let outline = browser
-        .run("return getComputedStyle(document.activeElement).outlineStyle", vec![])
+        .run(
+            "return getComputedStyle(document.activeElement).outlineStyle",
+            vec![],
+        )
         .await;
     assert_eq!(outline, "solid", "the focus can be seen");
-    browser.client().perform_actions(press(Key::Enter)).await.unwrap();
+    browser
+        .client()
+        .perform_actions(press(Key::Enter))
+        .await
+        .unwrap();
     page::plays(&browser).await;
 
-    browser.run("document.querySelector('.screen').focus()", vec![]).await;
-    browser.client().perform_actions(press(Key::Tab)).await.unwrap();
+    browser
+        .run("document.querySelector('.screen').focus()", vec![])
+        .await;
+    browser
+        .client()
+        .perform_actions(press(Key::Tab))
+        .await
+        .unwrap();
     let left = browser
         .run("return !document.activeElement.matches('.screen')", vec![])
         .await;
@@ -186,7 +223,11 @@ async fn a_second_window_plays_beside_the_first() {
     let first = browser.client().window().await.unwrap();
 
     let second = browser.client().new_window(false).await.unwrap();
-    browser.client().switch_to_window(second.handle).await.unwrap();
+    browser
+        .client()
+        .switch_to_window(second.handle)
+        .await
+        .unwrap();
     browser.open(&address).await;
     page::plays(&browser).await;
     page::more_frames(&browser, 30).await;
@@ -207,11 +248,18 @@ async fn the_console_fits_a_phone() {
     let (mut demo, url) = Program::listen(DEMO).await;
     let browser = Browser::start(Screen::Phone).await;
     browser.open(&format!("{url}console/")).await;
-    browser.until("document.querySelector('[data-device=demo] a')").await;
+    browser
+        .until("document.querySelector('[data-device=demo] a')")
+        .await;
     fits(&browser).await;
     page::keep(&browser, "console-phone-list").await;
 
-    browser.find("[data-device=demo] a").await.click().await.unwrap();
+    browser
+        .find("[data-device=demo] a")
+        .await
+        .click()
+        .await
+        .unwrap();
     page::plays(&browser).await;
     input_is_open(&browser, &mut demo).await;
     fits(&browser).await;
@@ -242,10 +290,14 @@ async fn the_console_fits_a_phone() {
             button: MOUSE_BUTTON_LEFT,
         });
     browser.client().perform_actions(tap).await.unwrap();
-    demo.message("input-channel", |message| page::is_touch(message, x, y, true))
-        .await;
-    demo.message("input-channel", |message| page::is_touch(message, x, y, false))
-        .await;
+    demo.message("input-channel", |message| {
+        page::is_touch(message, x, y, true)
+    })
+    .await;
+    demo.message("input-channel", |message| {
+        page::is_touch(message, x, y, false)
+    })
+    .await;
 
     browser.find("#leave").await.click().await.unwrap();
     browser
@@ -256,7 +308,10 @@ async fn the_console_fits_a_phone() {
 /// Nothing of the page sticks out to the right.
 async fn fits(browser: &Browser) {
     let sticks_out = browser
-        .run("return document.documentElement.scrollWidth > innerWidth", vec![])
+        .run(
+            "return document.documentElement.scrollWidth > innerWidth",
+            vec![],
+        )
         .await;
     assert_eq!(sticks_out, false, "the page is as wide as the screen");
 }
@@ -282,7 +337,10 @@ async fn input_is_open(browser: &Browser, demo: &mut Program) {
 async fn bright(browser: &Browser, x: i64, y: i64) {
     let deadline = std::time::Instant::now() + crate::program::PATIENCE;
     while page::brightness(browser, x, y).await < 180.0 {
-        assert!(std::time::Instant::now() < deadline, "the touch shows at {x}, {y}");
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the touch shows at {x}, {y}"
+        );
     }
 }
 

@@ -14,7 +14,9 @@ async fn the_list_follows_devices_as_they_come_and_go() {
         .await;
 
     let first = Program::device(&url, "first", &[]);
-    browser.until("document.querySelector('[data-device=first]')").await;
+    browser
+        .until("document.querySelector('[data-device=first]')")
+        .await;
     let odd = Program::device(&url, "odd <b>&\"id/ü", &[]);
     browser
         .until("document.querySelectorAll('[data-device]').length === 2")
@@ -25,7 +27,9 @@ async fn the_list_follows_devices_as_they_come_and_go() {
     page::keep(&browser, "console-list").await;
 
     first.stop().await;
-    browser.until("!document.querySelector('[data-device=first]')").await;
+    browser
+        .until("!document.querySelector('[data-device=first]')")
+        .await;
     browser.find("[data-device] a").await.click().await.unwrap();
     page::plays(&browser).await;
     odd.stop().await;
@@ -39,14 +43,20 @@ async fn the_page_says_that_a_device_is_absent_or_has_left_and_plays_it_when_it_
     let (_server, url) = Program::listen(&["serve"]).await;
     let browser = Browser::start(Screen::Desktop).await;
     browser.open(&format!("{url}#device=phone")).await;
-    browser.until("document.querySelector('#failure').offsetParent").await;
+    browser
+        .until("document.querySelector('#failure').offsetParent")
+        .await;
     let title = "document.querySelector('#failure-title').textContent";
-    browser.until(&format!("{title} === 'The device is not here'")).await;
+    browser
+        .until(&format!("{title} === 'The device is not here'"))
+        .await;
 
     let device = Program::device(&url, "phone", &[]);
     page::plays(&browser).await;
     device.stop().await;
-    browser.until(&format!("{title} === 'The device has left'")).await;
+    browser
+        .until(&format!("{title} === 'The device has left'"))
+        .await;
     page::keep(&browser, "console-left").await;
 
     let _device = Program::device(&url, "phone", &[]);

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a page is asked whether something has happened.
 const POLL: Duration = Duration::from_millis(50);
-/// How long chromedriver may take to end Chromium and itself.
+/// How long Chromium may take to end.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// What the browser's window looks like.
@@ -31,7 +31,8 @@ pub(crate) enum Screen {
 /// One Chromium with a profile of its own. Ends when dropped.
 pub(crate) struct Browser {
     client: Client,
-    _driver: Driver,
+    chromium: Option<Pid>,
+    driver: Driver,
     _profile: TempDir,
 }
 
@@ -48,9 +49,13 @@ impl Browser {
             .await
             .expect("Chromium starts in time")
             .expect("Chromium starts");
+        let id = client
+            .capabilities()
+            .and_then(|found| found.get("goog:processID")?.as_i64());
         Self {
             client,
-            _driver: driver,
+            chromium: id.and_then(|id| Pid::from_raw(id.try_into().ok()?)),
+            driver,
             _profile: profile,
         }
     }
@@ -163,17 +168,25 @@ impl Driver {
     }
 }
 
-impl Drop for Driver {
-    /// Asked politely, chromedriver takes Chromium with it.
+impl Drop for Browser {
+    /// chromedriver would leave Chromium behind, and a panicking test can't await the session's end.
     fn drop(&mut self) {
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
-        let Some(pid) = id.and_then(Pid::from_raw) else {
-            return;
-        };
-        let _ = kill_process(pid, Signal::TERM);
-        let deadline = Instant::now() + GOODBYE;
-        while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
-            std::thread::sleep(POLL);
+        if let Some(chromium) = self.chromium {
+            let _ = kill_process(chromium, Signal::TERM);
+            let deadline = Instant::now() + GOODBYE;
+            while Instant::now() < deadline && is_running(chromium) {
+                std::thread::sleep(POLL);
+            }
         }
+        let _ = self.driver.child.start_kill();
     }
+}
+
+/// Whether a process is there and isn't a zombie, which only waits for its parent.
+fn is_running(process: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The state follows the name, which stands in brackets.
+    status
+        .rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }

@@ -40,7 +40,10 @@ async fn play(address: &str) -> Value {
     browser.open(&format!("{url}{address}")).await;
     let result = browser.until("window.result").await;
     assert_eq!(result["deviceId"], "phone");
-    assert!(result["refused"].is_string(), "an absent device is refused: {result}");
+    assert!(
+        result["refused"].is_string(),
+        "an absent device is refused: {result}"
+    );
     assert_eq!(
         result["early"], true,
         "nothing is sent before a device was requested: {result}"

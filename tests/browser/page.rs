@@ -16,7 +16,9 @@ context.drawImage(video, 0, 0);
 
 /// Where the console stands when a device plays: the first frame is on the screen.
 pub(crate) async fn plays(browser: &Browser) {
-    browser.until("window.switchboard?.stats()?.firstFrameMs").await;
+    browser
+        .until("window.switchboard?.stats()?.firstFrameMs")
+        .await;
     browser
         .until("document.querySelector('#player-state').textContent === 'Live'")
         .await;
@@ -28,7 +30,9 @@ pub(crate) async fn brightness(browser: &Browser, x: i64, y: i64) -> f64 {
         "{SNAPSHOT} const [r, g, b] = context.getImageData(arguments[1], arguments[2], 1, 1).data;
         return (r + g + b) / 3;"
     );
-    let value = browser.run(&script, vec![json!(0), json!(x), json!(y)]).await;
+    let value = browser
+        .run(&script, vec![json!(0), json!(x), json!(y)])
+        .await;
     value.as_f64().expect("a brightness is a number")
 }
 
@@ -77,14 +81,16 @@ pub(crate) async fn loudness(browser: &Browser, milliseconds: u32) -> f64 {
 
 /// How many frames the first display has shown.
 pub(crate) async fn frames(browser: &Browser) -> u64 {
-    let script = "return document.querySelector('.screen video').getVideoPlaybackQuality().totalVideoFrames";
+    let script =
+        "return document.querySelector('.screen video').getVideoPlaybackQuality().totalVideoFrames";
     browser.run(script, vec![]).await.as_u64().expect("a count")
 }
 
 /// Waits until that many further frames were shown.
 pub(crate) async fn more_frames(browser: &Browser, count: u64) {
     let wanted = frames(browser).await + count;
-    let shown = "document.querySelector('.screen video').getVideoPlaybackQuality().totalVideoFrames";
+    let shown =
+        "document.querySelector('.screen video').getVideoPlaybackQuality().totalVideoFrames";
     browser.until(&format!("{shown} >= {wanted}")).await;
 }
 
@@ -106,12 +112,14 @@ pub(crate) async fn keep(browser: &Browser, name: &str) {
     let picture = browser.client().screenshot().await.expect("a screenshot");
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/artifacts");
     std::fs::create_dir_all(&directory).expect("a directory for artefacts");
-    std::fs::write(directory.join(format!("{name}.png")), picture).expect("the artefact is written");
+    std::fs::write(directory.join(format!("{name}.png")), picture)
+        .expect("the artefact is written");
 }
 
 /// Whether a touch message has these coordinates, give or take two pixels.
 pub(crate) fn is_touch(message: &Value, x: i64, y: i64, down: bool) -> bool {
-    let near = |value: &Value, wanted: i64| value[0].as_i64().is_some_and(|at| (at - wanted).abs() <= 2);
+    let near =
+        |value: &Value, wanted: i64| value[0].as_i64().is_some_and(|at| (at - wanted).abs() <= 2);
     message["type"] == "multi-touch"
         && message["down"] == i64::from(down)
         && near(&message["x"], x)

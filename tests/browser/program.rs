@@ -13,7 +13,7 @@ use tokio::time::timeout;
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running `switchboard …`. Ended by SIGTERM when dropped.
+/// A running `switchboard …`. Killed when dropped.
 pub(crate) struct Program {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -69,7 +69,11 @@ impl Program {
     }
 
     /// The first message from here on that a viewer sent on a channel and that `wanted` accepts.
-    pub(crate) async fn message(&mut self, channel: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn message(
+        &mut self,
+        channel: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
         self.line(|line| {
             let event: Value = serde_json::from_str(line).ok()?;
             let message = event.get("message")?;
