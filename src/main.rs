@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary: hands over to [`switchboard::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    switchboard::cli::main()
+}

@@ -1,1 +1,96 @@
-//! (being built)
+//! The command line: one file per subcommand, flags in, exit code out. Nothing else parses flags or
+//! prints. Exit codes: 0 success, 1 the thing asked for failed, 2 wrong usage or configuration.
+
+mod log;
+#[cfg(feature = "server")]
+mod serve;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// WebRTC signaling for four existing dialects, and headless media peers on GStreamer.
+#[derive(Debug, Parser)]
+#[command(name = "switchboard", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    log: log::Flags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[cfg(feature = "server")]
+    Serve(Box<serve::Flags>),
+}
+
+/// How a subcommand failed.
+#[derive(Debug)]
+enum Failure {
+    /// Wrong usage, configuration or set-up: exit code 2.
+    Usage(anyhow::Error),
+    /// The thing asked for failed: exit code 1.
+    Failed(anyhow::Error),
+}
+
+type Outcome = Result<(), Failure>;
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    cli.log.init();
+    let outcome = match cli.command {
+        #[cfg(feature = "server")]
+        Command::Serve(flags) => block_on(serve::run(*flags)),
+    };
+    let (error, code) = match outcome {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Failed(error)) => (error, 1),
+        Err(Failure::Usage(error)) => (error, 2),
+    };
+    // Nothing is left to do when standard error is gone too.
+    let _ = writeln!(std::io::stderr(), "switchboard: {error:#}");
+    ExitCode::from(code)
+}
+
+impl Failure {
+    fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self::Usage(error.into())
+    }
+}
+
+fn block_on(run: impl Future<Output = Outcome>) -> Outcome {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Failure::Failed(anyhow::Error::new(error).context("cannot start the runtime"))
+        })?
+        .block_on(run)
+}
+
+/// Ends at Ctrl-C or SIGTERM.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        },
+        Err(error) => {
+            tracing::warn!(%error, "SIGTERM can't be caught; Ctrl-C still can");
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+    tracing::info!("stopping");
+}
+
+/// Prints a line of results to standard output. A reader that has gone away is no error.
+fn say(line: impl std::fmt::Display) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}");
+    let _ = out.flush();
+}

@@ -76,7 +76,9 @@ pub enum ConfigError {
         what: String,
     },
     /// TLS is listened for without a certificate.
-    #[error("{0} speaks TLS but there is no certificate; add --tls self-signed or --tls CERTIFICATE,KEY")]
+    #[error(
+        "{0} speaks TLS but there is no certificate; add --tls self-signed or --tls CERTIFICATE,KEY"
+    )]
     NoCertificate(SocketAddr),
     /// Open to the network without protection.
     #[error(
@@ -186,18 +188,20 @@ impl Config {
         let file = source.parse()?;
         for listen in file.listen {
             let at = listen.span().start;
-            let parsed = parse_listen(listen.get_ref()).map_err(|e| source.error(at, format!("listen: {e}")))?;
+            let parsed = parse_listen(listen.get_ref())
+                .map_err(|e| source.error(at, format!("listen: {e}")))?;
             self.listen.push(parsed);
         }
         for server in file.ice.servers {
             let at = server.span().start;
-            check_ice(server.get_ref()).map_err(|e| source.error(at, format!("ice.servers: {e}")))?;
+            check_ice(server.get_ref())
+                .map_err(|e| source.error(at, format!("ice.servers: {e}")))?;
             self.ice_servers.push(server.into_inner());
         }
         for (key, value) in &file.limits {
-            self.limits
-                .set(key.get_ref(), value)
-                .map_err(|e| source.error(key.span().start, format!("limits.{}: {e}", key.get_ref())))?;
+            self.limits.set(key.get_ref(), value).map_err(|e| {
+                source.error(key.span().start, format!("limits.{}: {e}", key.get_ref()))
+            })?;
         }
         if let Some(tls) = file.tls {
             self.tls = Some(tls_from_file(tls).map_err(|e| source.error(0, e))?);
@@ -205,8 +209,14 @@ impl Config {
         self.assets = file.assets;
         let defaults = Cuttlefish::default();
         self.cuttlefish = Cuttlefish {
-            wait_for_device: file.cuttlefish.wait_for_device.unwrap_or(defaults.wait_for_device),
-            device_files: file.cuttlefish.device_files.unwrap_or(defaults.device_files),
+            wait_for_device: file
+                .cuttlefish
+                .wait_for_device
+                .unwrap_or(defaults.wait_for_device),
+            device_files: file
+                .cuttlefish
+                .device_files
+                .unwrap_or(defaults.device_files),
         };
         Ok(file.insecure.unwrap_or(false))
     }
@@ -226,7 +236,9 @@ impl Config {
         }
         match overrides.tls {
             Some(TlsFlag::SelfSigned) => self.tls = Some(self_signed(None, overrides.tls_names)),
-            Some(TlsFlag::Files(certificate, key)) => self.tls = Some(TlsSource::Files { certificate, key }),
+            Some(TlsFlag::Files(certificate, key)) => {
+                self.tls = Some(TlsSource::Files { certificate, key })
+            }
             None => {}
         }
         for url in overrides.ice_servers {
@@ -249,7 +261,11 @@ impl Config {
                 return Err(ConfigError::NoCertificate(listen.address));
             }
             if !insecure && !listen.address.ip().is_loopback() {
-                let plain = if listen.tls { "" } else { ", without encryption" };
+                let plain = if listen.tls {
+                    ""
+                } else {
+                    ", without encryption"
+                };
                 return Err(ConfigError::Open(listen.address, plain));
             }
         }
@@ -262,9 +278,9 @@ fn parse_listen(text: &str) -> Result<Listen, String> {
         Some(rest) => (true, rest),
         None => (false, text),
     };
-    let address = address
-        .parse()
-        .map_err(|_| format!("\"{text}\" is no address; write IP:PORT or tls:IP:PORT, as in tls:0.0.0.0:8443"))?;
+    let address = address.parse().map_err(|_| {
+        format!("\"{text}\" is no address; write IP:PORT or tls:IP:PORT, as in tls:0.0.0.0:8443")
+    })?;
     Ok(Listen { address, tls })
 }
 
@@ -277,7 +293,11 @@ fn tls_from_file(tls: file::Tls) -> Result<TlsSource, String> {
 }
 
 fn self_signed(directory: Option<PathBuf>, mut names: Vec<String>) -> TlsSource {
-    names.extend(["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()]);
+    names.extend([
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        "::1".to_owned(),
+    ]);
     names.dedup();
     TlsSource::SelfSigned {
         directory: directory.unwrap_or_else(|| state_directory().join("tls")),
@@ -287,7 +307,11 @@ fn self_signed(directory: Option<PathBuf>, mut names: Vec<String>) -> TlsSource 
 
 /// Where the server keeps what must outlive it, by the XDG base directory specification.
 fn state_directory() -> PathBuf {
-    let from = |key: &str| std::env::var_os(key).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let from = |key: &str| {
+        std::env::var_os(key)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
     from("STATE_DIRECTORY")
         .or_else(|| from("XDG_STATE_HOME").map(|dir| dir.join("switchboard")))
         .or_else(|| from("HOME").map(|dir| dir.join(".local/state/switchboard")))
@@ -297,13 +321,18 @@ fn state_directory() -> PathBuf {
 /// What makes an ICE server one that every client accepts.
 fn check_ice(server: &IceServer) -> Result<(), String> {
     if server.urls.is_empty() {
-        return Err("urls is empty; give at least one, as in urls = [\"stun:stun.example.org:3478\"]".to_owned());
+        return Err(
+            "urls is empty; give at least one, as in urls = [\"stun:stun.example.org:3478\"]"
+                .to_owned(),
+        );
     }
     for url in &server.urls {
         let scheme = url.split(':').next().unwrap_or_default();
         let turn = matches!(scheme, "turn" | "turns");
         if !turn && !matches!(scheme, "stun" | "stuns") {
-            return Err(format!("\"{url}\" must start with stun:, stuns:, turn: or turns:"));
+            return Err(format!(
+                "\"{url}\" must start with stun:, stuns:, turn: or turns:"
+            ));
         }
         if url.len() <= scheme.len() + 1 || url[scheme.len() + 1..].starts_with("//") {
             return Err(format!("\"{url}\" must be written as {scheme}:HOST[:PORT]"));

@@ -27,7 +27,10 @@ fn nothing_said_means_loopback_without_tls() {
 
 #[test]
 fn every_limit_can_be_set_by_its_key() {
-    let lines: Vec<String> = Limits::KEYS.iter().map(|key| format!("{key} = 7")).collect();
+    let lines: Vec<String> = Limits::KEYS
+        .iter()
+        .map(|key| format!("{key} = 7"))
+        .collect();
     let config = load(&format!("[limits]\n{}", lines.join("\n")), |_| {}).unwrap();
     let mut expected = Limits::default();
     for key in Limits::KEYS {
@@ -86,7 +89,11 @@ fn errors_name_the_file_the_line_the_key_and_the_fix() {
 
 #[test]
 fn other_machines_are_let_in_only_on_request() {
-    let open = |insecure| load("listen = [\"0.0.0.0:1\"]", |overrides| overrides.insecure = insecure);
+    let open = |insecure| {
+        load("listen = [\"0.0.0.0:1\"]", |overrides| {
+            overrides.insecure = insecure
+        })
+    };
     let error = open(false).unwrap_err().to_string();
     assert!(
         error.contains("without encryption") && error.contains("--insecure"),
@@ -110,7 +117,9 @@ fn flags_go_before_the_file() {
     assert_eq!(config.assets, Some("b".into()));
     assert_eq!(config.ice_servers[0].urls, ["stun:s"]);
     assert!(config.cuttlefish.wait_for_device);
-    assert!(matches!(config.tls, Some(TlsSource::SelfSigned { names, .. }) if names.contains(&"localhost".to_owned())));
+    assert!(
+        matches!(config.tls, Some(TlsSource::SelfSigned { names, .. }) if names.contains(&"localhost".to_owned()))
+    );
 }
 
 #[test]

@@ -119,121 +119,72 @@ pub struct Answer {
 }
 
 impl Cause<'_> {
-    /// The row. Cuttlefish's texts and closes are the C++ server's where it has one
-    /// (cuttlefish.md A2, A3, with the decisions there).
+    /// The row.
     #[must_use]
     pub fn row(&self) -> Row {
-        use Level::{Debug, Info, Warn};
-        let (label, http, level, cuttlefish) = match self {
-            Self::Binary => ("binary", 400, Info, close("Received a binary message")),
-            Self::Malformed => ("malformed", 400, Info, close("Received Invalid JSON")),
-            Self::NotAMessage { text } => (
-                "not_a_message",
-                400,
-                Info,
-                close(format!("Invalid message format: '{}'", quoted(text))),
-            ),
-            Self::UnknownType { name } => (
-                "unknown_type",
-                400,
-                Info,
-                stay(format!("Unknown message type: {}", quoted(name))),
-            ),
-            Self::MissingId(Side::Endpoint) => (
-                "missing_id",
-                400,
-                Info,
-                close("Missing device id in registration request"),
-            ),
-            Self::MissingId(Side::Caller) => (
-                "missing_id",
-                400,
-                Info,
-                close("Invalid connection request: Missing device id"),
-            ),
-            Self::MissingPayload(Side::Endpoint) => {
-                ("missing_payload", 400, Info, close("Forward failed: Missing payload"))
-            }
-            Self::MissingPayload(Side::Caller) => (
-                "missing_payload",
-                400,
-                Info,
-                close("Forward failed: No payload present in message"),
-            ),
-            Self::MissingCaller => (
-                "missing_caller",
-                400,
-                Info,
-                close("Forward failed: Missing or invalid client id"),
-            ),
-            Self::NotRegistered => (
-                "not_registered",
-                400,
-                Info,
-                close("Forward failed: The device must register first"),
-            ),
-            Self::NotInCall => (
-                "not_in_call",
-                400,
-                Info,
-                close("Forward failed: No device associated to client"),
-            ),
-            Self::AlreadyInCall => (
-                "already_in_call",
-                400,
-                Info,
-                close("Attempt to connect to multiple devices over same websocket"),
-            ),
-            Self::NoSuchCaller { number } => (
-                "no_such_caller",
-                404,
-                Info,
-                stay(format!("Forward failed: Unknown client {}", quoted(number))),
-            ),
-            Self::Absent { id } => (
-                "absent",
-                404,
-                Info,
-                close(format!("Connection failed: Device not found: '{}'", quoted(id))),
-            ),
-            Self::EndpointLeft => ("endpoint_left", 404, Debug, close("Device disconnected")),
-            Self::IdTaken { id } => (
-                "id_taken",
-                409,
-                Warn,
-                close(format!("Device id already taken: '{}'", quoted(id.as_str()))),
-            ),
-            Self::AlreadyRegistered { id } => (
-                "already_registered",
-                409,
-                Info,
-                close(format!("Device already registered: {}", quoted(id.as_str()))),
-            ),
-            Self::EndpointsFull { limit } => {
-                let text = format!("Registration failed: This server takes no more than {limit} devices");
-                ("endpoints_full", 503, Warn, close(text))
-            }
-            Self::CallsFull { limit } => {
-                let text = format!("Connection failed: No more than {limit} clients are taken");
-                ("calls_full", 503, Warn, close(text))
-            }
-            // A failed keepalive, only sooner; and to an old device any text is an error to retry.
-            Self::Evicted => (
-                "evicted",
-                410,
-                Warn,
-                Answer {
-                    text: None,
-                    close: Some(1011),
-                },
-            ),
-            Self::UnknownMailbox => ("unknown_mailbox", 401, Info, close("Unknown connection id")),
-        };
+        let (label, http, level) = self.facts();
         Row {
             label,
             http,
             level,
-            cuttlefish,
+            cuttlefish: self.cuttlefish(),
+        }
+    }
+
+    // One row to a line, to be read as a table.
+    #[rustfmt::skip]
+    const fn facts(&self) -> (&'static str, u16, Level) {
+        match self {
+            Self::Binary                   => ("binary",             400, Level::Info),
+            Self::Malformed                => ("malformed",          400, Level::Info),
+            Self::NotAMessage { .. }       => ("not_a_message",      400, Level::Info),
+            Self::UnknownType { .. }       => ("unknown_type",       400, Level::Info),
+            Self::MissingId(_)             => ("missing_id",         400, Level::Info),
+            Self::MissingPayload(_)        => ("missing_payload",    400, Level::Info),
+            Self::MissingCaller            => ("missing_caller",     400, Level::Info),
+            Self::NotRegistered            => ("not_registered",     400, Level::Info),
+            Self::NotInCall                => ("not_in_call",        400, Level::Info),
+            Self::AlreadyInCall            => ("already_in_call",    400, Level::Info),
+            Self::NoSuchCaller { .. }      => ("no_such_caller",     404, Level::Info),
+            Self::Absent { .. }            => ("absent",             404, Level::Info),
+            Self::EndpointLeft             => ("endpoint_left",      404, Level::Debug),
+            Self::IdTaken { .. }           => ("id_taken",           409, Level::Warn),
+            Self::AlreadyRegistered { .. } => ("already_registered", 409, Level::Info),
+            Self::EndpointsFull { .. }     => ("endpoints_full",     503, Level::Warn),
+            Self::CallsFull { .. }         => ("calls_full",         503, Level::Warn),
+            Self::Evicted                  => ("evicted",            410, Level::Warn),
+            Self::UnknownMailbox           => ("unknown_mailbox",    401, Level::Info),
+        }
+    }
+
+    /// The texts and closes are the C++ server's where it has one (cuttlefish.md A2, A3, with the
+    /// decisions there).
+    #[rustfmt::skip]
+    fn cuttlefish(&self) -> Answer {
+        match self {
+            Self::Binary => close("Received a binary message"),
+            Self::Malformed => close("Received Invalid JSON"),
+            Self::NotAMessage { text } => close(format!("Invalid message format: '{}'", quoted(text))),
+            Self::UnknownType { name } => stay(format!("Unknown message type: {}", quoted(name))),
+            Self::MissingId(Side::Endpoint) => close("Missing device id in registration request"),
+            Self::MissingId(Side::Caller) => close("Invalid connection request: Missing device id"),
+            Self::MissingPayload(Side::Endpoint) => close("Forward failed: Missing payload"),
+            Self::MissingPayload(Side::Caller) => close("Forward failed: No payload present in message"),
+            Self::MissingCaller => close("Forward failed: Missing or invalid client id"),
+            Self::NotRegistered => close("Forward failed: The device must register first"),
+            Self::NotInCall => close("Forward failed: No device associated to client"),
+            Self::AlreadyInCall => close("Attempt to connect to multiple devices over same websocket"),
+            Self::NoSuchCaller { number } => stay(format!("Forward failed: Unknown client {}", quoted(number))),
+            Self::Absent { id } => close(format!("Connection failed: Device not found: '{}'", quoted(id))),
+            Self::EndpointLeft => close("Device disconnected"),
+            Self::IdTaken { id } => close(format!("Device id already taken: '{}'", quoted(id.as_str()))),
+            Self::AlreadyRegistered { id } => close(format!("Device already registered: {}", quoted(id.as_str()))),
+            Self::EndpointsFull { limit } =>
+                close(format!("Registration failed: This server takes no more than {limit} devices")),
+            Self::CallsFull { limit } => close(format!("Connection failed: No more than {limit} clients are taken")),
+            // A failed keepalive, only sooner; and to an old device any text is an error to retry.
+            Self::Evicted => Answer { text: None, close: Some(1011) },
+            Self::UnknownMailbox => close("Unknown connection id"),
         }
     }
 }

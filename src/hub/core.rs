@@ -304,3 +304,18 @@ impl<'a> Endpoint<'a> {
 fn tell(out: &mut Vec<Output>, to: ConnectionId, event: Event) {
     out.push(Output { to, event });
 }
+
+#[cfg(test)]
+impl Hub {
+    pub(super) fn entries(&self) -> usize {
+        self.store.entries()
+    }
+
+    pub(super) fn remembered(&self) -> usize {
+        self.store.remembered()
+    }
+
+    pub(super) fn skip_to(&mut self, id: &EndpointId, last: u32) {
+        self.store.skip_to(id, last);
+    }
+}

@@ -7,6 +7,8 @@
 mod core;
 mod payload;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use self::core::{Counts, Endpoint, Hub, Limits, Output};
 pub use payload::Payload;

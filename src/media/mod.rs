@@ -1,1 +1,183 @@
-//! (being built)
+//! GStreamer: pipeline files, encoders, fan-out, `webrtcbin` sessions, statistics.
+//!
+//! Media flows through three layers of separate pipelines, joined by `appsink` → `appsrc`:
+//!
+//! ```text
+//! pipeline file ──► encoder, one per codec ──► session, one per viewer (payloader, webrtcbin)
+//!   (Source)              (inside Source)            (Session)
+//! ```
+//!
+//! A source and its encoders run only while someone watches. Each layer has its own bus, state and
+//! errors; a viewer that is stuck loses its own frames and nobody else's. Encoders and sessions
+//! share one clock and one base time.
+//!
+//! GStreamer calls back on its own threads. Such a callback only puts an event on a bounded queue
+//! or attaches what must be attached at once; it never waits, and never changes a state.
+//!
+//! Written for GStreamer 1.22; the work-arounds are explained where they stand.
+
+mod arenas;
+mod codec;
+mod guard;
+mod overlay;
+mod packages;
+pub mod pipeline;
+mod session;
+mod source;
+
+use std::sync::OnceLock;
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+pub use codec::{Codec, Kind};
+pub use pipeline::{PipelineError, PipelineFile};
+pub use session::{
+    ChannelError, OutboundStats, Receive, ReceivedTrack, Session, SessionConfig, SessionEvent,
+    SessionEvents, Stats, StreamConfig,
+};
+pub use source::{Activity, Source, SourceOptions};
+
+/// What a session can't do without. Missing codecs only disable themselves.
+const CORE_ELEMENTS: &[&str] = &[
+    "appsink",
+    "appsrc",
+    "capsfilter",
+    "dtlsdec",
+    "dtlssrtpdec",
+    "dtlssrtpenc",
+    "fakesink",
+    "nicesink",
+    "nicesrc",
+    "rtpbin",
+    "sctpdec",
+    "sctpenc",
+    "srtpdec",
+    "srtpenc",
+    "webrtcbin",
+];
+
+/// Why media failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum MediaError {
+    /// GStreamer itself doesn't start.
+    #[error("GStreamer doesn't start: {0}")]
+    Init(String),
+    /// Elements that every session needs are missing.
+    #[error(
+        "GStreamer lacks {}; install them: sudo apt install gstreamer1.0-plugins-base \
+         gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice",
+        .0.join(", ")
+    )]
+    MissingElements(Vec<String>),
+    /// The pipeline file is at fault.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// A pipeline of our own making doesn't fit together.
+    #[error("a media pipeline can't be built: {0}")]
+    Build(String),
+    /// A pipeline doesn't start, or stopped.
+    #[error("a media pipeline failed: {0}")]
+    Run(String),
+    /// A pipeline file's output gave no media in time.
+    #[error("the pipeline gave no media within {seconds} s; is its source connected and free?")]
+    NoMedia {
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// An output carries something that can't be sent.
+    #[error(
+        "the output `{output}` carries {caps}, which can't be sent: use video/x-raw, audio/x-raw, VP8, VP9, H.264, AV1 or Opus"
+    )]
+    UnsupportedMedia {
+        /// Which output.
+        output: &'static str,
+        /// What it carries.
+        caps: String,
+    },
+    /// An overlay needs another picture format.
+    #[error(
+        "overlays need `video/x-raw,format=I420` before the appsink, but the pipeline gives {0}"
+    )]
+    OverlayFormat(String),
+    /// A stream was asked for that its source doesn't have, or no codec for it is installed.
+    #[error("the source has no {kind} in any of {wanted}", kind = .kind.name(), wanted = codec::names(.wanted))]
+    NoSuchStream {
+        /// Video or audio.
+        kind: Kind,
+        /// What was wanted.
+        wanted: Vec<Codec>,
+    },
+    /// The two sides have no codec in common.
+    #[error("no common {kind} codec: we can send {ours}, the other side takes {theirs}", kind = .kind.name(), ours = codec::names(.ours), theirs = .theirs.join(", "))]
+    NoCommonCodec {
+        /// Video or audio.
+        kind: Kind,
+        /// What we can send.
+        ours: Vec<Codec>,
+        /// What the other side offers, by name.
+        theirs: Vec<String>,
+    },
+    /// A session description that can't be used.
+    #[error("the session description can't be used: {0}")]
+    Description(String),
+    /// A step of the negotiation that doesn't fit its state.
+    #[error("{0}")]
+    OutOfOrder(&'static str),
+    /// `webrtcbin` refused or didn't answer.
+    #[error("{step} failed: {why}")]
+    Negotiation {
+        /// Which step.
+        step: &'static str,
+        /// What webrtcbin said.
+        why: String,
+    },
+    /// An ICE server's URL that webrtcbin can't use.
+    #[error(
+        "the ICE server URL {0} can't be used; write stun:HOST[:PORT], turn:HOST[:PORT][?transport=udp|tcp] or turns:HOST[:PORT]"
+    )]
+    IceServer(String),
+    /// It is closed already.
+    #[error("it is closed")]
+    Closed,
+}
+
+/// Prepares GStreamer for this process; further calls return the first one's result.
+///
+/// Slow (up to about a second): it loads the plugins and lets OpenSSL make the DTLS certificate that
+/// all sessions share, so that the first viewer needn't wait for it (gstreamer-notes.md, section 3).
+/// Call it before other threads start and away from anything that waits.
+///
+/// # Errors
+/// If GStreamer doesn't start, or lacks an element that every session needs.
+pub fn init() -> Result<(), MediaError> {
+    static ONCE: OnceLock<Result<(), MediaError>> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        arenas::limit();
+        gst::init().map_err(|error| MediaError::Init(error.to_string()))?;
+        guard::base_time();
+        let missing: Vec<_> = CORE_ELEMENTS
+            .iter()
+            .filter(|name| gst::ElementFactory::make(name).build().is_err())
+            .map(|&name| name.to_owned())
+            .collect();
+        if !missing.is_empty() {
+            return Err(MediaError::MissingElements(missing));
+        }
+        codec::warm();
+        warm_session();
+        Ok(())
+    })
+    .clone()
+}
+
+/// Runs one webrtcbin up and down, so that everything it loads is loaded.
+fn warm_session() {
+    if let Ok(webrtc) = gst::ElementFactory::make("webrtcbin").build() {
+        let ready = webrtc.set_state(gst::State::Ready).is_ok();
+        if webrtc.set_state(gst::State::Null).is_err() || !ready {
+            tracing::debug!("webrtcbin could not be warmed up");
+        }
+    }
+}

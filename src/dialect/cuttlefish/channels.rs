@@ -8,6 +8,8 @@ pub const DEVICE_CONTROL: &str = "device-control";
 pub const INPUT: &str = "input-channel";
 /// The channel of the raw adb transport; binary both ways.
 pub const ADB: &str = "adb-channel";
+/// The channel of photos: binary pieces, then the text `EOF`; from client to device.
+pub const CAMERA: &str = "camera-data-channel";
 
 /// A message of [`INPUT`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

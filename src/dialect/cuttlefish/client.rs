@@ -102,7 +102,7 @@ impl DeviceClient {
                 let ice_servers = payload::ice_servers(&message["ice_servers"]);
                 Some(DeviceEvent::Registered { ice_servers })
             }
-            "client_msg" => Some(from_client(&message)),
+            "client_msg" => Some(from_client(message)),
             "client_disconnected" => Some(match client_id(&message) {
                 Some(client) => DeviceEvent::ClientLeft { client },
                 None => DeviceEvent::Unreadable("client_disconnected without a client_id".to_owned()),
@@ -146,7 +146,7 @@ impl ViewerClient {
             "device_info" => ViewerEvent::DeviceInfo {
                 info: message["device_info"].take(),
             },
-            "device_msg" => match FromDevice::parse(&message["payload"].to_string()) {
+            "device_msg" => match FromDevice::from_json(message["payload"].take()) {
                 Ok(message) => ViewerEvent::FromDevice(message),
                 Err(error) => ViewerEvent::Unreadable(error.to_string()),
             },
@@ -185,11 +185,11 @@ fn client_id(message: &Value) -> Option<CallNumber> {
     u32::try_from(number).ok().map(CallNumber)
 }
 
-fn from_client(message: &Value) -> DeviceEvent {
-    let Some(client) = client_id(message) else {
+fn from_client(mut message: Value) -> DeviceEvent {
+    let Some(client) = client_id(&message) else {
         return DeviceEvent::Unreadable("client_msg without a client_id".to_owned());
     };
-    match FromClient::parse(&message["payload"].to_string()) {
+    match FromClient::from_json(message["payload"].take()) {
         Ok(message) => DeviceEvent::FromClient { client, message },
         Err(error) => DeviceEvent::Unreadable(format!("client {client}: {error}")),
     }

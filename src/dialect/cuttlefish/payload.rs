@@ -66,7 +66,15 @@ impl FromClient {
     /// # Errors
     /// If it is no JSON object with a `type`, or misses what that type needs.
     pub fn parse(text: &str) -> Result<Self, PayloadError> {
-        let message = Message::parse(text)?;
+        Self::from_json(parse(text)?)
+    }
+
+    /// As [`Self::parse`], from JSON that was read before.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_json(payload: Value) -> Result<Self, PayloadError> {
+        let message = Message::new(payload)?;
         Ok(match message.kind.as_str() {
             "request-offer" => Self::RequestOffer {
                 ice_servers: ice_servers(&message.value["ice_servers"]),
@@ -127,7 +135,15 @@ impl FromDevice {
     /// # Errors
     /// If it is no JSON object with a `type`, or misses what that type needs.
     pub fn parse(text: &str) -> Result<Self, PayloadError> {
-        let message = Message::parse(text)?;
+        Self::from_json(parse(text)?)
+    }
+
+    /// As [`Self::parse`], from JSON that was read before.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_json(payload: Value) -> Result<Self, PayloadError> {
+        let message = Message::new(payload)?;
         Ok(match message.kind.as_str() {
             "offer" => Self::Offer(message.sdp()?),
             "answer" => Self::Answer(message.sdp()?),
@@ -197,6 +213,10 @@ pub(super) fn ice_servers(value: &Value) -> Vec<IceServer> {
         .unwrap_or_default()
 }
 
+fn parse(text: &str) -> Result<Value, PayloadError> {
+    serde_json::from_str(text).map_err(|error| PayloadError::Json(error.to_string()))
+}
+
 /// A payload of whatever type.
 struct Message {
     kind: String,
@@ -204,8 +224,7 @@ struct Message {
 }
 
 impl Message {
-    fn parse(text: &str) -> Result<Self, PayloadError> {
-        let value: Value = serde_json::from_str(text).map_err(|error| PayloadError::Json(error.to_string()))?;
+    fn new(value: Value) -> Result<Self, PayloadError> {
         match value["type"].as_str() {
             Some(kind) => Ok(Self {
                 kind: kind.to_owned(),

@@ -115,17 +115,7 @@ pub fn parse_bare(frame: &Payload) -> Result<Payload, Cause<'_>> {
 /// `config`: to both sides, always the first.
 #[must_use]
 pub fn config(ice_servers: &[IceServer]) -> Payload {
-    let servers = serde_json::Value::from_iter(ice_servers.iter().map(|server| {
-        // Written out, because the order and presence of the fields is the wire's, not the type's.
-        let mut entry = serde_json::Map::new();
-        entry.insert("urls".to_owned(), server.urls.clone().into());
-        for (key, value) in [("username", &server.username), ("credential", &server.credential)] {
-            if let Some(value) = value {
-                entry.insert(key.to_owned(), value.clone().into());
-            }
-        }
-        serde_json::Value::Object(entry)
-    }));
+    let servers = serde_json::json!(ice_servers);
     format!(r#"{{"message_type":"config","ice_servers":{servers}}}"#).into()
 }
 

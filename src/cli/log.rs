@@ -1,0 +1,48 @@
+//! Logs: to standard error, as text or JSON.
+
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// What to log: a level, or levels by module as in `info,switchboard::server=debug`
+    #[arg(long, global = true, value_name = "FILTER", env = "SWITCHBOARD_LOG", default_value = "info", value_parser = filter)]
+    log: String,
+    /// How to log
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        env = "SWITCHBOARD_LOG_FORMAT",
+        default_value = "text"
+    )]
+    log_format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+impl Flags {
+    pub(super) fn init(&self) {
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(&self.log))
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .with_writer(std::io::stderr);
+        match self.log_format {
+            Format::Text => builder.init(),
+            Format::Json => builder.json().init(),
+        }
+    }
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    match EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!(
+            "{error}; write a level (error, warn, info, debug, trace) or MODULE=LEVEL,…"
+        )),
+    }
+}

@@ -1,0 +1,316 @@
+//! The codecs: what each is called, which elements make it, and how it looks in SDP.
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+use super::session::sdp::Format;
+
+/// What a video encoder aims at, in bits per second.
+pub(super) const VIDEO_BITRATE: u32 = 2_000_000;
+/// What the audio encoder aims at, in bits per second.
+const AUDIO_BITRATE: u32 = 64_000;
+/// Frames from one key frame to the next at most. Long: who joins or lost something asks for one.
+const KEY_FRAME_DISTANCE: u32 = 900;
+/// The least time between two key frames that were asked for, in nanoseconds. Only a guard against a
+/// storm of joins, and short because a joining viewer waits for it; requests of viewers that lost
+/// packets are throttled much more before they come here (see `stage`).
+const KEY_FRAME_INTERVAL: u64 = 100_000_000;
+/// Pictures with at least this many pixels get more than one encoder thread. A second thread costs
+/// four times the CPU time on a small busy machine (gstreamer-notes.md, section 2).
+const THREADED_PIXELS: u32 = 1280 * 720;
+
+/// Video or audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+}
+
+impl Kind {
+    /// The name in SDP (`m=video`), and of a pipeline file's output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Video => "video",
+            Self::Audio => "audio",
+        }
+    }
+}
+
+/// A codec that can be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Codec {
+    /// RFC 7741.
+    Vp8,
+    /// RFC 6184, constrained baseline, packetization mode 1.
+    H264,
+    /// RFC 9628, profile 0.
+    Vp9,
+    /// Only where the element `rtpav1pay` is installed, which Debian 12 doesn't have.
+    Av1,
+    /// RFC 7587, stereo.
+    Opus,
+}
+
+impl Codec {
+    /// Every codec, the one that is easiest on both sides first.
+    pub const ALL: [Self; 5] = [Self::Vp8, Self::H264, Self::Vp9, Self::Av1, Self::Opus];
+
+    /// Video or audio.
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Opus => Kind::Audio,
+            _ => Kind::Video,
+        }
+    }
+
+    /// The encoding name of SDP, in upper case as GStreamer wants it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Vp8 => "VP8",
+            Self::H264 => "H264",
+            Self::Vp9 => "VP9",
+            Self::Av1 => "AV1",
+            Self::Opus => "OPUS",
+        }
+    }
+
+    /// The codec of that name, in any case.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|codec| codec.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether this machine can encode and send it. Asked of the elements, never of versions.
+    #[must_use]
+    pub fn can_encode(self) -> bool {
+        self.can_send() && exists(self.encoder())
+    }
+
+    /// Whether this machine can send it once it is encoded.
+    #[must_use]
+    pub fn can_send(self) -> bool {
+        exists(self.payloader())
+    }
+
+    /// The name of the caps of its encoded form.
+    pub(super) const fn media_type(self) -> &'static str {
+        match self {
+            Self::Vp8 => "video/x-vp8",
+            Self::H264 => "video/x-h264",
+            Self::Vp9 => "video/x-vp9",
+            Self::Av1 => "video/x-av1",
+            Self::Opus => "audio/x-opus",
+        }
+    }
+
+    const fn encoder(self) -> &'static str {
+        match self {
+            Self::Vp8 => "vp8enc",
+            Self::H264 => "x264enc",
+            Self::Vp9 => "vp9enc",
+            Self::Av1 => "av1enc",
+            Self::Opus => "opusenc",
+        }
+    }
+
+    const fn payloader(self) -> &'static str {
+        match self {
+            Self::Vp8 => "rtpvp8pay",
+            Self::H264 => "rtph264pay",
+            Self::Vp9 => "rtpvp9pay",
+            Self::Av1 => "rtpav1pay",
+            Self::Opus => "rtpopuspay",
+        }
+    }
+
+    /// The clock rate of its RTP timestamps.
+    const fn clock_rate(self) -> i32 {
+        match self.kind() {
+            Kind::Video => 90_000,
+            Kind::Audio => 48_000,
+        }
+    }
+
+    /// The gst-launch text from raw media to this codec, for a picture of this many pixels.
+    ///
+    /// Tuned for latency: no frame waits for a later one, constant bit rate with a buffer of a second.
+    pub(super) fn encoder_text(self, pixels: u32) -> String {
+        let threads = threads(pixels);
+        let kbit = VIDEO_BITRATE / 1000;
+        let keys = format!("min-force-key-unit-interval={KEY_FRAME_INTERVAL}");
+        let vpx = format!(
+            "deadline=1 threads={threads} target-bitrate={VIDEO_BITRATE} end-usage=cbr \
+             lag-in-frames=0 keyframe-max-dist={KEY_FRAME_DISTANCE} min-quantizer=4 max-quantizer=56 \
+             buffer-size=1000 buffer-initial-size=500 buffer-optimal-size=600 {keys}"
+        );
+        let convert = "videoconvert n-threads=1";
+        match self {
+            Self::Vp8 => format!("{convert} ! vp8enc cpu-used=-6 {vpx}"),
+            Self::Vp9 => format!("{convert} ! vp9enc cpu-used=8 row-mt=true {vpx}"),
+            Self::H264 => format!(
+                "{convert} ! x264enc tune=zerolatency speed-preset=ultrafast threads={threads} \
+                 bitrate={kbit} key-int-max={KEY_FRAME_DISTANCE} byte-stream=true {keys} \
+                 ! video/x-h264,profile=constrained-baseline,stream-format=byte-stream,alignment=au"
+            ),
+            // The default quantizers of av1enc 1.22 abort the whole process (gstreamer-notes.md, section 4).
+            Self::Av1 => format!(
+                "{convert} ! av1enc usage-profile=realtime cpu-used=10 end-usage=cbr threads={threads} \
+                 target-bitrate={kbit} keyframe-max-dist={KEY_FRAME_DISTANCE} min-quantizer=4 \
+                 max-quantizer=56 {keys} ! av1parse"
+            ),
+            Self::Opus => format!(
+                "audioconvert ! audioresample ! audio/x-raw,rate=48000,channels=2 \
+                 ! opusenc bitrate={AUDIO_BITRATE} inband-fec=true packet-loss-percentage=5"
+            ),
+        }
+    }
+
+    /// The gst-launch text that makes already encoded media fit for its payloader.
+    pub(super) fn pass_text(self) -> &'static str {
+        match self {
+            Self::H264 => {
+                "h264parse config-interval=-1 ! video/x-h264,stream-format=byte-stream,alignment=au"
+            }
+            Self::Av1 => "av1parse",
+            Self::Opus => "opusparse",
+            Self::Vp8 | Self::Vp9 => "identity silent=true",
+        }
+    }
+
+    /// A payloader with its payload type and SSRC set.
+    ///
+    /// The SSRC is explicit because an answer without one names only the retransmission stream, and
+    /// browsers then decode but never show the track (gstreamer-notes.md, section 4, 1).
+    pub(super) fn make_payloader(
+        self,
+        pt: u8,
+        ssrc: u32,
+    ) -> Result<gst::Element, gst::glib::BoolError> {
+        let pay = gst::ElementFactory::make(self.payloader()).build()?;
+        // From text, because the type of a property differs between C and Rust payloaders.
+        pay.set_property_from_str("pt", &pt.to_string());
+        pay.set_property_from_str("ssrc", &ssrc.to_string());
+        match self {
+            Self::H264 => {
+                pay.set_property_from_str("config-interval", "-1");
+                pay.set_property_from_str("aggregate-mode", "zero-latency");
+            }
+            // Lets a receiver see that a frame is missing.
+            Self::Vp8 | Self::Vp9 => pay.set_property_from_str("picture-id-mode", "15-bit"),
+            Self::Av1 | Self::Opus => {}
+        }
+        Ok(pay)
+    }
+
+    /// The RTP caps of a stream that we offer, or answer with the parameters of the other side's offer.
+    pub(super) fn rtp_caps(self, pt: u8, ssrc: u32, profile: Option<&str>) -> gst::Caps {
+        let mut caps = self.wanted_caps(pt);
+        let stream = caps.make_mut();
+        stream.set("ssrc", ssrc);
+        if let (Self::H264, Some(profile)) = (self, profile) {
+            stream.set("profile-level-id", profile);
+        }
+        caps
+    }
+
+    /// The RTP caps of a stream that we would like to receive.
+    pub(super) fn wanted_caps(self, pt: u8) -> gst::Caps {
+        let caps = gst::Caps::builder("application/x-rtp")
+            .field("media", self.kind().name())
+            .field("encoding-name", self.name())
+            .field("payload", i32::from(pt))
+            .field("clock-rate", self.clock_rate());
+        match self {
+            Self::Opus => caps
+                .field("encoding-params", "2")
+                .field("sprop-stereo", "1")
+                .field("stereo", "1")
+                .field("useinbandfec", "1")
+                .field("minptime", "10"),
+            Self::H264 => caps
+                .field("packetization-mode", "1")
+                .field("level-asymmetry-allowed", "1")
+                .field("profile-level-id", H264_PROFILE),
+            Self::Vp9 => caps.field("profile-id", "0"),
+            Self::Vp8 | Self::Av1 => caps,
+        }
+        .field("rtcp-fb-nack-pli", self.kind() == Kind::Video)
+        .field("rtcp-fb-ccm-fir", self.kind() == Kind::Video)
+        .build()
+    }
+
+    /// What the payloader's own output must be. For H.264 without the profile, which the encoder
+    /// states a little differently than was negotiated (gstreamer-notes.md, section 4, 3).
+    pub(super) fn filter_caps(self, pt: u8, ssrc: u32) -> gst::Caps {
+        gst::Caps::builder("application/x-rtp")
+            .field("media", self.kind().name())
+            .field("encoding-name", self.name())
+            .field("payload", i32::from(pt))
+            .field("clock-rate", self.clock_rate())
+            .field("ssrc", ssrc)
+            .build()
+    }
+
+    /// Whether a format that the other side offers is this codec in a form that we send.
+    pub(super) fn matches(self, format: &Format<'_>) -> bool {
+        if !format.name.eq_ignore_ascii_case(self.name()) {
+            return false;
+        }
+        match self {
+            // Constrained baseline is 42 with the second byte's bit 0x40 or plain baseline's e0.
+            Self::H264 => {
+                format.parameter("packetization-mode") == Some("1")
+                    && format.parameter("profile-level-id").is_some_and(|id| {
+                        id.len() == 6 && id.is_ascii() && id[..2].eq_ignore_ascii_case("42")
+                    })
+            }
+            Self::Vp9 => format.parameter("profile-id").is_none_or(|id| id == "0"),
+            Self::Av1 => format.parameter("profile").is_none_or(|id| id == "0"),
+            Self::Vp8 | Self::Opus => true,
+        }
+    }
+}
+
+/// Constrained baseline, level 3.1: what every browser offers.
+const H264_PROFILE: &str = "42e01f";
+
+/// Codec names for a message.
+pub(super) fn names(codecs: &[Codec]) -> String {
+    let names: Vec<_> = codecs.iter().map(|codec| codec.name()).collect();
+    names.join(", ")
+}
+
+/// Loads the plugins of every codec that is installed.
+pub(super) fn warm() {
+    for codec in Codec::ALL {
+        for name in [codec.encoder(), codec.payloader()] {
+            if gst::ElementFactory::make(name).build().is_err() {
+                tracing::debug!(
+                    codec = codec.name(),
+                    element = name,
+                    "a codec isn't available"
+                );
+            }
+        }
+    }
+}
+
+fn exists(element: &str) -> bool {
+    gst::ElementFactory::find(element).is_some()
+}
+
+fn threads(pixels: u32) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if pixels < THREADED_PIXELS {
+        1
+    } else {
+        (cores / 2).clamp(1, 4)
+    }
+}

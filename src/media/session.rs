@@ -1,0 +1,359 @@
+//! One viewer: a pipeline around one `webrtcbin`, which offers or answers.
+//!
+//! The session belongs to one task, which takes its events and calls its methods; the methods that
+//! negotiate need `&mut self`, so that one negotiation is in flight at a time.
+
+mod channels;
+mod events;
+mod feed;
+mod ice;
+mod negotiation;
+mod receive;
+pub(super) mod sdp;
+mod stats;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_webrtc::{WebRTCICEGatheringState, WebRTCPeerConnectionState};
+use tokio::task::JoinSet;
+
+use super::MediaError;
+use super::codec::{Codec, Kind};
+use super::guard::{self, Guard};
+use super::source::Source;
+use crate::config::IceServer;
+use channels::Channels;
+use events::Emitter;
+use negotiation::Negotiation;
+
+pub use channels::ChannelError;
+pub use events::{SessionEvent, SessionEvents};
+pub use receive::{Receive, ReceivedTrack};
+pub use stats::{OutboundStats, Stats};
+
+/// The jitter buffer for received media if nothing else is said.
+const RECEIVE_LATENCY: Duration = Duration::from_millis(100);
+
+/// What a session sends and takes.
+#[derive(Debug, Clone)]
+pub struct SessionConfig {
+    /// STUN and TURN servers, in the browser's form.
+    pub ice_servers: Vec<IceServer>,
+    /// Use TURN only.
+    pub relay_only: bool,
+    /// What we send.
+    pub streams: Vec<StreamConfig>,
+    /// What our first offer asks for without sending anything itself: one section for each.
+    pub wanted: Vec<Codec>,
+    /// Data channels that we make, by label.
+    pub channels: Vec<String>,
+    /// Whether our offers invite the other side's media as well, in the sections of our own streams.
+    pub invite: bool,
+    /// What becomes of received media.
+    pub receive: Receive,
+    /// How long received packets wait for late ones.
+    pub receive_latency: Duration,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            ice_servers: Vec::new(),
+            relay_only: false,
+            streams: Vec::new(),
+            wanted: Vec::new(),
+            channels: Vec::new(),
+            invite: true,
+            receive: Receive::default(),
+            receive_latency: RECEIVE_LATENCY,
+        }
+    }
+}
+
+/// One stream that we send.
+#[derive(Debug, Clone)]
+pub struct StreamConfig {
+    /// Where its media comes from.
+    pub source: Arc<Source>,
+    /// The id of its media stream, as the viewer sees it (`display_0`).
+    pub stream_id: String,
+    /// Video or audio.
+    pub kind: Kind,
+    /// The codecs to use, the preferred one first; empty means what the source prefers. An offer
+    /// names the first only: webrtcbin 1.22 gives two codecs the same payload types.
+    pub codecs: Vec<Codec>,
+}
+
+/// A connection to one viewer.
+#[derive(Debug)]
+pub struct Session {
+    negotiation: Negotiation,
+    channels: Channels,
+    received: Arc<receive::Counters>,
+    previous: Mutex<stats::Previous>,
+    emitter: Emitter,
+    /// Ends with the session, before the pipeline.
+    tasks: JoinSet<()>,
+    webrtc: gst::Element,
+    pipeline: Guard,
+}
+
+impl Session {
+    /// Builds the pipeline. Nothing is negotiated and no media runs yet; call [`Self::offer`] or
+    /// [`Self::answer`] next.
+    ///
+    /// # Errors
+    /// If [`super::init`] fails, an ICE server's URL can't be used, or the pipeline can't be built.
+    pub async fn start(config: SessionConfig) -> Result<(Self, SessionEvents), MediaError> {
+        let (emitter, events) = events::queue();
+        let started = {
+            let (config, emitter) = (config.clone(), emitter.clone());
+            tokio::task::spawn_blocking(move || build(&config, &emitter))
+        };
+        let Parts {
+            pipeline,
+            webrtc,
+            received,
+            channels,
+            mids,
+        } = started
+            .await
+            .map_err(|error| MediaError::Run(error.to_string()))??;
+        let mut tasks = JoinSet::new();
+        if let Some(bus) = pipeline.get()?.bus() {
+            tasks.spawn(watch_bus(bus, emitter.clone()));
+        }
+        let negotiation = Negotiation::new(config, webrtc.clone(), mids);
+        let previous = Mutex::default();
+        let session = Self {
+            negotiation,
+            channels,
+            received,
+            previous,
+            emitter,
+            tasks,
+            webrtc,
+            pipeline,
+        };
+        Ok((session, events))
+    }
+
+    /// Makes an offer: the first one, or a later one.
+    ///
+    /// # Errors
+    /// If an offer is under way, no codec is installed, or webrtcbin fails. After an error close the
+    /// session.
+    pub async fn offer(&mut self) -> Result<String, MediaError> {
+        let feeds = self
+            .negotiation
+            .prepare_offer(self.pipeline.get()?, &self.channels)?;
+        self.spawn(feeds);
+        self.negotiation.offer().await
+    }
+
+    /// Takes the answer to our offer.
+    ///
+    /// # Errors
+    /// If there is no offer to answer, or the answer can't be used.
+    pub async fn accept_answer(&mut self, sdp: &str) -> Result<(), MediaError> {
+        self.negotiation.accept_answer(sdp).await
+    }
+
+    /// Answers an offer: the first one, or a later one, whoever made the first.
+    ///
+    /// # Errors
+    /// If an offer of ours is under way, the offer can't be used, or there is no common codec.
+    pub async fn answer(&mut self, offer: &str) -> Result<String, MediaError> {
+        self.negotiation.take_offer(offer).await?;
+        let feeds = self
+            .negotiation
+            .prepare_answer(offer, self.pipeline.get()?, &self.channels)?;
+        self.spawn(feeds);
+        self.negotiation.answer().await
+    }
+
+    /// Adds a candidate of the other side; kept until there is a remote description. An empty one
+    /// (the end of candidates) and one that names an mDNS host are ignored: the other side's own
+    /// checks reveal its address.
+    pub fn add_candidate(&mut self, mline_index: u32, mid: Option<&str>, candidate: &str) {
+        self.negotiation.add_candidate(mline_index, mid, candidate);
+    }
+
+    /// Sends a text message.
+    ///
+    /// # Errors
+    /// If the channel isn't open, or the other side takes messages too slowly.
+    pub fn send_text(&self, label: &str, text: &str) -> Result<(), ChannelError> {
+        self.channels.send_text(label, text)
+    }
+
+    /// Sends a binary message.
+    ///
+    /// # Errors
+    /// If the channel isn't open, or the other side takes messages too slowly.
+    pub fn send_binary(&self, label: &str, bytes: Bytes) -> Result<(), ChannelError> {
+        self.channels.send_binary(label, bytes)
+    }
+
+    /// How many bytes wait to be sent on a channel; `None` if there is none of that label.
+    #[must_use]
+    pub fn buffered_amount(&self, label: &str) -> Option<u64> {
+        self.channels.buffered(label)
+    }
+
+    /// How the session is doing.
+    ///
+    /// # Errors
+    /// If webrtcbin doesn't answer.
+    pub async fn stats(&self) -> Result<Stats, MediaError> {
+        let pad: Option<gst::Pad> = None;
+        let reply = negotiation::ask(&self.webrtc, "get-stats", |webrtc, promise| {
+            webrtc.emit_by_name::<()>("get-stats", &[&pad, promise]);
+        })
+        .await?;
+        let sent = self.negotiation.sent();
+        let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stats = stats::read(&reply, &sent, &mut previous, Instant::now());
+        stats.received_packets = self
+            .received
+            .packets
+            .load(std::sync::atomic::Ordering::Relaxed);
+        stats.received_bytes = self
+            .received
+            .bytes
+            .load(std::sync::atomic::Ordering::Relaxed);
+        Ok(stats)
+    }
+
+    /// Ends the session: tells the other side's channels, gives the streams back, stops the pipeline.
+    /// Takes 5 s at most. Dropping a session does the same without waiting.
+    pub async fn close(mut self) {
+        self.channels.close();
+        self.tasks.shutdown().await;
+        self.pipeline.close().await;
+    }
+
+    fn spawn(&mut self, feeds: Vec<negotiation::Bound>) {
+        for negotiation::Bound {
+            feed,
+            source,
+            codec,
+        } in feeds
+        {
+            self.tasks
+                .spawn(feed.run(source, codec, self.emitter.clone()));
+        }
+    }
+}
+
+/// What [`build`] makes.
+struct Parts {
+    pipeline: Guard,
+    webrtc: gst::Element,
+    received: Arc<receive::Counters>,
+    channels: Channels,
+    mids: negotiation::Mids,
+}
+
+/// Builds the pipeline and starts it. Blocks for some milliseconds.
+fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError> {
+    super::init()?;
+    let pipeline = Guard::new(gst::Pipeline::new());
+    pipeline.use_common_time();
+    let latency = u32::try_from(config.receive_latency.as_millis()).unwrap_or(u32::MAX);
+    let webrtc = gst::ElementFactory::make("webrtcbin")
+        .property_from_str("bundle-policy", "max-bundle")
+        .property("latency", latency)
+        .build()
+        .map_err(|error| MediaError::Build(error.to_string()))?;
+    ice::quieten(&webrtc);
+    ice::configure(&webrtc, &config.ice_servers)?;
+    if config.relay_only {
+        webrtc.set_property_from_str("ice-transport-policy", "relay");
+    }
+    let inner = pipeline.get()?;
+    inner
+        .add(&webrtc)
+        .map_err(|error| MediaError::Build(error.to_string()))?;
+    let mids = negotiation::Mids::default();
+    listen(&webrtc, emitter, &mids);
+    let received = receive::listen(&webrtc, inner, config.receive.clone(), emitter.clone());
+    let channels = Channels::listen(&webrtc, emitter.clone());
+    pipeline.set_state(gst::State::Playing)?;
+    Ok(Parts {
+        pipeline,
+        webrtc,
+        received,
+        channels,
+        mids,
+    })
+}
+
+/// Turns webrtcbin's signals into events.
+fn listen(webrtc: &gst::Element, emitter: &Emitter, mids: &negotiation::Mids) {
+    let (to, mids) = (emitter.clone(), mids.clone());
+    webrtc.connect("on-ice-candidate", false, move |values| {
+        let index = values.get(1).and_then(|value| value.get::<u32>().ok());
+        let candidate = values.get(2).and_then(|value| value.get::<String>().ok());
+        if let (Some(mline_index), Some(candidate)) = (index, candidate) {
+            let mid = mids.get(mline_index);
+            to.emit(SessionEvent::Candidate {
+                mline_index,
+                mid,
+                candidate,
+            });
+        }
+        None
+    });
+    let to = emitter.clone();
+    webrtc.connect_notify(Some("ice-gathering-state"), move |webrtc, _| {
+        if webrtc.property::<WebRTCICEGatheringState>("ice-gathering-state")
+            == WebRTCICEGatheringState::Complete
+        {
+            to.emit(SessionEvent::GatheringDone);
+        }
+    });
+    let to = emitter.clone();
+    webrtc.connect_notify(Some("connection-state"), move |webrtc, _| match webrtc
+        .property::<WebRTCPeerConnectionState>(
+        "connection-state",
+    ) {
+        WebRTCPeerConnectionState::Connected => {
+            to.set_connected(true);
+            to.emit(SessionEvent::Connected);
+        }
+        WebRTCPeerConnectionState::Disconnected => to.emit(SessionEvent::Disconnected),
+        WebRTCPeerConnectionState::Failed => {
+            to.fail("no network path to the other side works, or it is gone".to_owned());
+        }
+        WebRTCPeerConnectionState::Closed => {
+            to.fail("the other side ended the connection".to_owned())
+        }
+        _ => {}
+    });
+}
+
+/// Fails the session on an error of its pipeline.
+async fn watch_bus(bus: gst::Bus, emitter: Emitter) {
+    let mut messages = bus.stream();
+    while let Some(message) = messages.next().await {
+        if !matches!(message.view(), gst::MessageView::Error(_)) {
+            continue;
+        }
+        let from = message
+            .src()
+            .map(|src| src.name().to_string())
+            .unwrap_or_default();
+        // A viewer that leaves takes its SCTP association along; that is how it ends.
+        if from.starts_with("sctp") {
+            emitter.fail("the other side ended the connection".to_owned());
+        } else {
+            emitter.fail(guard::describe(&message));
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! One of our streams in a session: payloader, pad of webrtcbin, and the task that fills it.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use gstreamer_utils::streamproducer::{ConsumerSettings, ConsumptionLink};
+use gstreamer_video as gst_video;
+use gstreamer_webrtc::{WebRTCRTPTransceiver, WebRTCRTPTransceiverDirection};
+
+use super::events::Emitter;
+use crate::media::MediaError;
+use crate::media::codec::{Codec, Kind};
+use crate::media::source::Source;
+
+/// Encoded media that waits for a stuck viewer; more pushes out the oldest.
+const WAITING: gst::ClockTime = gst::ClockTime::from_mseconds(500);
+
+/// How a stream looks on the wire.
+#[derive(Debug, Clone)]
+pub(super) struct Wire {
+    pub(super) codec: Codec,
+    pub(super) pt: u8,
+    pub(super) ssrc: u32,
+    /// For H.264, the negotiated `profile-level-id`.
+    pub(super) profile: Option<String>,
+    /// Which pad of webrtcbin: the index of the media section.
+    pub(super) mline: u32,
+    pub(super) direction: WebRTCRTPTransceiverDirection,
+}
+
+/// Decides whether a lost packet may cost a key frame now; set once the encoder is leased.
+type Throttle = Arc<OnceLock<Box<dyn Fn() -> bool + Send + Sync>>>;
+
+/// A stream whose elements are in place.
+pub(super) struct Feed {
+    link: ConsumptionLink,
+    throttle: Throttle,
+}
+
+impl Feed {
+    /// Puts a stream into the session's pipeline: `appsrc ! payloader ! capsfilter ! webrtcbin`.
+    pub(super) fn bind(
+        pipeline: &gst::Pipeline,
+        webrtc: &gst::Element,
+        wire: &Wire,
+        stream_id: &str,
+    ) -> Result<Self, MediaError> {
+        let build = |error: gst::glib::BoolError| MediaError::Build(error.to_string());
+        let appsrc = gst_app::AppSrc::builder().build();
+        // Before any state change: a source that becomes live later waits for ever.
+        let settings = ConsumerSettings {
+            max_time: WAITING,
+            ..ConsumerSettings::default()
+        };
+        let link = ConsumptionLink::disconnected_with(appsrc.clone(), settings.clone());
+        gstreamer_utils::StreamProducer::configure_consumer_with(&appsrc, settings);
+        // Until the connection stands, frames would be lost; the first one must be a key frame.
+        link.set_discard(true);
+        let payloader = wire
+            .codec
+            .make_payloader(wire.pt, wire.ssrc)
+            .map_err(build)?;
+        let filter = gst::ElementFactory::make("capsfilter")
+            .property("caps", wire.codec.filter_caps(wire.pt, wire.ssrc))
+            .build()
+            .map_err(build)?;
+        let elements = [appsrc.upcast_ref::<gst::Element>(), &payloader, &filter];
+        pipeline.add_many(elements).map_err(build)?;
+        gst::Element::link_many(elements).map_err(build)?;
+
+        let pad = webrtc
+            .request_pad_simple(&format!("sink_{}", wire.mline))
+            .ok_or_else(|| {
+                MediaError::Build(format!("webrtcbin has no pad for section {}", wire.mline))
+            })?;
+        pad.set_property("msid", stream_id);
+        if let Some(transceiver) = pad.property::<Option<WebRTCRTPTransceiver>>("transceiver") {
+            let caps = wire
+                .codec
+                .rtp_caps(wire.pt, wire.ssrc, wire.profile.as_deref());
+            transceiver.set_direction(wire.direction);
+            transceiver.set_codec_preferences(Some(&caps));
+            transceiver.set_property("do-nack", wire.codec.kind() == Kind::Video);
+        }
+        let from = filter.static_pad("src").ok_or(MediaError::Closed)?;
+        state_negotiated_caps(&from, wire);
+        from.link(&pad)
+            .map_err(|error| MediaError::Build(error.to_string()))?;
+
+        let throttle = Throttle::default();
+        if wire.codec.kind() == Kind::Video {
+            guard_key_frames(&payloader, &appsrc, throttle.clone());
+        }
+        for element in elements {
+            element.sync_state_with_parent().map_err(build)?;
+        }
+        Ok(Self { link, throttle })
+    }
+
+    /// Leases the stream, waits for the connection, lets media flow, and stays until it is aborted.
+    /// A failure is this session's own.
+    pub(super) async fn run(mut self, source: Arc<Source>, codec: Codec, emitter: Emitter) {
+        let mut lease = match source.lease(codec.kind(), codec).await {
+            Ok(lease) => lease,
+            Err(error) => return emitter.fail(error.to_string()),
+        };
+        let _ = self.throttle.set(Box::new(lease.loss_throttle()));
+        if let Err(error) = self.link.change_producer(lease.producer(), false) {
+            return emitter.fail(error.to_string());
+        }
+        let mut connected = emitter.connected();
+        if connected.wait_for(|connected| *connected).await.is_err() {
+            return;
+        }
+        if codec.kind() == Kind::Video {
+            lease.request_key_frame();
+        }
+        self.link.set_discard(false);
+        emitter.fail(lease.failed().await);
+    }
+}
+
+/// Lets webrtcbin see the negotiated caps instead of those that the payloader derives from the
+/// encoder's: x264 says 42c01e where 42e01f was negotiated, and the stream would silently die.
+fn state_negotiated_caps(pad: &gst::Pad, wire: &Wire) {
+    if wire.codec != Codec::H264 {
+        return;
+    }
+    let caps = wire
+        .codec
+        .rtp_caps(wire.pt, wire.ssrc, wire.profile.as_deref());
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if let Some(gst::PadProbeData::Event(event)) = &info.data
+            && event.type_() == gst::EventType::Caps
+        {
+            info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Two guards on the way of pictures: the viewers' requests for key frames are throttled, and after
+/// frames were left out the next one that passes is a key frame.
+fn guard_key_frames(payloader: &gst::Element, appsrc: &gst_app::AppSrc, throttle: Throttle) {
+    if let Some(pad) = payloader.static_pad("src") {
+        pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+            let asks = matches!(&info.data, Some(gst::PadProbeData::Event(event))
+                if gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok());
+            let allowed = !asks || throttle.get().is_some_and(|allows| allows());
+            if allowed {
+                gst::PadProbeReturn::Ok
+            } else {
+                gst::PadProbeReturn::Drop
+            }
+        });
+    }
+    let broken = AtomicBool::new(false);
+    if let Some(pad) = appsrc.static_pad("src") {
+        pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+            let Some(buffer) = info.buffer() else {
+                return gst::PadProbeReturn::Ok;
+            };
+            if !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) {
+                broken.store(false, Ordering::SeqCst);
+                return gst::PadProbeReturn::Ok;
+            }
+            // appsrc marks what follows a frame that it dropped.
+            if buffer.flags().contains(gst::BufferFlags::DISCONT)
+                && !broken.swap(true, Ordering::SeqCst)
+            {
+                pad.send_event(
+                    gst_video::UpstreamForceKeyUnitEvent::builder()
+                        .all_headers(true)
+                        .build(),
+                );
+            }
+            if broken.load(Ordering::SeqCst) {
+                gst::PadProbeReturn::Drop
+            } else {
+                gst::PadProbeReturn::Ok
+            }
+        });
+    }
+}

@@ -1,0 +1,480 @@
+//! Offer and answer with webrtcbin 1.22, and the work-arounds that they need.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_sdp::SDPMessage;
+use gstreamer_webrtc::{
+    WebRTCRTPTransceiver, WebRTCRTPTransceiverDirection as Direction, WebRTCSDPType,
+    WebRTCSessionDescription,
+};
+use tokio::sync::oneshot;
+
+use super::SessionConfig;
+use super::channels::Channels;
+use super::feed::{Feed, Wire};
+use super::sdp::{self, Role};
+use super::stats::Sent;
+use crate::media::MediaError;
+use crate::media::codec::{Codec, Kind};
+use crate::media::source::Source;
+
+/// How long webrtcbin may take for one step.
+const STEP: Duration = Duration::from_secs(10);
+/// Candidates that wait for the remote description; more are dropped. Browsers send about a dozen.
+const CANDIDATES: usize = 64;
+/// The first payload type that we offer; each stream gets its own, in the dynamic range of RFC 3551.
+const FIRST_PAYLOAD_TYPE: u8 = 96;
+/// Every second one is left for the stream's retransmissions.
+const PAYLOAD_TYPE_STEP: u8 = 2;
+
+/// The `a=mid` of each media section, shared with the callback that tells candidates.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Mids(Arc<Mutex<Vec<Option<String>>>>);
+
+impl Mids {
+    /// The mid of a section.
+    pub(super) fn get(&self, mline_index: u32) -> Option<String> {
+        let mids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        mids.get(usize::try_from(mline_index).ok()?)
+            .cloned()
+            .flatten()
+    }
+
+    fn find(&self, mid: &str) -> Option<u32> {
+        let mids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = mids
+            .iter()
+            .position(|known| known.as_deref() == Some(mid))?;
+        u32::try_from(index).ok()
+    }
+
+    fn learn(&self, sdp: &str) {
+        let mids = sdp::sections(sdp)
+            .iter()
+            .map(|section| section.mid.map(String::from))
+            .collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = mids;
+    }
+}
+
+/// A stream that is in place and waits to be fed.
+pub(super) struct Bound {
+    pub(super) feed: Feed,
+    pub(super) source: Arc<Source>,
+    pub(super) codec: Codec,
+}
+
+/// Where a session's negotiation stands.
+#[derive(Debug)]
+pub(super) struct Negotiation {
+    config: SessionConfig,
+    webrtc: gst::Element,
+    mids: Mids,
+    /// For each configured stream how it was bound, once it is.
+    wires: Vec<Option<Wire>>,
+    has_channels: bool,
+    /// An offer of ours waits for its answer.
+    offering: bool,
+    /// The other side's DTLS role, once it is settled.
+    their_role: Option<Role>,
+    has_remote: bool,
+    candidates: Vec<(u32, String)>,
+    dropped_candidates: usize,
+}
+
+impl Negotiation {
+    pub(super) fn new(config: SessionConfig, webrtc: gst::Element, mids: Mids) -> Self {
+        let wires = vec![None; config.streams.len()];
+        Self {
+            config,
+            webrtc,
+            mids,
+            wires,
+            has_channels: false,
+            offering: false,
+            their_role: None,
+            has_remote: false,
+            candidates: Vec::new(),
+            dropped_candidates: 0,
+        }
+    }
+
+    /// The streams that are in place.
+    pub(super) fn sent(&self) -> Vec<Sent> {
+        let bound = self.config.streams.iter().zip(&self.wires);
+        bound
+            .filter_map(|(stream, wire)| {
+                let wire = wire.as_ref()?;
+                Some(Sent {
+                    ssrc: wire.ssrc,
+                    codec: wire.codec,
+                    stream_id: stream.stream_id.clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// Puts every stream and channel in place that isn't yet.
+    pub(super) fn prepare_offer(
+        &mut self,
+        pipeline: &gst::Pipeline,
+        channels: &Channels,
+    ) -> Result<Vec<Bound>, MediaError> {
+        if self.offering {
+            return Err(MediaError::OutOfOrder("an offer is under way already"));
+        }
+        let mut bound = Vec::new();
+        if !self.has_remote {
+            for index in 0..self.wires.len() {
+                let (codecs, kind) = self.codecs(index);
+                let codec = *codecs.first().ok_or_else(|| MediaError::NoSuchStream {
+                    kind,
+                    wanted: self.wanted(index),
+                })?;
+                let mline = u32::try_from(index).unwrap_or(u32::MAX);
+                let wire = Wire {
+                    codec,
+                    pt: payload_type(index),
+                    ssrc: new_ssrc(),
+                    profile: None,
+                    mline,
+                    direction: if self.config.invite {
+                        Direction::Sendrecv
+                    } else {
+                        Direction::Sendonly
+                    },
+                };
+                bound.push(self.bind(index, wire, pipeline)?);
+            }
+            self.ask_for_media();
+        }
+        self.make_channels(channels)?;
+        Ok(bound)
+    }
+
+    /// Makes the offer, and applies it here.
+    pub(super) async fn offer(&mut self) -> Result<String, MediaError> {
+        let (text, description) = self.create("create-offer").await?;
+        self.mids.learn(&text);
+        self.set("set-local-description", &description).await?;
+        self.offering = true;
+        Ok(if self.their_role.is_some() {
+            sdp::with_open_role(&text)
+        } else {
+            text
+        })
+    }
+
+    /// Applies the answer to our offer.
+    pub(super) async fn accept_answer(&mut self, text: &str) -> Result<(), MediaError> {
+        if !self.offering {
+            return Err(MediaError::OutOfOrder(
+                "there is no offer that waits for an answer",
+            ));
+        }
+        self.set(
+            "set-remote-description",
+            &describe(WebRTCSDPType::Answer, text)?,
+        )
+        .await?;
+        self.offering = false;
+        self.their_role = self.their_role.or_else(|| sdp::role(text));
+        self.remote_is_set();
+        Ok(())
+    }
+
+    /// Applies an offer of the other side.
+    pub(super) async fn take_offer(&mut self, text: &str) -> Result<(), MediaError> {
+        if self.offering {
+            // webrtcbin 1.22 can't take an offer back.
+            return Err(MediaError::OutOfOrder(
+                "both sides made an offer at once; start the session again",
+            ));
+        }
+        let text = match self.their_role {
+            Some(role) => sdp::with_role(text, role),
+            None => text.to_owned(),
+        };
+        self.set(
+            "set-remote-description",
+            &describe(WebRTCSDPType::Offer, &text)?,
+        )
+        .await
+    }
+
+    /// Binds our streams to the sections of the offer that want them.
+    pub(super) fn prepare_answer(
+        &mut self,
+        offer: &str,
+        pipeline: &gst::Pipeline,
+        channels: &Channels,
+    ) -> Result<Vec<Bound>, MediaError> {
+        let mut bound = Vec::new();
+        for (mline, section) in (0_u32..).zip(sdp::sections(offer)) {
+            let taken = self.wires.iter().flatten().any(|wire| wire.mline == mline);
+            let wants = matches!(section.direction, "sendrecv" | "recvonly") && !section.refused;
+            let next = (0..self.wires.len()).find(|&index| {
+                self.wires[index].is_none()
+                    && self.config.streams[index].kind.name() == section.kind
+            });
+            let (false, true, Some(index)) = (taken, wants, next) else {
+                continue;
+            };
+            let wire = self.choose(index, mline, &section)?;
+            bound.push(self.bind(index, wire, pipeline)?);
+        }
+        if sdp::sections(offer)
+            .iter()
+            .any(|section| section.kind == "application")
+        {
+            self.make_channels(channels)?;
+        }
+        Ok(bound)
+    }
+
+    /// Makes the answer to the offer that was applied.
+    pub(super) async fn answer(&mut self) -> Result<String, MediaError> {
+        let (text, description) = self.create("create-answer").await?;
+        self.mids.learn(&text);
+        self.set("set-local-description", &description).await?;
+        self.their_role = self
+            .their_role
+            .or_else(|| sdp::role(&text).map(Role::other));
+        self.remote_is_set();
+        Ok(text)
+    }
+
+    /// See [`super::Session::add_candidate`].
+    pub(super) fn add_candidate(&mut self, mline_index: u32, mid: Option<&str>, candidate: &str) {
+        let candidate = candidate.trim();
+        if candidate.is_empty() {
+            return;
+        }
+        // webrtcbin 1.22 hands such a name to the resolver, leaks the result, and finds nothing.
+        if candidate
+            .split(' ')
+            .nth(4)
+            .is_some_and(|host| host.ends_with(".local"))
+        {
+            tracing::debug!("an mDNS candidate is left out");
+            return;
+        }
+        let index = mid
+            .and_then(|mid| self.mids.find(mid))
+            .unwrap_or(mline_index);
+        if self.has_remote {
+            self.webrtc
+                .emit_by_name::<()>("add-ice-candidate", &[&index, &candidate]);
+        } else if self.candidates.len() < CANDIDATES {
+            self.candidates.push((index, candidate.to_owned()));
+        } else {
+            self.dropped_candidates += 1;
+            tracing::debug!(
+                dropped = self.dropped_candidates,
+                "too many candidates before a description"
+            );
+        }
+    }
+
+    fn remote_is_set(&mut self) {
+        self.has_remote = true;
+        for (index, candidate) in self.candidates.drain(..) {
+            self.webrtc
+                .emit_by_name::<()>("add-ice-candidate", &[&index, &candidate]);
+        }
+    }
+
+    fn wanted(&self, index: usize) -> Vec<Codec> {
+        let stream = &self.config.streams[index];
+        if stream.codecs.is_empty() {
+            stream.source.codecs(stream.kind)
+        } else {
+            stream.codecs.clone()
+        }
+    }
+
+    /// The codecs in which a stream can be sent, in order, and its kind.
+    fn codecs(&self, index: usize) -> (Vec<Codec>, Kind) {
+        let stream = &self.config.streams[index];
+        let possible = stream.source.codecs(stream.kind);
+        let wanted = self
+            .wanted(index)
+            .into_iter()
+            .filter(|codec| possible.contains(codec))
+            .collect();
+        (wanted, stream.kind)
+    }
+
+    /// The first of a stream's codecs that a section of an offer has, with the offer's payload type.
+    fn choose(
+        &self,
+        index: usize,
+        mline: u32,
+        section: &sdp::Section<'_>,
+    ) -> Result<Wire, MediaError> {
+        let (codecs, kind) = self.codecs(index);
+        let found = codecs.iter().find_map(|codec| {
+            Some((
+                *codec,
+                section
+                    .formats
+                    .iter()
+                    .find(|format| codec.matches(format))?,
+            ))
+        });
+        let (codec, format) = found.ok_or_else(|| MediaError::NoCommonCodec {
+            kind,
+            ours: codecs.clone(),
+            theirs: section
+                .formats
+                .iter()
+                .map(|format| format.name.to_owned())
+                .collect(),
+        })?;
+        Ok(Wire {
+            codec,
+            pt: format.pt,
+            ssrc: new_ssrc(),
+            profile: format.parameter("profile-level-id").map(String::from),
+            mline,
+            direction: if section.direction == "sendrecv" {
+                Direction::Sendrecv
+            } else {
+                Direction::Sendonly
+            },
+        })
+    }
+
+    fn bind(
+        &mut self,
+        index: usize,
+        wire: Wire,
+        pipeline: &gst::Pipeline,
+    ) -> Result<Bound, MediaError> {
+        let stream = &self.config.streams[index];
+        let feed = Feed::bind(pipeline, &self.webrtc, &wire, &stream.stream_id)?;
+        let bound = Bound {
+            feed,
+            source: stream.source.clone(),
+            codec: wire.codec,
+        };
+        self.wires[index] = Some(wire);
+        Ok(bound)
+    }
+
+    /// Adds a section for each codec that we only receive.
+    fn ask_for_media(&self) {
+        for (index, codec) in (self.wires.len()..).zip(&self.config.wanted) {
+            let caps = codec.wanted_caps(payload_type(index));
+            self.webrtc.emit_by_name::<Option<WebRTCRTPTransceiver>>(
+                "add-transceiver",
+                &[&Direction::Recvonly, &caps],
+            );
+        }
+    }
+
+    fn make_channels(&mut self, channels: &Channels) -> Result<(), MediaError> {
+        if !self.has_channels {
+            self.has_channels = true;
+            for label in &self.config.channels {
+                channels.create(&self.webrtc, label)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets webrtcbin make a description.
+    async fn create(
+        &self,
+        step: &'static str,
+    ) -> Result<(String, WebRTCSessionDescription), MediaError> {
+        let options: Option<gst::Structure> = None;
+        let reply = ask(&self.webrtc, step, |webrtc, promise| {
+            webrtc.emit_by_name::<()>(step, &[&options, promise]);
+        })
+        .await?;
+        let field = step.trim_start_matches("create-");
+        let description: WebRTCSessionDescription =
+            reply.get(field).map_err(|error| MediaError::Negotiation {
+                step,
+                why: error.to_string(),
+            })?;
+        let text = description
+            .sdp()
+            .as_text()
+            .map_err(|error| MediaError::Negotiation {
+                step,
+                why: error.to_string(),
+            })?;
+        Ok((text, description))
+    }
+
+    async fn set(
+        &self,
+        step: &'static str,
+        description: &WebRTCSessionDescription,
+    ) -> Result<(), MediaError> {
+        ask(&self.webrtc, step, |webrtc, promise| {
+            webrtc.emit_by_name::<()>(step, &[description, promise]);
+        })
+        .await
+        .map(|_| ())
+    }
+}
+
+/// Emits a signal that answers through a promise, and waits for the answer with a deadline.
+pub(super) async fn ask(
+    webrtc: &gst::Element,
+    step: &'static str,
+    emit: impl FnOnce(&gst::Element, &gst::Promise),
+) -> Result<gst::Structure, MediaError> {
+    let (sender, receiver) = oneshot::channel();
+    // Not `Promise::new_future`: that one panics when webrtcbin goes away without an answer.
+    let promise = gst::Promise::with_change_func(move |reply| {
+        let reply = match reply {
+            Ok(Some(reply)) => Ok(reply.to_owned()),
+            Ok(None) => Ok(gst::Structure::new_empty("empty")),
+            Err(error) => Err(format!("{error:?}")),
+        };
+        // Nobody may wait any more.
+        let _ = sender.send(reply);
+    });
+    emit(webrtc, &promise);
+    let failed = |why: String| MediaError::Negotiation { step, why };
+    let reply = tokio::time::timeout(STEP, receiver)
+        .await
+        .map_err(|_| failed(format!("no answer within {} s", STEP.as_secs())))?
+        .map_err(|_| failed("webrtcbin went away".to_owned()))?
+        .map_err(failed)?;
+    match reply.get::<gst::glib::Error>("error") {
+        Ok(error) => Err(failed(error.message().to_owned())),
+        Err(_) => Ok(reply),
+    }
+}
+
+fn describe(kind: WebRTCSDPType, text: &str) -> Result<WebRTCSessionDescription, MediaError> {
+    let sdp = SDPMessage::parse_buffer(text.as_bytes())
+        .map_err(|error| MediaError::Description(error.to_string()))?;
+    if sdp.medias_len() == 0 {
+        return Err(MediaError::Description(
+            "it has no media section".to_owned(),
+        ));
+    }
+    Ok(WebRTCSessionDescription::new(kind, sdp))
+}
+
+/// The payload type that we offer for a section.
+fn payload_type(index: usize) -> u8 {
+    let offset = u8::try_from(index)
+        .unwrap_or(u8::MAX)
+        .saturating_mul(PAYLOAD_TYPE_STEP);
+    FIRST_PAYLOAD_TYPE.saturating_add(offset).min(127)
+}
+
+/// A synchronisation source that isn't 0, which webrtcbin takes for "none".
+fn new_ssrc() -> u32 {
+    fastrand::u32(1..u32::MAX)
+}

@@ -1,0 +1,141 @@
+//! What the other side sends: drained and counted, or handed to a pipeline.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_webrtc::WebRTCRTPTransceiver;
+
+use super::events::{Emitter, SessionEvent};
+use crate::media::{Kind, MediaError};
+
+/// What becomes of received media.
+#[derive(Clone, Default)]
+pub enum Receive {
+    /// It is counted and thrown away.
+    #[default]
+    Drain,
+    /// This makes an element with a sink pad named `sink` for `application/x-rtp`, or `None` to
+    /// drain the track. Called on a GStreamer thread: it must not wait.
+    Into(Arc<dyn Fn(&ReceivedTrack) -> Option<gst::Element> + Send + Sync>),
+}
+
+impl std::fmt::Debug for Receive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Drain => "Drain",
+            Self::Into(_) => "Into(…)",
+        })
+    }
+}
+
+/// A track that the other side sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedTrack {
+    /// Video or audio.
+    pub kind: Kind,
+    /// The `a=mid` of its media section, if known.
+    pub mid: Option<String>,
+    /// The id of its media stream, if it says one.
+    pub stream_id: Option<String>,
+}
+
+/// What was received so far.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) packets: AtomicU64,
+    pub(super) bytes: AtomicU64,
+}
+
+/// Takes every track that appears.
+pub(super) fn listen(
+    webrtc: &gst::Element,
+    pipeline: &gst::Pipeline,
+    receive: Receive,
+    emitter: Emitter,
+) -> Arc<Counters> {
+    let counters = Arc::new(Counters::default());
+    let counted = counters.clone();
+    // Weak: the pipeline owns the element that owns this callback.
+    let pipeline = pipeline.downgrade();
+    webrtc.connect_pad_added(move |_, pad| {
+        let Some(pipeline) = pipeline.upgrade() else {
+            return;
+        };
+        if pad.direction() != gst::PadDirection::Src {
+            return;
+        }
+        let track = describe(pad);
+        if let Err(error) = take(&pipeline, pad, &track, &receive, &counted) {
+            tracing::warn!(%error, "received media can't be taken");
+            return;
+        }
+        let ReceivedTrack {
+            kind,
+            mid,
+            stream_id,
+        } = track;
+        emitter.emit(SessionEvent::Track {
+            kind,
+            mid,
+            stream_id,
+        });
+    });
+    counters
+}
+
+fn describe(pad: &gst::Pad) -> ReceivedTrack {
+    let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+    let audio = caps
+        .structure(0)
+        .and_then(|structure| structure.get::<&str>("media").ok())
+        .is_some_and(|media| media == "audio");
+    let transceiver = pad.property::<Option<WebRTCRTPTransceiver>>("transceiver");
+    ReceivedTrack {
+        kind: if audio { Kind::Audio } else { Kind::Video },
+        mid: transceiver
+            .and_then(|transceiver| transceiver.mid())
+            .map(String::from),
+        stream_id: pad.property::<Option<String>>("msid"),
+    }
+}
+
+fn take(
+    pipeline: &gst::Pipeline,
+    pad: &gst::Pad,
+    track: &ReceivedTrack,
+    receive: &Receive,
+    counters: &Arc<Counters>,
+) -> Result<(), MediaError> {
+    let build = |error: gst::glib::BoolError| MediaError::Build(error.to_string());
+    let wanted = match receive {
+        Receive::Drain => None,
+        Receive::Into(make) => make(track),
+    };
+    let sink = match wanted {
+        Some(element) => element,
+        None => gst::ElementFactory::make("fakesink")
+            .property("sync", false)
+            .property("async", false)
+            .build()
+            .map_err(build)?,
+    };
+    pipeline.add(&sink).map_err(build)?;
+    let to = sink
+        .static_pad("sink")
+        .ok_or_else(|| MediaError::Build("the receiving element has no pad `sink`".to_owned()))?;
+    let counters = counters.clone();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if let Some(buffer) = info.buffer() {
+            counters.packets.fetch_add(1, Ordering::Relaxed);
+            counters
+                .bytes
+                .fetch_add(buffer.size() as u64, Ordering::Relaxed);
+        }
+        gst::PadProbeReturn::Ok
+    });
+    pad.link(&to)
+        .map_err(|error| MediaError::Build(error.to_string()))?;
+    sink.sync_state_with_parent().map_err(build)
+}

@@ -1,0 +1,227 @@
+//! The little of SDP that we must read and rewrite ourselves (RFC 8866, RFC 8829).
+
+use std::fmt::Write as _;
+
+/// A media section, from its `m=` line to the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::media) struct Section<'a> {
+    /// `video`, `audio`, `application`.
+    pub(in crate::media) kind: &'a str,
+    /// From `a=mid:`.
+    pub(in crate::media) mid: Option<&'a str>,
+    /// `sendrecv` if nothing is said.
+    pub(in crate::media) direction: &'a str,
+    /// The formats, in the order of the `m=` line.
+    pub(in crate::media) formats: Vec<Format<'a>>,
+    /// Whether it is refused: port 0 without `a=bundle-only`.
+    pub(in crate::media) refused: bool,
+}
+
+/// A payload type with what `a=rtpmap` and `a=fmtp` say about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::media) struct Format<'a> {
+    /// The payload type.
+    pub(in crate::media) pt: u8,
+    /// The encoding name.
+    pub(in crate::media) name: &'a str,
+    /// The parameters, unparsed.
+    parameters: &'a str,
+}
+
+impl<'a> Format<'a> {
+    /// A format parameter by its name.
+    pub(in crate::media) fn parameter(&self, name: &str) -> Option<&'a str> {
+        self.parameters
+            .split(';')
+            .filter_map(|parameter| parameter.trim().split_once('='))
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+}
+
+/// The DTLS role in `a=setup:` (RFC 8842).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The client.
+    Active,
+    /// The server.
+    Passive,
+}
+
+impl Role {
+    /// The role of the other side.
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::Active => Self::Passive,
+            Self::Passive => Self::Active,
+        }
+    }
+
+    const fn setup(self) -> &'static str {
+        match self {
+            Self::Active => "a=setup:active",
+            Self::Passive => "a=setup:passive",
+        }
+    }
+}
+
+/// The media sections of a description, in order.
+pub(in crate::media) fn sections(sdp: &str) -> Vec<Section<'_>> {
+    let mut lines: Vec<Vec<&str>> = Vec::new();
+    for line in sdp.lines() {
+        if line.starts_with("m=") {
+            lines.push(vec![line]);
+        } else if let Some(section) = lines.last_mut() {
+            section.push(line);
+        }
+    }
+    lines.iter().map(|lines| section(lines)).collect()
+}
+
+fn section<'a>(lines: &[&'a str]) -> Section<'a> {
+    let mut words = lines
+        .first()
+        .and_then(|line| line.strip_prefix("m="))
+        .unwrap_or("")
+        .split(' ');
+    let kind = words.next().unwrap_or("");
+    let port = words.next().unwrap_or("");
+    let bundled = lines.contains(&"a=bundle-only");
+    let value = |prefix: &str| lines.iter().find_map(|line| line.strip_prefix(prefix));
+    let about = |attribute: &str, pt: u8| {
+        lines.iter().find_map(|line| {
+            let (number, rest) = line.strip_prefix(attribute)?.split_once(' ')?;
+            (number.parse() == Ok(pt)).then_some(rest)
+        })
+    };
+    let formats = words
+        .skip(1)
+        .filter_map(|word| word.parse::<u8>().ok())
+        .filter_map(|pt| {
+            let name = about("a=rtpmap:", pt)?.split('/').next()?;
+            Some(Format {
+                pt,
+                name,
+                parameters: about("a=fmtp:", pt).unwrap_or(""),
+            })
+        })
+        .collect();
+    let direction = ["sendrecv", "sendonly", "recvonly", "inactive"]
+        .into_iter()
+        .find(|direction| {
+            lines
+                .iter()
+                .any(|line| line.strip_prefix("a=") == Some(direction))
+        })
+        .unwrap_or("sendrecv");
+    Section {
+        kind,
+        mid: value("a=mid:"),
+        direction,
+        formats,
+        refused: port == "0" && !bundled,
+    }
+}
+
+/// The role that a description's sender chose; `None` if it leaves the choice open.
+pub(super) fn role(sdp: &str) -> Option<Role> {
+    sdp.lines().find_map(|line| match line.trim_end() {
+        "a=setup:active" => Some(Role::Active),
+        "a=setup:passive" => Some(Role::Passive),
+        _ => None,
+    })
+}
+
+/// A later offer of the other side, with the DTLS role that it has already instead of a free choice.
+///
+/// webrtcbin 1.22 answers every `actpass` with `active`, whatever it is; browsers refuse a change of
+/// role: "Failed to set SSL role for the transport" (cuttlefish.md B5, 4).
+pub(super) fn with_role(sdp: &str, role: Role) -> String {
+    map_lines(sdp, |line| {
+        if line == "a=setup:actpass" {
+            role.setup()
+        } else {
+            line
+        }
+    })
+}
+
+/// A later offer of ours, leaving the choice of the role open, as RFC 8842 section 5.5 wants it and
+/// browsers insist on: "Offerer must use current negotiated role" (cuttlefish.md B5, 4).
+pub(super) fn with_open_role(sdp: &str) -> String {
+    map_lines(sdp, |line| {
+        if line.starts_with("a=setup:") {
+            "a=setup:actpass"
+        } else {
+            line
+        }
+    })
+}
+
+fn map_lines<'a>(sdp: &'a str, change: impl Fn(&'a str) -> &'a str) -> String {
+    let mut out = String::with_capacity(sdp.len() + 64);
+    for line in sdp.lines() {
+        // Writing to a String can't fail.
+        let _ = write!(out, "{}\r\n", change(line));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 96 97 108\r\na=setup:actpass\r\na=mid:0\r\na=recvonly\r\n\
+        a=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n\
+        a=rtpmap:108 H264/90000\r\n\
+        a=fmtp:108 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n\
+        m=audio 0 UDP/TLS/RTP/SAVPF 111\r\na=bundle-only\r\na=setup:actpass\r\na=mid:1\r\n\
+        a=rtpmap:111 opus/48000/2\r\n\
+        m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\n";
+
+    #[test]
+    fn reads_kinds_mids_directions_and_formats() {
+        let sections = sections(OFFER);
+        assert_eq!(
+            sections.iter().map(|s| s.kind).collect::<Vec<_>>(),
+            ["video", "audio", "application"]
+        );
+        assert_eq!(
+            sections.iter().map(|s| s.mid).collect::<Vec<_>>(),
+            [Some("0"), Some("1"), Some("2")]
+        );
+        assert_eq!(
+            sections.iter().map(|s| s.direction).collect::<Vec<_>>(),
+            ["recvonly", "sendrecv", "sendrecv"]
+        );
+        assert_eq!(
+            sections.iter().map(|s| s.refused).collect::<Vec<_>>(),
+            [false, false, true]
+        );
+        let h264 = &sections[0].formats[2];
+        assert_eq!(
+            (h264.pt, h264.name, h264.parameter("Profile-Level-Id")),
+            (108, "H264", Some("42e01f"))
+        );
+    }
+
+    #[test]
+    fn keeps_the_roles_that_were_negotiated() {
+        let theirs = with_role(OFFER, Role::Active);
+        assert_eq!(theirs.matches("a=setup:active\r\n").count(), 2);
+        assert_eq!(role(&theirs), Some(Role::Active));
+        let ours = with_open_role(&theirs);
+        assert_eq!(ours, OFFER);
+        assert_eq!(role(&ours), None);
+    }
+
+    #[test]
+    fn nonsense_has_no_sections_or_empty_ones() {
+        assert!(sections("").is_empty());
+        assert!(sections("a=mid:0\nfoo").is_empty());
+        let odd = sections("m=\nm=video\nm=video x y z 300 -1\na=rtpmap:x\na=rtpmap:");
+        assert_eq!(odd.len(), 3);
+        assert!(odd.iter().all(|section| section.formats.is_empty()));
+    }
+}

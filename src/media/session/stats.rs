@@ -1,0 +1,156 @@
+//! Statistics, out of webrtcbin's `get-stats` (W3C webrtc-stats, in GStreamer's 1.22 dress).
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use gst::glib;
+use gstreamer as gst;
+
+use crate::media::Codec;
+
+/// How a session is doing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Stats {
+    /// Each stream that we send.
+    pub outbound: Vec<OutboundStats>,
+    /// Packets received from the other side since the start.
+    pub received_packets: u64,
+    /// Bytes received from the other side since the start, with RTP headers.
+    pub received_bytes: u64,
+    /// The kind of the local candidate in use: `host`, `srflx`, `prflx`, `relay`. Empty if not told.
+    pub local_candidate: String,
+    /// The kind of the remote candidate in use.
+    pub remote_candidate: String,
+}
+
+/// How one stream that we send is doing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutboundStats {
+    /// The media stream's id.
+    pub stream_id: String,
+    /// The codec.
+    pub codec: Codec,
+    /// Packets sent since the start.
+    pub packets: u64,
+    /// Bytes sent since the start, without RTP headers.
+    pub bytes: u64,
+    /// Bits per second since the last call; 0 at the first.
+    pub bitrate: u64,
+    /// Packets that the other side misses, by its own reports.
+    pub lost: i64,
+    /// Interarrival jitter that the other side reports, in seconds.
+    pub jitter: f64,
+    /// Round-trip time, in seconds; 0 before the first report.
+    pub round_trip: f64,
+    /// Packets that the other side asked for again.
+    pub nacks: u64,
+    /// Pictures that the other side asked for.
+    pub picture_requests: u64,
+}
+
+/// What the bit rate is computed from.
+#[derive(Debug, Default)]
+pub(super) struct Previous {
+    at: Option<Instant>,
+    bytes: HashMap<u32, u64>,
+}
+
+impl Previous {
+    /// Bits per second of a stream since the last time.
+    fn rate(&mut self, ssrc: u32, bytes: u64, elapsed: Option<Duration>) -> u64 {
+        let before = self.bytes.insert(ssrc, bytes);
+        let (Some(before), Some(elapsed)) = (before, elapsed) else {
+            return 0;
+        };
+        let bits = u128::from(bytes.saturating_sub(before)) * 8;
+        let millis = elapsed.as_millis().max(1);
+        u64::try_from(bits * 1000 / millis).unwrap_or(u64::MAX)
+    }
+}
+
+/// A stream of ours as the session knows it.
+pub(super) struct Sent {
+    pub(super) ssrc: u32,
+    pub(super) codec: Codec,
+    pub(super) stream_id: String,
+}
+
+/// Reads the reply of `get-stats`.
+pub(super) fn read(
+    reply: &gst::StructureRef,
+    sent: &[Sent],
+    previous: &mut Previous,
+    now: Instant,
+) -> Stats {
+    let elapsed = previous.at.replace(now).map(|at| now.duration_since(at));
+    let mut stats = Stats::default();
+    let entries: Vec<gst::Structure> = reply
+        .iter()
+        .filter_map(|(_, value)| value.get::<gst::Structure>().ok())
+        .collect();
+    for Sent {
+        ssrc,
+        codec,
+        stream_id,
+    } in sent
+    {
+        let of = |name: &str| {
+            entries
+                .iter()
+                .find(|entry| kind(entry) == name && entry.get::<u32>("ssrc") == Ok(*ssrc))
+        };
+        let outbound = of("outbound-rtp");
+        let remote = of("remote-inbound-rtp");
+        let count = |field: &str| outbound.map_or(0, |entry| unsigned(entry, field));
+        let bytes = count("bytes-sent");
+        stats.outbound.push(OutboundStats {
+            stream_id: stream_id.clone(),
+            codec: *codec,
+            packets: count("packets-sent"),
+            bytes,
+            bitrate: previous.rate(*ssrc, bytes, elapsed),
+            lost: remote.map_or(0, |entry| signed(entry, "packets-lost")),
+            jitter: remote.map_or(0.0, |entry| entry.get("jitter").unwrap_or_default()),
+            round_trip: remote.map_or(0.0, |entry| {
+                entry.get("round-trip-time").unwrap_or_default()
+            }),
+            nacks: count("nack-count"),
+            picture_requests: count("pli-count") + count("fir-count"),
+        });
+    }
+    let candidate = |name: &str| {
+        entries
+            .iter()
+            .find(|entry| kind(entry) == name)
+            .and_then(|entry| entry.get::<String>("candidate-type").ok())
+            .unwrap_or_default()
+    };
+    stats.local_candidate = candidate("local-candidate");
+    stats.remote_candidate = candidate("remote-candidate");
+    stats
+}
+
+/// The entry's type by its nickname, whether or not this build knows the enum's number.
+fn kind(entry: &gst::StructureRef) -> String {
+    entry
+        .value("type")
+        .ok()
+        .and_then(|value| {
+            glib::EnumValue::from_value(value).map(|(_, value)| value.nick().to_owned())
+        })
+        .unwrap_or_default()
+}
+
+fn unsigned(entry: &gst::StructureRef, field: &str) -> u64 {
+    entry
+        .get::<u64>(field)
+        .or_else(|_| entry.get::<u32>(field).map(u64::from))
+        .unwrap_or_default()
+}
+
+fn signed(entry: &gst::StructureRef, field: &str) -> i64 {
+    let plain = entry
+        .get::<i64>(field)
+        .or_else(|_| entry.get::<i32>(field).map(i64::from));
+    plain.unwrap_or_else(|_| i64::try_from(unsigned(entry, field)).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,179 @@
+//! A source: one pipeline file, its encoders, and who uses them.
+//!
+//! Nothing runs until a session leases a stream. Then the pipeline starts, and one encoder per codec
+//! that somebody wants; a while after its last lease an encoder stops, and with the last encoder the
+//! pipeline. One task per source does all of this, one step after the other.
+
+mod run;
+mod stage;
+mod worker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::MediaError;
+use super::codec::{Codec, Kind};
+use super::overlay::Touch;
+use super::pipeline::PipelineFile;
+use run::{Format, Output};
+pub(super) use stage::Lease;
+
+/// Requests for streams that wait at once. More wait at the sender.
+const REQUESTS: usize = 64;
+/// How long encoders run on after their last viewer, so that a page that reloads finds them warm.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// How a source behaves.
+#[derive(Debug, Clone)]
+pub struct SourceOptions {
+    /// How long an encoder runs on without a viewer.
+    pub linger: Duration,
+}
+
+impl Default for SourceOptions {
+    fn default() -> Self {
+        Self { linger: LINGER }
+    }
+}
+
+/// Whether a source runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// Nobody watches; nothing runs.
+    Idle,
+    /// The pipeline runs.
+    Running,
+    /// Somebody watches, but the pipeline failed or ended. It is started again after a pause.
+    Restarting,
+}
+
+/// Media that sessions send: a pipeline file and what it puts out.
+#[derive(Debug)]
+pub struct Source {
+    asks: mpsc::Sender<Ask>,
+    outputs: Vec<Output>,
+    file: PipelineFile,
+    touch: Arc<Touch>,
+    activity: watch::Receiver<Activity>,
+}
+
+/// A session wants a stream.
+#[derive(Debug)]
+struct Ask {
+    kind: Kind,
+    codec: Codec,
+    reply: oneshot::Sender<Result<Lease, MediaError>>,
+}
+
+impl Source {
+    /// Tries a pipeline file out to learn what it gives; afterwards nothing runs.
+    ///
+    /// Takes as long as the source needs for its first frame: a camera about a second.
+    ///
+    /// # Errors
+    /// If [`super::init`] fails, the file is wrong, or it gives no media that can be sent.
+    pub async fn open(file: PipelineFile, options: SourceOptions) -> Result<Arc<Self>, MediaError> {
+        let tried = file.clone();
+        let outputs = tokio::task::spawn_blocking(move || {
+            super::init()?;
+            tried.check()?;
+            run::try_out(&tried)
+        })
+        .await
+        .map_err(|error| MediaError::Run(error.to_string()))??;
+
+        let (asks, asked) = mpsc::channel(REQUESTS);
+        let (activity_tx, activity) = watch::channel(Activity::Idle);
+        let touch = Arc::new(Touch::default());
+        let worker = worker::Worker::new(
+            file.clone(),
+            outputs.clone(),
+            touch.clone(),
+            options,
+            activity_tx,
+            Arc::new(Notify::new()),
+        );
+        // Ends when the last handle on this source is gone.
+        tokio::spawn(worker.work(asked));
+        Ok(Arc::new(Self {
+            asks,
+            outputs,
+            file,
+            touch,
+            activity,
+        }))
+    }
+
+    /// The pipeline file.
+    #[must_use]
+    pub const fn file(&self) -> &PipelineFile {
+        &self.file
+    }
+
+    /// Width and height of the picture in pixels, if there is one and it says so.
+    #[must_use]
+    pub fn video_size(&self) -> Option<(u32, u32)> {
+        self.output(Kind::Video)?.size
+    }
+
+    /// Whether there is a picture.
+    #[must_use]
+    pub fn has_video(&self) -> bool {
+        self.output(Kind::Video).is_some()
+    }
+
+    /// Whether there is sound.
+    #[must_use]
+    pub fn has_audio(&self) -> bool {
+        self.output(Kind::Audio).is_some()
+    }
+
+    /// The codecs in which a stream can be sent from this machine, the preferred one first: for raw
+    /// media those of the pipeline file that are installed, for encoded media just that codec.
+    #[must_use]
+    pub fn codecs(&self, kind: Kind) -> Vec<Codec> {
+        match self.output(kind).map(|output| output.format) {
+            None => Vec::new(),
+            Some(Format::Encoded(codec)) => [codec]
+                .into_iter()
+                .filter(|codec| codec.can_send())
+                .collect(),
+            Some(Format::Raw) if kind == Kind::Audio => [Codec::Opus]
+                .into_iter()
+                .filter(|codec| codec.can_encode())
+                .collect(),
+            Some(Format::Raw) => self
+                .file
+                .video_codecs()
+                .into_iter()
+                .filter(|codec| codec.can_encode())
+                .collect(),
+        }
+    }
+
+    /// Draws a mark at a pixel of the picture if the pipeline file has `overlay = ["touch"]`;
+    /// `down` is false when the finger is lifted.
+    pub fn touch(&self, x: i32, y: i32, down: bool) {
+        self.touch.set(x, y, down);
+    }
+
+    /// Whether the source runs, now and as it changes.
+    #[must_use]
+    pub fn activity(&self) -> watch::Receiver<Activity> {
+        self.activity.clone()
+    }
+
+    /// Leases a stream in a codec; starts what is needed for it.
+    pub(super) async fn lease(&self, kind: Kind, codec: Codec) -> Result<Lease, MediaError> {
+        let (reply, answer) = oneshot::channel();
+        let ask = Ask { kind, codec, reply };
+        self.asks.send(ask).await.map_err(|_| MediaError::Closed)?;
+        answer.await.map_err(|_| MediaError::Closed)?
+    }
+
+    fn output(&self, kind: Kind) -> Option<&Output> {
+        self.outputs.iter().find(|output| output.kind == kind)
+    }
+}

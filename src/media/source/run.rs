@@ -1,0 +1,253 @@
+//! One run of a source's pipeline, from start to error or end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use gstreamer_utils::StreamProducer;
+use gstreamer_utils::streamproducer::ProducerSettings;
+use gstreamer_video as gst_video;
+
+use crate::media::MediaError;
+use crate::media::codec::{Codec, Kind};
+use crate::media::guard::{self, Guard};
+use crate::media::overlay::{self, Touch};
+use crate::media::pipeline::PipelineFile;
+
+/// How long a pipeline may take for its first media.
+const FIRST_MEDIA: Duration = Duration::from_secs(10);
+/// How much longer than its first output another output may take before it counts as absent.
+const OTHER_OUTPUTS: Duration = Duration::from_secs(2);
+/// How long a pipeline may take to be ready to play.
+const PREROLL: gst::ClockTime = gst::ClockTime::from_seconds(10);
+/// How often the trial run looks for caps.
+const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(10);
+/// Frames that an output keeps when nobody takes them; older ones are dropped.
+const OUTPUT_BUFFERS: u32 = 2;
+
+/// An output of a pipeline file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Output {
+    /// Video or audio.
+    pub(super) kind: Kind,
+    /// Raw or encoded.
+    pub(super) format: Format,
+    /// For video, if known.
+    pub(super) size: Option<(u32, u32)>,
+}
+
+/// What an output gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// To be encoded by us.
+    Raw,
+    /// Encoded already.
+    Encoded(Codec),
+}
+
+/// A running source pipeline.
+#[derive(Debug)]
+pub(super) struct Run {
+    pipeline: Guard,
+    producers: Vec<(Kind, StreamProducer)>,
+    /// What to add to this pipeline's running time to get the common one, in nanoseconds.
+    pub(super) offset: i64,
+}
+
+impl Run {
+    /// Starts the pipeline. Blocks until it plays or fails.
+    pub(super) fn start(
+        file: &PipelineFile,
+        outputs: &[Output],
+        touch: &Arc<Touch>,
+    ) -> Result<Self, MediaError> {
+        let pipeline = Guard::launch(file.launch_text())?;
+        let mut sinks = Vec::new();
+        for (kind, sink) in appsinks(&pipeline) {
+            sink.set_max_buffers(OUTPUT_BUFFERS);
+            sink.set_drop(true);
+            match outputs.iter().any(|output| output.kind == kind) {
+                true => sinks.push((kind, sink)),
+                // Nothing will ever come; the pipeline must not wait for it.
+                false => sink.set_property("async", false),
+            }
+        }
+        for (kind, sink) in &sinks {
+            if *kind == Kind::Video
+                && let Some(pad) = sink.static_pad("sink")
+            {
+                overlay::attach(&pad, file.overlays(), touch.clone());
+            }
+        }
+        let live = pipeline.set_state(gst::State::Paused)? == gst::StateChangeSuccess::NoPreroll;
+        if !live {
+            preroll(&pipeline)?;
+            if file.repeats() {
+                // Only after the preroll: an earlier seek crashes matroskademux 1.22.
+                repeat_from_start(pipeline.get()?, gst::SeekFlags::FLUSH)?;
+                preroll(&pipeline)?;
+            }
+        }
+        // A file is read as fast as it can be: its output must wait for the clock. Live media must not.
+        let settings = ProducerSettings { sync: !live };
+        let producers = sinks
+            .iter()
+            .map(|(kind, sink)| {
+                let producer = StreamProducer::with(sink, settings.clone());
+                // The end of a file isn't the end of the encoders: the file starts again.
+                producer.set_forward_events([gst::EventType::Gap]);
+                (*kind, producer)
+            })
+            .collect();
+        pipeline.set_state(gst::State::Playing)?;
+        let base = pipeline.get()?.base_time().unwrap_or_else(guard::base_time);
+        let offset = nanoseconds(base) - nanoseconds(guard::base_time());
+        Ok(Self {
+            pipeline,
+            producers,
+            offset,
+        })
+    }
+
+    /// Where to take an output's media from.
+    pub(super) fn producer(&self, kind: Kind) -> Option<&StreamProducer> {
+        self.producers
+            .iter()
+            .find(|(k, _)| *k == kind)
+            .map(|(_, producer)| producer)
+    }
+
+    /// The pipeline's messages.
+    pub(super) fn bus(&self) -> Option<gst::Bus> {
+        self.pipeline.get().ok()?.bus()
+    }
+
+    /// Plays the file again, gaplessly; asked for at the end of each round.
+    pub(super) fn repeat(&self) {
+        if let Ok(pipeline) = self.pipeline.get() {
+            let pipeline = pipeline.clone();
+            // A seek can wait for a streaming thread.
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = repeat_from_start(&pipeline, gst::SeekFlags::empty()) {
+                    tracing::warn!(%error, "a file can't be played again");
+                }
+            });
+        }
+    }
+}
+
+/// Runs a pipeline just until it is known what its outputs give. Blocks.
+pub(super) fn try_out(file: &PipelineFile) -> Result<Vec<Output>, MediaError> {
+    let pipeline = Guard::launch(file.launch_text())?;
+    let sinks = appsinks(&pipeline);
+    if pipeline.set_state(gst::State::Paused)? == gst::StateChangeSuccess::NoPreroll {
+        pipeline.set_state(gst::State::Playing)?;
+    }
+    let bus = pipeline.get()?.bus().ok_or(MediaError::Closed)?;
+    let start = Instant::now();
+    let mut first = None;
+    let mut outputs: Vec<Output>;
+    loop {
+        if let Some(message) = bus.timed_pop_filtered(LOOK, &[gst::MessageType::Error]) {
+            return Err(MediaError::Run(guard::describe(&message)));
+        }
+        outputs = Vec::new();
+        for (kind, sink) in &sinks {
+            let caps = sink.static_pad("sink").and_then(|pad| pad.current_caps());
+            if let Some(caps) = caps {
+                outputs.push(output(*kind, &caps)?);
+            }
+        }
+        if !outputs.is_empty() && first.is_none() {
+            first = Some(Instant::now());
+        }
+        if outputs.len() == sinks.len() || first.is_some_and(|at| at.elapsed() > OTHER_OUTPUTS) {
+            break;
+        }
+        if start.elapsed() > FIRST_MEDIA {
+            return Err(MediaError::NoMedia {
+                seconds: FIRST_MEDIA.as_secs(),
+            });
+        }
+    }
+    if !file.overlays().is_empty() {
+        check_overlay(&sinks)?;
+    }
+    Ok(outputs)
+}
+
+fn appsinks(pipeline: &Guard) -> Vec<(Kind, gst_app::AppSink)> {
+    [Kind::Video, Kind::Audio]
+        .into_iter()
+        .filter_map(|kind| Some((kind, pipeline.find::<gst_app::AppSink>(kind.name()).ok()?)))
+        .collect()
+}
+
+fn output(kind: Kind, caps: &gst::Caps) -> Result<Output, MediaError> {
+    let unsupported = || MediaError::UnsupportedMedia {
+        output: kind.name(),
+        caps: caps.to_string(),
+    };
+    let structure = caps.structure(0).ok_or_else(unsupported)?;
+    let name = structure.name().as_str();
+    let format = match (kind, name) {
+        (Kind::Video, "video/x-raw") | (Kind::Audio, "audio/x-raw") => Format::Raw,
+        _ => Codec::ALL
+            .into_iter()
+            .find(|codec| codec.kind() == kind && codec.media_type() == name)
+            .map(Format::Encoded)
+            .ok_or_else(unsupported)?,
+    };
+    let side = |field| {
+        structure
+            .get::<i32>(field)
+            .ok()
+            .and_then(|n| u32::try_from(n).ok())
+    };
+    Ok(Output {
+        kind,
+        format,
+        size: side("width").zip(side("height")),
+    })
+}
+
+fn check_overlay(sinks: &[(Kind, gst_app::AppSink)]) -> Result<(), MediaError> {
+    let caps = sinks
+        .iter()
+        .find(|(kind, _)| *kind == Kind::Video)
+        .and_then(|(_, sink)| sink.static_pad("sink")?.current_caps());
+    let format = caps
+        .as_ref()
+        .and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok())
+        .map(|info| info.format());
+    match (caps, format) {
+        (None, _) | (_, Some(gst_video::VideoFormat::I420)) => Ok(()),
+        (Some(caps), _) => Err(MediaError::OverlayFormat(caps.to_string())),
+    }
+}
+
+fn preroll(pipeline: &Guard) -> Result<(), MediaError> {
+    let pipeline = pipeline.get()?;
+    let (result, ..) = pipeline.state(PREROLL);
+    match result {
+        Ok(gst::StateChangeSuccess::Async) => Err(MediaError::NoMedia {
+            seconds: PREROLL.seconds(),
+        }),
+        Ok(_) => Ok(()),
+        Err(_) => Err(MediaError::Run(guard::first_error(pipeline))),
+    }
+}
+
+fn repeat_from_start(pipeline: &gst::Pipeline, flags: gst::SeekFlags) -> Result<(), MediaError> {
+    pipeline
+        .seek_simple(flags | gst::SeekFlags::SEGMENT, gst::ClockTime::ZERO)
+        .map_err(|_| {
+            MediaError::Run("the media can't be played in a loop: it can't be sought in".to_owned())
+        })
+}
+
+fn nanoseconds(time: gst::ClockTime) -> i64 {
+    i64::try_from(time.nseconds()).unwrap_or(i64::MAX)
+}

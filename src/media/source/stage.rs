@@ -1,0 +1,208 @@
+//! One stream of a source in one codec: the encoder pipeline, shared by every viewer of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use gstreamer_utils::StreamProducer;
+use gstreamer_utils::streamproducer::{ConsumerSettings, ConsumptionLink, ProducerSettings};
+use gstreamer_video as gst_video;
+use tokio::sync::{Notify, watch};
+
+use super::run::{Format, Output, Run};
+use crate::media::MediaError;
+use crate::media::codec::{Codec, Kind};
+use crate::media::guard::{self, Guard};
+
+/// Raw frames that wait for the encoder; more push out the oldest. Few, because each adds to the latency.
+const RAW_FRAMES: u64 = 3;
+/// Raw sound that waits for the encoder; more pushes out the oldest.
+const RAW_SOUND: gst::ClockTime = gst::ClockTime::from_mseconds(200);
+/// The least time between two key frames because viewers lost packets. A request within it is
+/// dropped; browsers ask again.
+const LOSS_KEY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// An encoder and who uses it. Belongs to the source's worker.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) kind: Kind,
+    pub(super) codec: Codec,
+    pub(super) shared: Arc<Shared>,
+    link: ConsumptionLink,
+    pipeline: Guard,
+}
+
+/// What the leases of a stage share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    producer: StreamProducer,
+    users: AtomicUsize,
+    /// Told when a lease ends or the stage fails.
+    changed: Arc<Notify>,
+    failed: watch::Sender<Option<String>>,
+    /// When a key frame was last asked for because of loss: nanoseconds of the common clock.
+    last_key: AtomicU64,
+}
+
+/// A session's share in a stage. Dropping it gives it back.
+#[derive(Debug)]
+pub(in crate::media) struct Lease {
+    shared: Arc<Shared>,
+    failed: watch::Receiver<Option<String>>,
+}
+
+impl Stage {
+    /// Starts an encoder behind a running source. Blocks for some milliseconds.
+    pub(super) fn start(
+        output: &Output,
+        codec: Codec,
+        run: &Run,
+        changed: Arc<Notify>,
+    ) -> Result<Self, MediaError> {
+        let kind = output.kind;
+        let wanted = || MediaError::NoSuchStream {
+            kind,
+            wanted: vec![codec],
+        };
+        let middle = match output.format {
+            Format::Raw if codec.can_encode() && codec.kind() == kind => {
+                let (width, height) = output.size.unwrap_or_default();
+                codec.encoder_text(width.saturating_mul(height))
+            }
+            Format::Encoded(given) if given == codec => codec.pass_text().to_owned(),
+            _ => return Err(wanted()),
+        };
+        let text = format!("appsrc name=in ! {middle} ! appsink name=out max-buffers=8 drop=false");
+        let pipeline = Guard::launch(&text)?;
+        pipeline.use_common_time();
+        let input: gst_app::AppSrc = pipeline.find("in")?;
+        let out: gst_app::AppSink = pipeline.find("out")?;
+        let settings = match (output.format, kind) {
+            (Format::Raw, Kind::Video) => ConsumerSettings {
+                max_buffer: RAW_FRAMES,
+                ..ConsumerSettings::default()
+            },
+            (Format::Raw, Kind::Audio) => ConsumerSettings {
+                max_time: RAW_SOUND,
+                ..ConsumerSettings::default()
+            },
+            (Format::Encoded(_), _) => ConsumerSettings::default(),
+        };
+        let link = ConsumptionLink::disconnected_with(input, settings);
+        let producer = StreamProducer::with(&out, ProducerSettings { sync: false });
+        let shared = Arc::new(Shared {
+            producer,
+            users: AtomicUsize::new(0),
+            changed,
+            failed: watch::Sender::new(None),
+            last_key: AtomicU64::new(0),
+        });
+        let mut stage = Self {
+            kind,
+            codec,
+            shared,
+            link,
+            pipeline,
+        };
+        stage.connect(run)?;
+        stage.pipeline.set_state(gst::State::Playing)?;
+        Ok(stage)
+    }
+
+    /// Takes the media of another run of the source from now on.
+    pub(super) fn connect(&mut self, run: &Run) -> Result<(), MediaError> {
+        let producer = run.producer(self.kind).ok_or(MediaError::NoSuchStream {
+            kind: self.kind,
+            wanted: vec![self.codec],
+        })?;
+        if let Some(pad) = self.link.appsrc().static_pad("src") {
+            pad.set_offset(run.offset);
+        }
+        self.link
+            .change_producer(producer, false)
+            .map_err(|error| MediaError::Build(error.to_string()))
+    }
+
+    /// The encoder's messages.
+    pub(super) fn bus(&self) -> Option<gst::Bus> {
+        self.pipeline.get().ok()?.bus()
+    }
+
+    /// Another share.
+    pub(super) fn lease(&self) -> Lease {
+        self.shared.users.fetch_add(1, Ordering::SeqCst);
+        Lease {
+            shared: self.shared.clone(),
+            failed: self.shared.failed.subscribe(),
+        }
+    }
+
+    /// Whether somebody has a share.
+    pub(super) fn is_used(&self) -> bool {
+        self.shared.users.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether the encoder failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.shared.failed.borrow().is_some()
+    }
+}
+
+impl Shared {
+    /// The encoder failed; its users and its worker are told.
+    pub(super) fn fail(&self, why: String) {
+        self.failed.send_replace(Some(why));
+        self.changed.notify_one();
+    }
+}
+
+impl Lease {
+    /// Where to take the encoded media from.
+    pub(in crate::media) fn producer(&self) -> &StreamProducer {
+        &self.shared.producer
+    }
+
+    /// Asks the encoder for a key frame at once: somebody new can see from now on.
+    pub(in crate::media) fn request_key_frame(&self) {
+        if let Some(pad) = self.shared.producer.appsink().static_pad("sink") {
+            pad.push_event(
+                gst_video::UpstreamForceKeyUnitEvent::builder()
+                    .all_headers(true)
+                    .build(),
+            );
+        }
+    }
+
+    /// Decides, for all viewers together, whether a viewer's loss may cost a key frame now.
+    pub(in crate::media) fn loss_throttle(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let shared = self.shared.clone();
+        move || {
+            let now = guard::clock().time().nseconds();
+            let interval = u64::try_from(LOSS_KEY_INTERVAL.as_nanos()).unwrap_or(u64::MAX);
+            shared
+                .last_key
+                .try_update(Ordering::SeqCst, Ordering::SeqCst, |last| {
+                    (last == 0 || now.saturating_sub(last) >= interval).then_some(now)
+                })
+                .is_ok()
+        }
+    }
+
+    /// Waits until the encoder fails, and says why.
+    pub(in crate::media) async fn failed(&mut self) -> String {
+        match self.failed.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => "the source was closed".to_owned(),
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.shared.users.fetch_sub(1, Ordering::SeqCst);
+        self.shared.changed.notify_one();
+    }
+}

@@ -1,0 +1,285 @@
+//! The one task of a source: starts and stops its pipeline and its encoders.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use gstreamer as gst;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
+
+use super::run::{Output, Run};
+use super::stage::Stage;
+use super::{Activity, Ask, Lease, SourceOptions};
+use crate::media::MediaError;
+use crate::media::codec::{Codec, Kind};
+use crate::media::guard;
+use crate::media::overlay::Touch;
+use crate::media::pipeline::PipelineFile;
+
+/// The pause before a failed source starts again: at first, and at most. Doubles in between.
+const RESTART_FIRST: Duration = Duration::from_millis(500);
+/// See [`RESTART_FIRST`].
+const RESTART_MOST: Duration = Duration::from_secs(10);
+/// After this long without a failure the pause is short again.
+const HEALTHY: Duration = Duration::from_secs(30);
+
+/// See the module.
+pub(super) struct Worker {
+    file: PipelineFile,
+    outputs: Vec<Output>,
+    touch: Arc<Touch>,
+    options: SourceOptions,
+    activity: watch::Sender<Activity>,
+    changed: Arc<Notify>,
+    run: Option<Running>,
+    stages: Vec<Held>,
+    restart: Option<Instant>,
+    pause: Duration,
+}
+
+struct Running {
+    run: Run,
+    messages: gst::bus::BusStream,
+    since: Instant,
+}
+
+struct Held {
+    stage: Stage,
+    /// When its last lease ended.
+    idle: Option<Instant>,
+    /// Watches the encoder's bus.
+    watch: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
+}
+
+impl Worker {
+    pub(super) fn new(
+        file: PipelineFile,
+        outputs: Vec<Output>,
+        touch: Arc<Touch>,
+        options: SourceOptions,
+        activity: watch::Sender<Activity>,
+        changed: Arc<Notify>,
+    ) -> Self {
+        let (run, stages, restart) = (None, Vec::new(), None);
+        Self {
+            file,
+            outputs,
+            touch,
+            options,
+            activity,
+            changed,
+            run,
+            stages,
+            restart,
+            pause: RESTART_FIRST,
+        }
+    }
+
+    /// Works until every handle on the source is gone.
+    pub(super) async fn work(mut self, mut asks: mpsc::Receiver<Ask>) {
+        loop {
+            let changed = self.changed.clone();
+            tokio::select! {
+                ask = asks.recv() => match ask {
+                    Some(Ask { kind, codec, reply }) => {
+                        let lease = self.lease(kind, codec).await;
+                        // A lease that nobody waits for any more is given back by its drop.
+                        drop(reply.send(lease));
+                    }
+                    None => return,
+                },
+                () = changed.notified() => self.look_at_users(),
+                () = until(self.next_deadline()) => self.tick().await,
+                message = next_message(&mut self.run) => self.message(message),
+            }
+        }
+    }
+
+    async fn lease(&mut self, kind: Kind, codec: Codec) -> Result<Lease, MediaError> {
+        self.stages.retain(|held| !held.stage.has_failed());
+        if let Some(held) = self
+            .stages
+            .iter_mut()
+            .find(|h| h.stage.kind == kind && h.stage.codec == codec)
+        {
+            held.idle = None;
+            return Ok(held.stage.lease());
+        }
+        let output = self
+            .outputs
+            .iter()
+            .find(|output| output.kind == kind)
+            .cloned()
+            .ok_or_else(|| MediaError::NoSuchStream {
+                kind,
+                wanted: vec![codec],
+            })?;
+        if self.run.is_none() {
+            self.start().await?;
+        }
+        let Some(running) = self.run.take() else {
+            return Err(MediaError::Closed);
+        };
+        let changed = self.changed.clone();
+        let (running, stage) = blocking(move || {
+            let stage = Stage::start(&output, codec, &running.run, changed);
+            (running, stage)
+        })
+        .await?;
+        self.run = Some(running);
+        match stage {
+            Ok(stage) => {
+                let lease = stage.lease();
+                let watch = tokio::spawn(watch_stage(stage.bus(), stage.shared.clone()));
+                self.stages.push(Held {
+                    stage,
+                    idle: None,
+                    watch,
+                });
+                Ok(lease)
+            }
+            Err(error) => {
+                self.stop_if_unused();
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts the pipeline, and connects the encoders that there are already.
+    async fn start(&mut self) -> Result<(), MediaError> {
+        let (file, outputs, touch) = (self.file.clone(), self.outputs.clone(), self.touch.clone());
+        let run = blocking(move || Run::start(&file, &outputs, &touch)).await??;
+        for held in &mut self.stages {
+            held.stage.connect(&run)?;
+        }
+        let messages = run.bus().ok_or(MediaError::Closed)?.stream();
+        self.run = Some(Running {
+            run,
+            messages,
+            since: Instant::now(),
+        });
+        self.restart = None;
+        self.activity.send_replace(Activity::Running);
+        tracing::debug!(pipeline = self.file.name(), "source started");
+        Ok(())
+    }
+
+    /// Leases ended, or an encoder failed.
+    fn look_at_users(&mut self) {
+        self.stages.retain(|held| !held.stage.has_failed());
+        for held in &mut self.stages {
+            match held.stage.is_used() {
+                true => held.idle = None,
+                false => held.idle = held.idle.or(Some(Instant::now())),
+            }
+        }
+        self.stop_if_unused();
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let idle = self
+            .stages
+            .iter()
+            .filter_map(|held| held.idle)
+            .map(|at| at + self.options.linger);
+        idle.chain(self.restart).min()
+    }
+
+    async fn tick(&mut self) {
+        let now = Instant::now();
+        let linger = self.options.linger;
+        self.stages
+            .retain(|held| held.idle.is_none_or(|at| at + linger > now) || held.stage.is_used());
+        self.stop_if_unused();
+        if self.restart.is_some_and(|at| at <= now) {
+            self.restart = None;
+            if let Err(error) = self.start().await {
+                self.fail(&error.to_string());
+            }
+        }
+    }
+
+    fn message(&mut self, message: Option<gst::Message>) {
+        let Some(message) = message else {
+            return self.fail("its bus ended");
+        };
+        match message.view() {
+            gst::MessageView::SegmentDone(_) => {
+                if let Some(running) = &self.run {
+                    running.run.repeat();
+                }
+            }
+            gst::MessageView::Error(_) | gst::MessageView::Eos(_) => {
+                self.fail(&guard::describe(&message))
+            }
+            _ => {}
+        }
+    }
+
+    /// The pipeline failed or ended: start it again later, if somebody still watches.
+    fn fail(&mut self, why: &str) {
+        let healthy = self
+            .run
+            .take()
+            .is_some_and(|running| running.since.elapsed() >= HEALTHY);
+        if healthy {
+            self.pause = RESTART_FIRST;
+        }
+        tracing::warn!(pipeline = self.file.name(), why, pause = ?self.pause, "a source stopped; it starts again after a pause");
+        self.restart = Some(Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(RESTART_MOST);
+        self.activity.send_replace(Activity::Restarting);
+        self.stop_if_unused();
+    }
+
+    fn stop_if_unused(&mut self) {
+        if self.stages.is_empty() && (self.run.is_some() || self.restart.is_some()) {
+            self.run = None;
+            self.restart = None;
+            self.activity.send_replace(Activity::Idle);
+            tracing::debug!(pipeline = self.file.name(), "source stopped");
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, MediaError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| MediaError::Run(error.to_string()))
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_message(run: &mut Option<Running>) -> Option<gst::Message> {
+    match run {
+        Some(running) => running.messages.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the encoder to fail.
+async fn watch_stage(bus: Option<gst::Bus>, shared: Arc<super::stage::Shared>) {
+    let Some(bus) = bus else { return };
+    let mut messages = bus.stream();
+    while let Some(message) = messages.next().await {
+        if matches!(message.view(), gst::MessageView::Error(_)) {
+            let why = guard::describe(&message);
+            tracing::warn!(why, "an encoder failed");
+            return shared.fail(why);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! A device's session and a viewer's session in one process, joined as a signaling server would.
+
+use std::time::Duration;
+
+use switchboard::media::{Session, SessionConfig, SessionEvent, SessionEvents};
+use tokio::sync::watch;
+
+use crate::viewer::{Eyes, Seen};
+
+/// How long anything may take on a busy machine.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Both ends of a call.
+pub struct Pair {
+    pub device: Session,
+    pub viewer: Session,
+    pub eyes: Eyes,
+    device_events: SessionEvents,
+    viewer_events: SessionEvents,
+    seen: watch::Receiver<Seen>,
+    /// What the device was told so far, without candidates.
+    pub told_device: Vec<SessionEvent>,
+    /// What the viewer was told so far, without candidates.
+    pub told_viewer: Vec<SessionEvent>,
+}
+
+impl Pair {
+    pub async fn start(device: SessionConfig, viewer: SessionConfig) -> Self {
+        let eyes = Eyes::new();
+        let viewer = SessionConfig {
+            receive: eyes.receive(),
+            ..viewer
+        };
+        Self {
+            eyes,
+            ..Self::start_with(device, viewer).await
+        }
+        .watching()
+    }
+
+    /// As [`Self::start`], with a viewer that doesn't look.
+    pub async fn start_with(device: SessionConfig, viewer: SessionConfig) -> Self {
+        let eyes = Eyes::new();
+        let viewer = SessionConfig {
+            receive_latency: Duration::ZERO,
+            ..viewer
+        };
+        let (device, device_events) = Session::start(device).await.unwrap();
+        let (viewer, viewer_events) = Session::start(viewer).await.unwrap();
+        let seen = eyes.watch();
+        let (told_device, told_viewer) = (Vec::new(), Vec::new());
+        Self {
+            device,
+            viewer,
+            eyes,
+            device_events,
+            viewer_events,
+            seen,
+            told_device,
+            told_viewer,
+        }
+    }
+
+    fn watching(mut self) -> Self {
+        self.seen = self.eyes.watch();
+        self
+    }
+
+    /// The device offers, the viewer answers.
+    pub async fn device_offers(&mut self) -> (String, String) {
+        let offer = self.device.offer().await.unwrap();
+        let answer = self.viewer.answer(&offer).await.unwrap();
+        self.device.accept_answer(&answer).await.unwrap();
+        (offer, answer)
+    }
+
+    /// The viewer offers, the device answers.
+    pub async fn viewer_offers(&mut self) -> (String, String) {
+        let offer = self.viewer.offer().await.unwrap();
+        let answer = self.device.answer(&offer).await.unwrap();
+        self.viewer.accept_answer(&answer).await.unwrap();
+        (offer, answer)
+    }
+
+    /// Carries candidates to and fro until the condition holds.
+    pub async fn until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        let end = tokio::time::Instant::now() + DEADLINE;
+        while !done(self) {
+            tokio::select! {
+                event = self.device_events.recv() => match event {
+                    Some(SessionEvent::Candidate { mline_index, mid, candidate }) => {
+                        self.viewer.add_candidate(mline_index, mid.as_deref(), &candidate);
+                    }
+                    Some(event) => self.told_device.push(event),
+                    None => panic!("waiting for {what}, the device's session ended: {:?}", self.told_device),
+                },
+                event = self.viewer_events.recv() => match event {
+                    Some(SessionEvent::Candidate { mline_index, mid, candidate }) => {
+                        self.device.add_candidate(mline_index, mid.as_deref(), &candidate);
+                    }
+                    Some(event) => self.told_viewer.push(event),
+                    None => panic!("waiting for {what}, the viewer's session ended: {:?}", self.told_viewer),
+                },
+                changed = self.seen.changed() => changed.unwrap(),
+                () = tokio::time::sleep_until(end) => {
+                    let pictures: Vec<_> = self.eyes.seen().pictures.into_iter().map(|(k, p)| (k, p.frames)).collect();
+                    panic!("{what} did not happen; device {:?}, viewer {:?}, pictures {pictures:?}", self.told_device, self.told_viewer)
+                }
+            }
+        }
+    }
+
+    pub async fn close(self) {
+        self.viewer.close().await;
+        self.device.close().await;
+    }
+}
+
+impl Pair {
+    /// Connects, then closes the viewer; the device's session must end by itself.
+    pub async fn leave_and_notice(mut self) {
+        self.device_offers().await;
+        self.until("the channel", |pair| {
+            pair.told_device
+                .iter()
+                .any(|event| matches!(event, SessionEvent::ChannelOpen { .. }))
+        })
+        .await;
+        self.viewer.close().await;
+        let over = async {
+            while let Some(event) = self.device_events.recv().await {
+                if matches!(
+                    event,
+                    SessionEvent::Failed { .. }
+                        | SessionEvent::ChannelClosed { .. }
+                        | SessionEvent::Disconnected
+                ) {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, over)
+            .await
+            .expect("the device notices that the viewer left");
+        self.device.close().await;
+    }
+}
