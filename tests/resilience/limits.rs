@@ -1,0 +1,220 @@
+//! Each limit, reached.
+
+use async_tungstenite::tungstenite::Message;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::common::{PATIENCE, Server, frame, raw_ws, read_frame, wait_until};
+
+/// Close frames.
+const CLOSE: u8 = 0x88;
+
+fn close_code(payload: &[u8]) -> u16 {
+    u16::from_be_bytes([payload[0], payload[1]])
+}
+
+#[tokio::test]
+async fn a_message_of_just_the_limit_passes_and_one_more_byte_closes_with_1009() {
+    let server = Server::configured("[limits]\nmessage_bytes = 1000", &[]).await;
+    let message = |length: usize| {
+        let empty = r#"{"message_type":"x","pad":""}"#.len();
+        let pad = "x".repeat(length - empty);
+        Message::text(format!(r#"{{"message_type":"x","pad":"{pad}"}}"#))
+    };
+    let mut client = server.ws("/connect_client").await;
+    client.send(message(1000)).await;
+    assert!(client.recv_json().await["error"].is_string());
+    client.send(message(1001)).await;
+    assert_eq!(client.closed().await.0, 1009);
+}
+
+#[tokio::test]
+async fn a_message_in_fragments_that_is_too_big_closes_with_1009() {
+    let server = Server::configured("[limits]\nmessage_bytes = 1000", &[]).await;
+    let mut tcp = raw_ws(&server, "/connect_client").await;
+    for first_byte in [0x01, 0x00, 0x00] {
+        tcp.write_all(&frame(first_byte, &[b' '; 400])).await.unwrap();
+    }
+    let (first, payload) = read_frame(&mut tcp).await;
+    assert_eq!((first, close_code(&payload)), (CLOSE, 1009));
+}
+
+#[tokio::test]
+async fn the_close_arrives_although_the_rest_of_a_huge_message_is_still_on_its_way() {
+    let server = Server::configured("[limits]\nmessage_bytes = 1000", &[]).await;
+    let mut client = server.ws("/connect_client").await;
+    client.send(Message::text("x".repeat(8 << 20))).await;
+    assert_eq!(client.closed().await.0, 1009);
+}
+
+#[tokio::test]
+async fn a_larger_request_body_is_refused() {
+    let server = Server::configured("[limits]\nmessage_bytes = 1000", &[]).await;
+    let answer = server.post("/connect", &json!({"device_id": "x".repeat(1000)})).await;
+    assert_eq!(answer.status, 413, "{answer:?}");
+}
+
+#[tokio::test]
+async fn broken_frames_are_closed_with_the_code_that_fits() {
+    let server = Server::start(&[]).await;
+    for (bytes, code) in [
+        // An unknown opcode, a reserved bit, no mask, a continuation of nothing, not UTF-8.
+        (frame(0x83, b""), 1002),
+        (frame(0xC1, b""), 1002),
+        (vec![0x81, 0x00], 1002),
+        (frame(0x80, b""), 1002),
+        (frame(0x81, b"\xff"), 1007),
+    ] {
+        let mut tcp = raw_ws(&server, "/connect_client").await;
+        tcp.write_all(&bytes).await.unwrap();
+        let (first, payload) = read_frame(&mut tcp).await;
+        assert_eq!((first, close_code(&payload)), (CLOSE, code), "{bytes:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_closed_with_1008_and_who_spoke_is_not() {
+    let server = Server::configured("[limits]\nfirst_message = 0.5", &[]).await;
+    let mut device = server.device("d").await;
+    for path in ["/register_device", "/connect_client"] {
+        let mut silent = server.ws(path).await;
+        assert_eq!(silent.closed().await.0, 1008);
+    }
+    let _viewer = server.viewer("d").await;
+    assert_eq!(server.get("/devices").await.json(), json!(["d"]));
+    device.forward_to(9, &json!(0)).await;
+    assert!(device.recv_json().await["error"].is_string());
+}
+
+#[tokio::test]
+async fn a_request_head_that_does_not_end_is_cut_off() {
+    let server = Server::configured("[limits]\nhandshake = 0.3", &[]).await;
+    for start in ["", "GET / HTTP/1.1\r\nX-A: b"] {
+        let mut tcp = server.tcp().await;
+        tcp.write_all(start.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let _ = timeout(PATIENCE, tcp.read_to_end(&mut rest))
+            .await
+            .expect("closed in time");
+    }
+    assert_eq!(server.get("/health").await.body, "OK");
+}
+
+#[tokio::test]
+async fn frames_may_come_in_single_bytes() {
+    let server = Server::start(&[]).await;
+    let mut tcp = raw_ws(&server, "/register_device").await;
+    tcp.set_nodelay(true).unwrap();
+    for byte in frame(0x81, br#"{"message_type":"register","device_id":"d"}"#) {
+        tcp.write_all(&[byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let (first, payload) = read_frame(&mut tcp).await;
+    assert_eq!(first, 0x81);
+    assert!(String::from_utf8(payload).unwrap().contains("config"));
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_closed_at_once_and_a_free_place_is_taken_again() {
+    let server = Server::configured("[limits]\nconnections = 3", &[]).await;
+    let device = server.device("d").await;
+    let viewers = (server.viewer("d").await, server.ws("/connect_client").await);
+    assert!(is_closed_unanswered(&mut server.tcp().await).await);
+    drop(viewers);
+    wait_until(PATIENCE, async || {
+        !is_closed_unanswered(&mut server.tcp().await).await
+    })
+    .await;
+    assert!(server.metric("switchboard_connections_refused_total").await >= 1.0);
+    drop(device);
+}
+
+/// Whether a request gets the end of the connection for an answer.
+async fn is_closed_unanswered(tcp: &mut TcpStream) -> bool {
+    let _ = tcp.write_all(b"GET /health HTTP/1.0\r\n\r\n").await;
+    let mut answer = Vec::new();
+    let _ = timeout(PATIENCE, tcp.read_to_end(&mut answer))
+        .await
+        .expect("an end in time");
+    answer.is_empty()
+}
+
+#[tokio::test]
+async fn running_out_of_descriptors_ends_nothing() {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -n 64; exec \"$0\" serve --listen 127.0.0.1:0"])
+        .arg(env!("CARGO_BIN_EXE_switchboard"));
+    let server = Server::spawn(command, None, 1).await;
+    let mut device = server.device("d").await;
+
+    let mut crowd = Vec::new();
+    for _ in 0..120 {
+        crowd.push(server.tcp().await);
+    }
+    wait_until(PATIENCE, async || server.log().contains("cannot accept connections")).await;
+    device.forward_to(9, &json!(0)).await;
+    assert!(device.recv_json().await["error"].is_string());
+    drop(crowd);
+
+    assert_eq!(server.get("/health").await.body, "OK");
+    let _viewer = server.viewer("d").await;
+    assert!(server.metric("switchboard_accept_errors_total").await >= 1.0);
+}
+
+#[tokio::test]
+async fn one_endpoint_too_many_is_refused() {
+    let server = Server::configured("[limits]\nendpoints = 1", &[]).await;
+    let _device = server.device("a").await;
+    let mut other = server.ws("/register_device").await;
+    other.register("b").await;
+    assert!(other.recv_json().await["error"].is_string());
+    assert_eq!(other.closed().await.0, 1000);
+}
+
+#[tokio::test]
+async fn one_call_too_many_is_refused() {
+    let server = Server::configured("[limits]\ncalls_per_endpoint = 1", &[]).await;
+    let _device = server.device("d").await;
+    let _viewer = server.viewer("d").await;
+    assert_refused(&server).await;
+}
+
+#[tokio::test]
+async fn one_waiting_call_too_many_is_refused() {
+    let server = Server::configured("[limits]\nwaiting_calls = 1", &["--wait-for-device"]).await;
+    let mut waiting = server.ws("/connect_client").await;
+    waiting
+        .send_json(&json!({"message_type": "connect", "device_id": "d"}))
+        .await;
+    assert_eq!(waiting.recv_json().await["message_type"], "config");
+    server.wait_for_metric("switchboard_waiting_calls", 1.0).await;
+    assert_refused(&server).await;
+}
+
+async fn assert_refused(server: &Server) {
+    let mut viewer = server.ws("/connect_client").await;
+    viewer
+        .send_json(&json!({"message_type": "connect", "device_id": "d"}))
+        .await;
+    assert_eq!(viewer.recv_json().await["message_type"], "config");
+    assert!(viewer.recv_json().await["error"].is_string());
+    assert_eq!(viewer.closed().await.0, 1000);
+    let refused = server.metric("switchboard_causes_total{cause=\"calls_full\"}").await;
+    assert!(refused >= 1.0);
+}
+
+#[tokio::test]
+async fn an_idle_http_connection_is_closed() {
+    let server = Server::configured("[limits]\nhandshake = 0.3", &[]).await;
+    let mut tcp = server.tcp().await;
+    tcp.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = timeout(PATIENCE, tcp.read_to_end(&mut answer))
+        .await
+        .expect("closed in time");
+    assert!(answer.ends_with(b"OK"));
+}

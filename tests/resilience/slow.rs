@@ -1,0 +1,114 @@
+//! Who takes its messages too slowly loses its own connection, and delays nobody.
+
+use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::common::{Server, frame, raw_ws, read_frame};
+
+const LIMITS: &str = "[limits]\nqueue_messages = 50\nqueue_bytes = 200_000\nwrite = 1.0";
+
+#[tokio::test]
+async fn a_slow_reader_is_closed_with_1013_its_partner_is_told_and_others_go_on() {
+    let server = Server::configured(LIMITS, &[]).await;
+    let mut device = server.device("d").await;
+    let mut stuck = server.viewer("d").await;
+    let mut other = server.viewer("d").await;
+
+    let big = json!({"pad": "x".repeat(100_000)});
+    let told = json!({"message_type": "client_disconnected", "client_id": 1});
+    let mut sent = 0;
+    loop {
+        assert!(sent < 1_000, "the queue is bounded");
+        sent += 1;
+        device.forward_to(1, &big).await;
+        // Another call goes on at the same time: its answer comes, whatever waits for the stuck one.
+        other.forward(&json!({"n": sent})).await;
+        let mut message = device.recv_json().await;
+        let mut is_told = false;
+        if message == told {
+            is_told = true;
+            message = device.recv_json().await;
+        }
+        let echoed = json!({"message_type": "client_msg", "client_id": 2, "payload": {"n": sent}});
+        assert_eq!(message, echoed);
+        device.forward_to(2, &json!({"n": sent})).await;
+        other
+            .expect(json!({"message_type": "device_msg", "payload": {"n": sent}}))
+            .await;
+        if is_told {
+            break;
+        }
+    }
+    let overflows = server.metric("switchboard_queue_overflows_total").await;
+    assert!(overflows >= 1.0);
+    // It reads again, in time: what was on its way, then the reason.
+    assert_eq!(stuck.closed().await.0, 1013);
+}
+
+#[tokio::test]
+async fn a_reader_that_never_reads_again_is_cut_off() {
+    let server = Server::configured(LIMITS, &[]).await;
+    let mut device = server.device("d").await;
+    let _stuck = server.viewer("d").await;
+    let clients = "switchboard_websockets{dialect=\"cuttlefish\",role=\"client\"}";
+    server.wait_for_metric(clients, 1.0).await;
+
+    let big = json!({"pad": "x".repeat(100_000)});
+    while server.metric("switchboard_queue_overflows_total").await < 1.0 {
+        device.forward_to(1, &big).await;
+    }
+    server.wait_for_metric(clients, 0.0).await;
+}
+
+#[tokio::test]
+async fn who_asks_without_reading_the_answers_is_cut_off() {
+    let server = Server::configured(LIMITS, &[]).await;
+    let mut flood = raw_ws(&server, "/connect_client").await;
+    let name = "x".repeat(100);
+    let unknown = frame(0x81, format!(r#"{{"message_type":"{name}"}}"#).as_bytes());
+    // Ends by a failure to write, when the server has hung up.
+    let batch = unknown.repeat(1_000);
+    while flood.write_all(&batch).await.is_ok() {}
+    assert!(server.metric("switchboard_queue_overflows_total").await >= 1.0);
+    assert_eq!(server.get("/health").await.status, 200);
+}
+
+#[tokio::test]
+async fn two_that_write_before_they_read_do_not_block_each_other() {
+    let server = Server::start(&[]).await;
+    let mut device = server.device("d").await;
+    let mut viewer = server.viewer("d").await;
+    let big = json!({"pad": "x".repeat(50_000)});
+    for _ in 0..15 {
+        device.forward_to(1, &big).await;
+        viewer.forward(&big).await;
+    }
+    for _ in 0..15 {
+        assert_eq!(device.recv_json().await["payload"], big);
+        assert_eq!(viewer.recv_json().await["payload"], big);
+    }
+}
+
+#[tokio::test]
+async fn messages_keep_their_order() {
+    let server = Server::start(&[]).await;
+    let mut tcp = raw_ws(&server, "/register_device").await;
+    tcp.write_all(&frame(0x81, br#"{"message_type":"register","device_id":"d"}"#))
+        .await
+        .unwrap();
+    read_frame(&mut tcp).await;
+    let mut viewer = server.viewer("d").await;
+    // One write with many frames, so that the server batches them.
+    let burst: Vec<u8> = (0..500)
+        .flat_map(|n| {
+            let text = format!(r#"{{"message_type":"forward","client_id":1,"payload":{n}}}"#);
+            frame(0x81, text.as_bytes())
+        })
+        .collect();
+    tcp.write_all(&burst).await.unwrap();
+    for n in 0..500 {
+        viewer
+            .expect(json!({"message_type": "device_msg", "payload": n}))
+            .await;
+    }
+}

@@ -1,0 +1,93 @@
+//! TLS: the server's own certificate, and files.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+use tokio_rustls::TlsConnector;
+
+use crate::common::{Answer, Server};
+use crate::lifecycle::fails;
+
+/// A server with a plain and a TLS listener, and where it keeps its certificate.
+async fn self_signed(directory: &Path) -> Server {
+    let config = directory.join("switchboard.toml");
+    let text = format!("[tls]\nself_signed = true\ndirectory = {:?}", directory.join("kept"));
+    std::fs::write(&config, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--listen", "tls:127.0.0.1:0", "--config"])
+        .arg(config);
+    Server::spawn(command, None, 2).await
+}
+
+/// `GET /health` by TLS, from a client that trusts one certificate.
+async fn health(address: &str, certificate: &Path) -> std::io::Result<Answer> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tcp = tokio::net::TcpStream::connect(address).await?;
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let mut tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
+    tls.write_all(b"GET /health HTTP/1.0\r\n\r\n").await?;
+    Ok(Answer::read(&mut tls).await)
+}
+
+#[tokio::test]
+async fn the_made_certificate_is_trusted_by_who_trusts_its_file_and_outlives_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let certificate = directory.path().join("kept/cert.pem");
+    let server = self_signed(directory.path()).await;
+    let answer = health(&server.addresses[1], &certificate).await.unwrap();
+    assert_eq!(answer.body, "OK");
+    assert_eq!(server.get("/health").await.body, "OK");
+
+    let made = std::fs::read(&certificate).unwrap();
+    drop(server);
+    let server = self_signed(directory.path()).await;
+    assert_eq!(std::fs::read(&certificate).unwrap(), made);
+    assert!(health(&server.addresses[1], &certificate).await.is_ok());
+}
+
+#[tokio::test]
+async fn files_are_served_and_wrong_ones_end_with_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(self_signed(directory.path()).await);
+    let certificate = directory.path().join("kept/cert.pem");
+    let key = directory.path().join("kept/key.pem");
+    let files = |certificate: &Path, key: &Path| format!("{},{}", certificate.display(), key.display());
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    command.args(["serve", "--listen", "tls:127.0.0.1:0", "--tls", &files(&certificate, &key)]);
+    let server = Server::spawn(command, None, 1).await;
+    assert_eq!(health(server.address(), &certificate).await.unwrap().body, "OK");
+
+    for (wrong, reason) in [
+        (files(&certificate, &certificate), "no private key"),
+        (files(&key, &key), "no certificate"),
+        (files(Path::new("/does/not/exist"), &key), "/does/not/exist"),
+    ] {
+        let (status, text) = fails(&["--listen", "tls:127.0.0.1:0", "--tls", &wrong]).await;
+        assert_eq!(status, Some(2), "{text}");
+        assert!(text.contains(reason), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn plain_text_at_the_tls_port_harms_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = self_signed(directory.path()).await;
+    let mut tcp = tokio::net::TcpStream::connect(&server.addresses[1]).await.unwrap();
+    tcp.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    server.wait_for_metric("switchboard_tls_handshake_failures_total", 1.0).await;
+    let certificate = directory.path().join("kept/cert.pem");
+    assert!(health(&server.addresses[1], &certificate).await.is_ok());
+}
