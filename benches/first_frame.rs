@@ -54,7 +54,7 @@ return (async (wanted) => {
 #[tokio::main]
 async fn main() {
     let runs = runs();
-    let (_server, url) = Program::listen(&["serve"]).await;
+    let (_server, url) = Program::listen("serve").await;
     let linger = LINGER.to_string();
     let _device = Program::device(
         &url,

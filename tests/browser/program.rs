@@ -39,15 +39,15 @@ impl Program {
 
     /// Starts a server or a demo on a free port, and waits until it listens. Gives its URL, with a
     /// slash at the end.
-    pub(crate) async fn listen(arguments: &[&str]) -> (Self, String) {
-        let mut program = Self::start(&[arguments, &["--listen", "127.0.0.1:0"]].concat());
+    pub(crate) async fn listen(command: &str) -> (Self, String) {
+        let mut program = Self::start(&[command, "--listen", "127.0.0.1:0"]);
         let line = program
             .line(|line| line.strip_prefix("listening on ").map(str::to_owned))
             .await;
         (program, line)
     }
 
-    /// Starts a device at a server. `registered` tells when it is there.
+    /// Starts a device at a server. It registers some time later.
     pub(crate) fn device(server: &str, id: &str, more: &[&str]) -> Self {
         let url = server.replacen("http", "ws", 1);
         Self::start(&[&["device", &url, "--id", id], more].concat())
