@@ -25,7 +25,11 @@ async fn server(address: &str) -> (Process, String) {
     let mut server = Process::start(&["serve", "--wait-for-device", "--listen", address]);
     let address = server
         .line("address", |line| {
-            Some(line.strip_prefix("listening on http://")?.trim_end_matches('/').to_owned())
+            Some(
+                line.strip_prefix("listening on http://")?
+                    .trim_end_matches('/')
+                    .to_owned(),
+            )
         })
         .await;
     (server, address)
@@ -47,13 +51,22 @@ fn touch(x: i64, y: i64, down: i64) -> Value {
 async fn two_displays_and_sound_come_through_the_server() {
     let (_server, address) = server("127.0.0.1:0").await;
     let white = "test pattern=white";
-    let _device = device(&address, &["--pipeline", "test pattern=black", "--pipeline", white]).await;
+    let _device = device(
+        &address,
+        &["--pipeline", "test pattern=black", "--pipeline", white],
+    )
+    .await;
     let mut watcher = Watcher::start(&address, "it", &[]).await;
     watcher
         .until("black and white picture and sound", |seen| {
             let brightness = |id: &str| {
-                let picture = seen.pictures.values().find(|it| it.stream_id.as_deref() == Some(id))?;
-                let middle = picture.luma.get(picture.width * (picture.height / 2) + picture.width / 4)?;
+                let picture = seen
+                    .pictures
+                    .values()
+                    .find(|it| it.stream_id.as_deref() == Some(id))?;
+                let middle = picture
+                    .luma
+                    .get(picture.width * (picture.height / 2) + picture.width / 4)?;
                 Some(*middle)
             };
             brightness("display_0").is_some_and(|luma| luma < 40)
@@ -69,15 +82,30 @@ async fn what_a_viewer_does_is_printed_handed_to_the_command_and_seen() {
     let kept = directory.path().join("events");
     let command = format!("cat > {}", kept.display());
     let (_server, address) = server("127.0.0.1:0").await;
-    let arguments = ["--pipeline", "test", "pattern=black", "--on-input", &command];
+    let arguments = [
+        "--pipeline",
+        "test",
+        "pattern=black",
+        "--on-input",
+        &command,
+    ];
     let mut device = device(&address, &arguments).await;
     let mut watcher = Watcher::start(&address, "it", &["input-channel", "location-channel"]).await;
     watcher.opened("location-channel").await;
 
-    watcher.text("input-channel", touch(320, 240, 1).to_string()).await;
-    let line = device.line("touch", |line| line.contains("multi-touch").then(|| line.to_owned())).await;
+    watcher
+        .text("input-channel", touch(320, 240, 1).to_string())
+        .await;
+    let line = device
+        .line("touch", |line| {
+            line.contains("multi-touch").then(|| line.to_owned())
+        })
+        .await;
     let event: Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(event, json!({"client": 1, "channel": "input-channel", "message": touch(320, 240, 1)}));
+    assert_eq!(
+        event,
+        json!({"client": 1, "channel": "input-channel", "message": touch(320, 240, 1)})
+    );
     watcher
         .until("touch on the picture", |seen| {
             seen.pictures.values().any(|it| {
@@ -88,13 +116,23 @@ async fn what_a_viewer_does_is_printed_handed_to_the_command_and_seen() {
         .await;
 
     watcher.text("location-channel", "8.5,47.3,400").await;
-    let line = device.line("location", |line| line.contains("location").then(|| line.to_owned())).await;
-    assert_eq!(line, r#"{"client":1,"channel":"location-channel","text":"8.5,47.3,400"}"#);
+    let line = device
+        .line("location", |line| {
+            line.contains("location").then(|| line.to_owned())
+        })
+        .await;
+    assert_eq!(
+        line,
+        r#"{"client":1,"channel":"location-channel","text":"8.5,47.3,400"}"#
+    );
 
     let status = device.end(Signal::TERM).await;
     assert_eq!(status.code(), Some(0));
     let handed = std::fs::read_to_string(&kept).unwrap();
-    assert!(handed.contains("multi-touch") && handed.contains("location"), "{handed:?}");
+    assert!(
+        handed.contains("multi-touch") && handed.contains("location"),
+        "{handed:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,18 +140,28 @@ async fn device_control_greets_and_takes_buttons() {
     let (_server, address) = server("127.0.0.1:0").await;
     let mut device = device(&address, &[]).await;
     let mut watcher = Watcher::start(&address, "it", &[]).await;
-    for expected in ["VIRTUAL_DEVICE_BOOT_STARTED", "VIRTUAL_DEVICE_BOOT_COMPLETED"] {
+    for expected in [
+        "VIRTUAL_DEVICE_BOOT_STARTED",
+        "VIRTUAL_DEVICE_BOOT_COMPLETED",
+    ] {
         let text = watcher
             .event("greeting", |event| match event {
                 SessionEvent::Text { label, text } if label == "device-control" => Some(text),
                 _ => None,
             })
             .await;
-        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json!({"event": expected}));
+        assert_eq!(
+            serde_json::from_str::<Value>(&text).unwrap(),
+            json!({"event": expected})
+        );
     }
     let button = r#"{"command":"home","button_state":"down"}"#;
     watcher.text("device-control", button).await;
-    let line = device.line("button", |line| line.contains("home").then(|| line.to_owned())).await;
+    let line = device
+        .line("button", |line| {
+            line.contains("home").then(|| line.to_owned())
+        })
+        .await;
     assert!(line.contains(r#""channel":"device-control""#), "{line}");
 }
 
@@ -128,7 +176,10 @@ async fn adb_is_carried_to_a_tcp_address_and_back() {
     watcher.binary("adb-channel", b"CNXN").await;
     let (mut adb, _) = timeout(PATIENCE, adbd.accept()).await.unwrap().unwrap();
     let mut got = [0; 4];
-    timeout(PATIENCE, adb.read_exact(&mut got)).await.unwrap().unwrap();
+    timeout(PATIENCE, adb.read_exact(&mut got))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(&got, b"CNXN");
     // More than one message can carry.
     adb.write_all(&vec![7; 300_000]).await.unwrap();
@@ -136,7 +187,9 @@ async fn adb_is_carried_to_a_tcp_address_and_back() {
     while count < 300_000 {
         count += watcher
             .event("adb bytes", |event| match event {
-                SessionEvent::Binary { label, bytes } if label == "adb-channel" => Some(bytes.len()),
+                SessionEvent::Binary { label, bytes } if label == "adb-channel" => {
+                    Some(bytes.len())
+                }
                 _ => None,
             })
             .await;
@@ -153,7 +206,9 @@ async fn a_viewer_may_offer_again_and_goes_on_seeing() {
         watcher.offer().await;
         let before = watcher.eyes.frames();
         watcher
-            .until("more pictures", |seen| seen.pictures.values().any(|it| it.frames > before + 30))
+            .until("more pictures", |seen| {
+                seen.pictures.values().any(|it| it.frames > before + 30)
+            })
             .await;
     }
 }
@@ -166,7 +221,9 @@ async fn media_goes_on_while_the_server_is_away_and_new_viewers_come_when_it_is_
     // The first second is that of a stream that settles.
     let frames = watcher.eyes.frames();
     watcher
-        .until("settled stream", |seen| seen.pictures.values().any(|it| it.frames > frames + 30))
+        .until("settled stream", |seen| {
+            seen.pictures.values().any(|it| it.frames > frames + 30)
+        })
         .await;
     let quiet = watcher.longest_gap(sleep(Duration::from_secs(2))).await;
 
@@ -177,10 +234,17 @@ async fn media_goes_on_while_the_server_is_away_and_new_viewers_come_when_it_is_
         let back = server(&address).await;
         second = Some((Watcher::start(&address, "it", &[]).await, back));
     };
-    let away = async { timeout(Duration::from_secs(10), away).await.expect("a new viewer within 10 s") };
+    let away = async {
+        timeout(Duration::from_secs(10), away)
+            .await
+            .expect("a new viewer within 10 s")
+    };
     let gap = watcher.longest_gap(away).await;
     println!("longest gap: {quiet:?} before, {gap:?} while the server was away");
-    assert!(gap < Duration::from_millis(200).max(quiet * 2), "a gap of {gap:?}; {quiet:?} before");
+    assert!(
+        gap < Duration::from_millis(200).max(quiet * 2),
+        "a gap of {gap:?}; {quiet:?} before"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,7 +40,11 @@ impl Watcher {
     /// Connects to a device, with channels of its own, and waits until it sees the first picture.
     pub(crate) async fn start(server: &str, device: &str, channels: &[&str]) -> Self {
         let url = ServerUrl::new(&format!("ws://{server}"), "/connect_client").unwrap();
-        let mut link = Dialer::new(url, &Trust::default()).unwrap().dial().await.unwrap();
+        let mut link = Dialer::new(url, &Trust::default())
+            .unwrap()
+            .dial()
+            .await
+            .unwrap();
         let client = ViewerClient::new(&EndpointId::new(device).unwrap());
         for frame in client.opened() {
             link.send(frame).await.unwrap();
@@ -69,7 +73,11 @@ impl Watcher {
             orders,
             seen,
         };
-        watcher.until("a picture", |seen| seen.pictures.values().any(|it| it.frames > 0)).await;
+        watcher
+            .until("a picture", |seen| {
+                seen.pictures.values().any(|it| it.frames > 0)
+            })
+            .await;
         watcher
     }
 
@@ -80,7 +88,11 @@ impl Watcher {
     }
 
     /// The next event for which `wanted` gives something.
-    pub(crate) async fn event<T>(&mut self, what: &str, wanted: impl Fn(SessionEvent) -> Option<T>) -> T {
+    pub(crate) async fn event<T>(
+        &mut self,
+        what: &str,
+        wanted: impl Fn(SessionEvent) -> Option<T>,
+    ) -> T {
         let found = async {
             loop {
                 let event = self.events.recv().await?;
@@ -109,7 +121,8 @@ impl Watcher {
     }
 
     pub(crate) async fn binary(&self, channel: &'static str, bytes: &'static [u8]) {
-        self.order(Order::Binary(channel, Bytes::from_static(bytes))).await;
+        self.order(Order::Binary(channel, Bytes::from_static(bytes)))
+            .await;
     }
 
     /// Makes an offer, as a page does for its microphone.
@@ -186,7 +199,11 @@ impl Call {
                 self.session.accept_answer(sdp.as_str()).await.unwrap();
             }
             Some(ViewerEvent::FromDevice(FromDevice::IceCandidate(it))) => {
-                self.session.add_candidate(it.mline_index.unwrap(), it.mid.as_deref(), &it.candidate);
+                self.session.add_candidate(
+                    it.mline_index.unwrap(),
+                    it.mid.as_deref(),
+                    &it.candidate,
+                );
             }
             _ => {}
         }
@@ -223,7 +240,11 @@ impl Call {
 /// The next frame, `None` at the end; never without a link.
 async fn next(link: &mut Option<Link>) -> Option<String> {
     match link {
-        Some(link) => link.receive().await.ok().map(|frame| frame.as_str().to_owned()),
+        Some(link) => link
+            .receive()
+            .await
+            .ok()
+            .map(|frame| frame.as_str().to_owned()),
         None => std::future::pending().await,
     }
 }
