@@ -240,6 +240,9 @@ mod tests {
         let text = "ä".repeat(QUOTED_BYTES);
         let row = Cause::NotAMessage { text: &text }.row();
         let answer = row.cuttlefish.text.unwrap();
-        assert!(answer.len() < QUOTED_BYTES + 40 && answer.ends_with("ä…'"), "{answer}");
+        assert!(
+            answer.len() < QUOTED_BYTES + 40 && answer.ends_with("ä…'"),
+            "{answer}"
+        );
     }
 }

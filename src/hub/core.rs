@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::store::{Call, LAST_NUMBER, Newcomer, Registration, Seat, Store};
 use super::{
-    CallError, CallNumber, Command, ConnectionId, EndpointId, Event, Payload, RegistrationError, Undelivered,
-    WhenAbsent,
+    CallError, CallNumber, Command, ConnectionId, EndpointId, Event, Payload, RegistrationError,
+    Undelivered, WhenAbsent,
 };
 
 /// How much the hub takes. All but `probe` bound its memory.
@@ -83,10 +83,19 @@ impl Hub {
     }
 
     /// Obeys a command and appends who is to be told what.
-    pub fn handle(&mut self, now: Instant, from: ConnectionId, command: Command, out: &mut Vec<Output>) {
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        from: ConnectionId,
+        command: Command,
+        out: &mut Vec<Output>,
+    ) {
         match command {
             Command::Register { id, info } => self.register(now, from, id, info, out),
-            Command::Call { endpoint, when_absent } => self.call(from, &endpoint, when_absent, out),
+            Command::Call {
+                endpoint,
+                when_absent,
+            } => self.call(from, &endpoint, when_absent, out),
             Command::ToCaller { call, payload } => self.to_caller(from, call, payload, out),
             Command::ToEndpoint { payload } => self.to_endpoint(from, payload, out),
             Command::Alive => self.alive(from, out),
@@ -152,8 +161,10 @@ impl Hub {
         info: Option<Payload>,
         out: &mut Vec<Output>,
     ) {
-        let refuse = |out: &mut Vec<Output>, error| tell(out, from, Event::RegistrationRefused(error));
-        if let Some(Seat::Holder(id) | Seat::Newcomer(id)) = self.store.connection(from).and_then(|it| it.seat.as_ref())
+        let refuse =
+            |out: &mut Vec<Output>, error| tell(out, from, Event::RegistrationRefused(error));
+        if let Some(Seat::Holder(id) | Seat::Newcomer(id)) =
+            self.store.connection(from).and_then(|it| it.seat.as_ref())
         {
             return refuse(out, RegistrationError::AlreadyRegistered(id.clone()));
         }
@@ -190,8 +201,18 @@ impl Hub {
         }
     }
 
-    fn call(&mut self, from: ConnectionId, endpoint: &EndpointId, when_absent: WhenAbsent, out: &mut Vec<Output>) {
-        let refused = if self.store.connection(from).is_some_and(|it| it.call.is_some()) {
+    fn call(
+        &mut self,
+        from: ConnectionId,
+        endpoint: &EndpointId,
+        when_absent: WhenAbsent,
+        out: &mut Vec<Output>,
+    ) {
+        let refused = if self
+            .store
+            .connection(from)
+            .is_some_and(|it| it.call.is_some())
+        {
             CallError::AlreadyInCall
         } else if self.store.endpoint(endpoint).is_some() {
             return self.open(from, endpoint, out);
@@ -223,7 +244,13 @@ impl Hub {
         tell(out, caller, event);
     }
 
-    fn to_caller(&self, from: ConnectionId, call: CallNumber, payload: Payload, out: &mut Vec<Output>) {
+    fn to_caller(
+        &self,
+        from: ConnectionId,
+        call: CallNumber,
+        payload: Payload,
+        out: &mut Vec<Output>,
+    ) {
         let registration = match self.store.connection(from).and_then(|it| it.seat.as_ref()) {
             Some(Seat::Holder(id)) => self.store.endpoint(id),
             Some(Seat::Newcomer(_)) | None => None,
@@ -240,11 +267,16 @@ impl Hub {
     }
 
     fn to_endpoint(&self, from: ConnectionId, payload: Payload, out: &mut Vec<Output>) {
-        if let Some(Call::Open(id, call)) = self.store.connection(from).and_then(|it| it.call.as_ref())
+        if let Some(Call::Open(id, call)) =
+            self.store.connection(from).and_then(|it| it.call.as_ref())
             && let Some(registration) = self.store.endpoint(id)
         {
             let call = *call;
-            tell(out, registration.connection, Event::FromCaller { call, payload });
+            tell(
+                out,
+                registration.connection,
+                Event::FromCaller { call, payload },
+            );
         }
     }
 
@@ -252,7 +284,11 @@ impl Hub {
         if let Some(Seat::Holder(id)) = self.store.connection(from).and_then(|it| it.seat.clone())
             && let Some(newcomer) = self.store.remove_newcomer(&id)
         {
-            tell(out, newcomer, Event::RegistrationRefused(RegistrationError::Taken(id)));
+            tell(
+                out,
+                newcomer,
+                Event::RegistrationRefused(RegistrationError::Taken(id)),
+            );
         }
     }
 

@@ -120,7 +120,13 @@ impl Store {
     }
 
     /// Gives a free id to a connection.
-    pub(super) fn register(&mut self, now: Instant, connection: ConnectionId, id: &EndpointId, info: Option<Payload>) {
+    pub(super) fn register(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+        id: &EndpointId,
+        info: Option<Payload>,
+    ) {
         let issued = self.numbers.recall(id);
         let registration = Registration {
             connection,
@@ -151,7 +157,11 @@ impl Store {
 
     /// Lets a connection wait for the id of a registered endpoint. Says who holds it; `None` if
     /// nobody does, or if someone waits already.
-    pub(super) fn add_newcomer(&mut self, id: &EndpointId, newcomer: Newcomer) -> Option<ConnectionId> {
+    pub(super) fn add_newcomer(
+        &mut self,
+        id: &EndpointId,
+        newcomer: Newcomer,
+    ) -> Option<ConnectionId> {
         let registration = self.endpoints.get_mut(id)?;
         if registration.newcomer.is_some() {
             return None;
@@ -172,7 +182,11 @@ impl Store {
     }
 
     /// Opens a call to a registered endpoint. `None` if there is no such endpoint or no number left.
-    pub(super) fn open_call(&mut self, id: &EndpointId, caller: ConnectionId) -> Option<CallNumber> {
+    pub(super) fn open_call(
+        &mut self,
+        id: &EndpointId,
+        caller: ConnectionId,
+    ) -> Option<CallNumber> {
         let registration = self.endpoints.get_mut(id)?;
         if registration.issued.last >= LAST_NUMBER {
             return None;
@@ -185,7 +199,10 @@ impl Store {
     }
 
     pub(super) fn wait(&mut self, id: &EndpointId, caller: ConnectionId) {
-        self.waiting.entry(id.clone()).or_default().push_back(caller);
+        self.waiting
+            .entry(id.clone())
+            .or_default()
+            .push_back(caller);
         self.connections.entry(caller).or_default().call = Some(Call::Waiting(id.clone()));
     }
 
@@ -236,7 +253,11 @@ impl Store {
     }
 
     fn drop_idle(&mut self, id: ConnectionId) {
-        if let Some(Connection { seat: None, call: None }) = self.connections.get(&id) {
+        if let Some(Connection {
+            seat: None,
+            call: None,
+        }) = self.connections.get(&id)
+        {
             self.connections.remove(&id);
         }
     }

@@ -35,7 +35,13 @@ const WRITE_BUFFER: usize = 64 * 1024;
 const HEARD_RECENTLY: Duration = Duration::from_secs(1);
 
 /// Talks to one WebSocket until it is closed.
-pub(super) async fn run(stream: Stream, read_ahead: Bytes, session: Box<dyn Session>, member: Member, app: Arc<App>) {
+pub(super) async fn run(
+    stream: Stream,
+    read_ahead: Bytes,
+    session: Box<dyn Session>,
+    member: Member,
+    app: Arc<App>,
+) {
     let open = app.metrics.websockets(member.dialect_name(), member.role);
     open.inc();
     let mut connection = Connection::open(stream, read_ahead, session, member, app).await;
@@ -98,7 +104,13 @@ enum Turn {
 }
 
 impl Connection {
-    async fn open(stream: Stream, read_ahead: Bytes, session: Box<dyn Session>, member: Member, app: Arc<App>) -> Self {
+    async fn open(
+        stream: Stream,
+        read_ahead: Bytes,
+        session: Box<dyn Session>,
+        member: Member,
+        app: Arc<App>,
+    ) -> Self {
         let limits = &app.config.limits;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -272,7 +284,9 @@ impl Connection {
                 self.session.binary(&bytes, &mut self.effects);
             }
             Message::Close(frame) => {
-                return Err(End::PeerClosed(frame.map_or(1005, |frame| frame.code.into())));
+                return Err(End::PeerClosed(
+                    frame.map_or(1005, |frame| frame.code.into()),
+                ));
             }
             // A ping is answered by the library.
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
@@ -325,7 +339,9 @@ impl Connection {
 
     fn send(&mut self, message: Message) -> Result<(), End> {
         self.unflushed = true;
-        Pin::new(&mut self.socket).start_send(message).map_err(|_| End::Lost)
+        Pin::new(&mut self.socket)
+            .start_send(message)
+            .map_err(|_| End::Lost)
     }
 
     fn command(&self, command: Command) {
@@ -428,9 +444,9 @@ fn end_of(error: &Error) -> End {
             reason: "the message is too big",
         },
         Error::Utf8(_) => not_utf8(),
-        Error::Protocol(async_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
-            End::Lost
-        }
+        Error::Protocol(
+            async_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+        ) => End::Lost,
         Error::Protocol(_) => End::Broken {
             code: 1002,
             reason: "protocol error",

@@ -114,7 +114,10 @@ impl Switch {
             return;
         }
         let mut outputs = std::mem::take(&mut state.outputs);
-        let relayed = matches!(command, Command::ToCaller { .. } | Command::ToEndpoint { .. });
+        let relayed = matches!(
+            command,
+            Command::ToCaller { .. } | Command::ToEndpoint { .. }
+        );
         state.obey(from, command, &mut outputs);
         self.deliver(&mut state, outputs, relayed);
     }

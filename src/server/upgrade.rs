@@ -8,8 +8,8 @@ use axum::extract::Request;
 use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -32,7 +32,8 @@ const INDIRECT: [&str; 5] = ["x-forwarded-for", "x-real-ip", "forwarded", "via",
 
 /// Whether the client wants a WebSocket.
 pub(super) fn is_wanted(request: &Request) -> bool {
-    names(request.headers(), &CONNECTION, "upgrade") && names(request.headers(), &UPGRADE, "websocket")
+    names(request.headers(), &CONNECTION, "upgrade")
+        && names(request.headers(), &UPGRADE, "websocket")
 }
 
 /// Answers the upgrade, and lets the session talk on the upgraded connection.
@@ -49,7 +50,9 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
             "this server speaks version 13 of WebSocket only",
         );
         let version = HeaderValue::from_static("13");
-        response.headers_mut().insert(SEC_WEBSOCKET_VERSION, version);
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_VERSION, version);
         return response;
     }
     let Some(accept) = headers.get(SEC_WEBSOCKET_KEY).and_then(accept_key) else {
@@ -58,7 +61,10 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
     let offers_subprotocol = names(headers, &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
     let indirect = INDIRECT.iter().any(|&name| headers.contains_key(name));
     let Some(origin) = request.extensions().get::<Origin>().cloned() else {
-        return http::error(StatusCode::INTERNAL_SERVER_ERROR, "this needs a TCP connection");
+        return http::error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "this needs a TCP connection",
+        );
     };
     let member = Member {
         dialect: session.dialect(),
@@ -72,7 +78,13 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
     switching_protocols(accept, offers_subprotocol)
 }
 
-async fn talk(upgraded: OnUpgrade, session: Box<dyn Session>, member: Member, origin: Origin, app: Arc<App>) {
+async fn talk(
+    upgraded: OnUpgrade,
+    session: Box<dyn Session>,
+    member: Member,
+    origin: Origin,
+    app: Arc<App>,
+) {
     let failure = match timeout(app.config.limits.handshake, upgraded).await {
         Ok(Ok(upgraded)) => match upgraded.downcast::<TokioIo<Stream>>() {
             Ok(parts) => {

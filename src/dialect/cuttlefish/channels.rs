@@ -244,7 +244,8 @@ mod tests {
             r#"{"type":"gamepadMotion","button":1,"value":0.5}"#,
         ] {
             let input: Input = serde_json::from_str(text).unwrap_or_else(|e| panic!("{text}: {e}"));
-            let again: Input = serde_json::from_str(&serde_json::to_string(&input).unwrap()).unwrap();
+            let again: Input =
+                serde_json::from_str(&serde_json::to_string(&input).unwrap()).unwrap();
             assert_eq!(input, again);
         }
     }

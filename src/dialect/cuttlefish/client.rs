@@ -105,16 +105,21 @@ impl DeviceClient {
             "client_msg" => Some(from_client(message)),
             "client_disconnected" => Some(match client_id(&message) {
                 Some(client) => DeviceEvent::ClientLeft { client },
-                None => DeviceEvent::Unreadable("client_disconnected without a client_id".to_owned()),
+                None => {
+                    DeviceEvent::Unreadable("client_disconnected without a client_id".to_owned())
+                }
             }),
-            other => Some(DeviceEvent::Unreadable(format!("unknown message_type {other:?}"))),
+            other => Some(DeviceEvent::Unreadable(format!(
+                "unknown message_type {other:?}"
+            ))),
         }
     }
 
     /// The frame that brings a message to a client.
     #[must_use]
     pub fn to_client(&self, client: CallNumber, message: &FromDevice) -> String {
-        json!({"message_type": "forward", "client_id": client.0, "payload": message.to_json()}).to_string()
+        json!({"message_type": "forward", "client_id": client.0, "payload": message.to_json()})
+            .to_string()
     }
 }
 
@@ -122,7 +127,9 @@ impl ViewerClient {
     /// A viewer that isn't connected yet.
     #[must_use]
     pub fn new(device: &EndpointId) -> Self {
-        Self { device: device.clone() }
+        Self {
+            device: device.clone(),
+        }
     }
 
     /// The connection is up: what to send.
@@ -169,7 +176,8 @@ enum Refused {
 }
 
 fn read(frame: &str) -> Result<Value, Refused> {
-    let message: Value = serde_json::from_str(frame).map_err(|error| Refused::Unreadable(error.to_string()))?;
+    let message: Value =
+        serde_json::from_str(frame).map_err(|error| Refused::Unreadable(error.to_string()))?;
     if message["message_type"].is_string() {
         return Ok(message);
     }
@@ -215,15 +223,21 @@ mod tests {
         );
         assert_eq!(device.frame(config), None);
         assert_eq!(
-            device.frame(r#"{"message_type":"client_msg","client_id":3,"payload":{"type":"request-offer"}}"#),
+            device.frame(
+                r#"{"message_type":"client_msg","client_id":3,"payload":{"type":"request-offer"}}"#
+            ),
             Some(DeviceEvent::FromClient {
                 client: CallNumber(3),
-                message: FromClient::RequestOffer { ice_servers: vec![] }
+                message: FromClient::RequestOffer {
+                    ice_servers: vec![]
+                }
             })
         );
         assert_eq!(
             device.frame(r#"{"message_type":"client_disconnected","client_id":3}"#),
-            Some(DeviceEvent::ClientLeft { client: CallNumber(3) })
+            Some(DeviceEvent::ClientLeft {
+                client: CallNumber(3)
+            })
         );
     }
 
@@ -248,8 +262,14 @@ mod tests {
             );
         }
         let error = r#"{"error":"no"}"#;
-        assert_eq!(device().frame(error), Some(DeviceEvent::ServerError("no".into())));
-        assert_eq!(viewer.frame(error), Some(ViewerEvent::ServerError("no".into())));
+        assert_eq!(
+            device().frame(error),
+            Some(DeviceEvent::ServerError("no".into()))
+        );
+        assert_eq!(
+            viewer.frame(error),
+            Some(ViewerEvent::ServerError("no".into()))
+        );
     }
 
     #[test]
@@ -259,6 +279,9 @@ mod tests {
         let frame = json!({"message_type": "device_msg", "payload": offer.to_json()}).to_string();
         assert_eq!(viewer.frame(&frame), Some(ViewerEvent::FromDevice(offer)));
         let info = r#"{"message_type":"device_info","device_info":null}"#;
-        assert_eq!(viewer.frame(info), Some(ViewerEvent::DeviceInfo { info: Value::Null }));
+        assert_eq!(
+            viewer.frame(info),
+            Some(ViewerEvent::DeviceInfo { info: Value::Null })
+        );
     }
 }

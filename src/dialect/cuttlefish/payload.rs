@@ -252,7 +252,11 @@ impl Message {
     fn candidate(&self) -> Result<Candidate, PayloadError> {
         let nested = &self.value["candidate"];
         let (candidate, mid, index) = if nested.is_object() {
-            (&nested["candidate"], &nested["sdpMid"], &nested["sdpMLineIndex"])
+            (
+                &nested["candidate"],
+                &nested["sdpMid"],
+                &nested["sdpMLineIndex"],
+            )
         } else {
             (nested, &self.value["mid"], &self.value["mLineIndex"])
         };
@@ -286,8 +290,14 @@ mod tests {
             FromClient::IceCandidate(candidate()).to_json().to_string(),
             FromDevice::IceCandidate(candidate()).to_json().to_string(),
         ] {
-            assert_eq!(FromClient::parse(&payload), Ok(FromClient::IceCandidate(candidate())));
-            assert_eq!(FromDevice::parse(&payload), Ok(FromDevice::IceCandidate(candidate())));
+            assert_eq!(
+                FromClient::parse(&payload),
+                Ok(FromClient::IceCandidate(candidate()))
+            );
+            assert_eq!(
+                FromDevice::parse(&payload),
+                Ok(FromDevice::IceCandidate(candidate()))
+            );
         }
     }
 
@@ -296,7 +306,10 @@ mod tests {
         let to_device = FromClient::IceCandidate(candidate()).to_json();
         assert_eq!(to_device["candidate"]["sdpMLineIndex"], 0);
         let to_client = FromDevice::IceCandidate(candidate()).to_json();
-        assert_eq!((&to_client["mid"], &to_client["mLineIndex"]), (&json!("0"), &json!(0)));
+        assert_eq!(
+            (&to_client["mid"], &to_client["mLineIndex"]),
+            (&json!("0"), &json!(0))
+        );
     }
 
     #[test]
@@ -333,7 +346,11 @@ mod tests {
 
     #[test]
     fn no_secret_is_printed_by_debug() {
-        let printed = format!("{:?} {:?}", FromDevice::Offer(Sdp::new("a=ice-pwd:x")), candidate());
+        let printed = format!(
+            "{:?} {:?}",
+            FromDevice::Offer(Sdp::new("a=ice-pwd:x")),
+            candidate()
+        );
         assert!(
             !printed.contains("ice-pwd") && !printed.contains("typ host"),
             "{printed}"

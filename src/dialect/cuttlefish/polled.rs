@@ -79,7 +79,12 @@ impl Mailbox {
     #[must_use]
     pub fn from(&self, start: u64, count: usize) -> Vec<Payload> {
         let skip = usize::try_from(start.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        self.messages.iter().skip(skip).take(count).cloned().collect()
+        self.messages
+            .iter()
+            .skip(skip)
+            .take(count)
+            .cloned()
+            .collect()
     }
 
     /// The client was heard.
@@ -113,7 +118,9 @@ impl Request {
     /// # Errors
     /// The cause to answer with, if there is no id.
     pub fn device_id(&self) -> Result<&EndpointId, Cause<'static>> {
-        self.device_id.as_ref().ok_or(Cause::MissingId(Side::Caller))
+        self.device_id
+            .as_ref()
+            .ok_or(Cause::MissingId(Side::Caller))
     }
 
     /// Which client this is, in the old generation.
@@ -129,7 +136,9 @@ impl Request {
     /// # Errors
     /// The cause to answer with, if there is none.
     pub fn payload(&self) -> Result<&Payload, Cause<'static>> {
-        self.payload.as_ref().ok_or(Cause::MissingPayload(Side::Caller))
+        self.payload
+            .as_ref()
+            .ok_or(Cause::MissingPayload(Side::Caller))
     }
 }
 
@@ -166,7 +175,8 @@ pub fn messages(messages: &[Payload]) -> String {
 #[must_use]
 pub fn error(cause: &Cause<'_>) -> String {
     let row = cause.row();
-    json!({"type": "error", "error": row.cuttlefish.text.unwrap_or_else(|| row.label.to_owned())}).to_string()
+    json!({"type": "error", "error": row.cuttlefish.text.unwrap_or_else(|| row.label.to_owned())})
+        .to_string()
 }
 
 fn array<'a>(items: impl Iterator<Item = &'a str>) -> String {
@@ -235,10 +245,16 @@ mod tests {
             connected("a\"b", Some(&info)),
             r#"{"connection_id":"a\"b","message_type":"device_info","device_info":{ }}"#
         );
-        assert_eq!(connected_new("c", None), r#"{"connection_id":"c","device_info":null}"#);
+        assert_eq!(
+            connected_new("c", None),
+            r#"{"connection_id":"c","device_info":null}"#
+        );
         let kept = filled(10, 100, &["1", "{ }"]).from(0, 10);
         assert_eq!(bare_messages(&kept), "[1,{ }]");
-        assert_eq!(messages(&kept[..1]), r#"[{"message_type":"device_msg","payload":1}]"#);
+        assert_eq!(
+            messages(&kept[..1]),
+            r#"[{"message_type":"device_msg","payload":1}]"#
+        );
         assert_eq!(bare_messages(&[]), "[]");
         let absent = error(&Cause::Absent { id: "x\"" });
         assert_eq!(
@@ -255,7 +271,10 @@ mod tests {
         assert_eq!(request.payload().unwrap().as_str(), r#"{ "a":1 }"#);
         assert_eq!(request.device_id(), Err(Cause::MissingId(Side::Caller)));
         let body = Payload::from("[1]");
-        assert_eq!(Request::parse(&body), Err(Cause::NotAMessage { text: "[1]" }));
+        assert_eq!(
+            Request::parse(&body),
+            Err(Cause::NotAMessage { text: "[1]" })
+        );
         let body = Payload::from("{}");
         assert_eq!(
             Request::parse(&body).unwrap().connection_id(),

@@ -67,15 +67,21 @@ impl<'a> FromDevice<'a> {
         let (kind, envelope) = Envelope::parse_message(frame.as_str())?;
         match kind {
             Kind::Register => Ok(Self::Register {
-                id: envelope.device_id().ok_or(Cause::MissingId(Side::Endpoint))?,
+                id: envelope
+                    .device_id()
+                    .ok_or(Cause::MissingId(Side::Endpoint))?,
                 info: envelope.device_info.map(|info| frame.slice(info.get())),
                 files_port: envelope.files_port(),
             }),
             Kind::Forward => Ok(Self::Forward {
                 client: envelope.client_id().ok_or(Cause::MissingCaller)?,
-                payload: envelope.payload(frame).ok_or(Cause::MissingPayload(Side::Endpoint))?,
+                payload: envelope
+                    .payload(frame)
+                    .ok_or(Cause::MissingPayload(Side::Endpoint))?,
             }),
-            Kind::Connect => Err(Cause::UnknownType { name: "connect".into() }),
+            Kind::Connect => Err(Cause::UnknownType {
+                name: "connect".into(),
+            }),
         }
     }
 }
@@ -93,7 +99,9 @@ impl FromClient {
                 Ok(Self::Connect { id })
             }
             Kind::Forward => {
-                let payload = envelope.payload(frame).ok_or(Cause::MissingPayload(Side::Caller))?;
+                let payload = envelope
+                    .payload(frame)
+                    .ok_or(Cause::MissingPayload(Side::Caller))?;
                 Ok(Self::Forward { payload })
             }
             Kind::Register => Err(Cause::UnknownType {

@@ -43,12 +43,20 @@ impl Town {
     fn says(&mut self, from: ConnectionId, command: Command) -> Vec<(ConnectionId, Event)> {
         let mut out = Vec::new();
         self.hub.handle(self.now, from, command, &mut out);
-        out.into_iter().map(|output| (output.to, output.event)).collect()
+        out.into_iter()
+            .map(|output| (output.to, output.event))
+            .collect()
     }
 
     fn register(&mut self, from: ConnectionId, id: &str) -> Vec<(ConnectionId, Event)> {
         let info = Some(Payload::from(format!("info of {}", from.0)));
-        self.says(from, Command::Register { id: endpoint(id), info })
+        self.says(
+            from,
+            Command::Register {
+                id: endpoint(id),
+                info,
+            },
+        )
     }
 
     fn call(&mut self, from: ConnectionId, id: &str) -> Vec<(ConnectionId, Event)> {
@@ -98,7 +106,9 @@ impl Town {
         self.now += time;
         let mut out = Vec::new();
         self.hub.handle_timeout(self.now, &mut out);
-        out.into_iter().map(|output| (output.to, output.event)).collect()
+        out.into_iter()
+            .map(|output| (output.to, output.event))
+            .collect()
     }
 
     fn assert_empty(&self) {
@@ -124,7 +134,12 @@ fn opened(caller: ConnectionId, call: u32, of: ConnectionId) -> (ConnectionId, E
 }
 
 fn caller_left(endpoint: ConnectionId, call: u32) -> (ConnectionId, Event) {
-    (endpoint, Event::CallerLeft { call: CallNumber(call) })
+    (
+        endpoint,
+        Event::CallerLeft {
+            call: CallNumber(call),
+        },
+    )
 }
 
 fn undelivered(endpoint: ConnectionId, call: u32, why: Undelivered) -> (ConnectionId, Event) {
@@ -160,7 +175,10 @@ fn messages_pass_both_ways_in_an_open_call() {
             }
         )]
     );
-    assert_eq!(town.tell_caller(A, 1), [(B, Event::FromEndpoint { payload })]);
+    assert_eq!(
+        town.tell_caller(A, 1),
+        [(B, Event::FromEndpoint { payload })]
+    );
 }
 
 #[test]
@@ -168,7 +186,10 @@ fn callers_are_told_once_that_the_endpoint_left() {
     let mut town = Town::with_endpoint();
     town.call(B, "x");
     town.call(C, "x");
-    assert_eq!(town.leave(A), [(B, Event::EndpointLeft), (C, Event::EndpointLeft)]);
+    assert_eq!(
+        town.leave(A),
+        [(B, Event::EndpointLeft), (C, Event::EndpointLeft)]
+    );
     assert_eq!(town.tell_endpoint(B), []);
     assert_eq!(town.leave(B), []);
     assert_eq!(town.leave(A), []);
@@ -181,7 +202,10 @@ fn endpoint_is_told_once_that_a_caller_left_even_a_silent_one() {
     town.call(B, "x");
     assert_eq!(town.leave(B), [caller_left(A, 1)]);
     assert_eq!(town.leave(B), []);
-    assert_eq!(town.tell_caller(A, 1), [undelivered(A, 1, Undelivered::CallerLeft)]);
+    assert_eq!(
+        town.tell_caller(A, 1),
+        [undelivered(A, 1, Undelivered::CallerLeft)]
+    );
 }
 
 #[test]
@@ -194,8 +218,14 @@ fn numbers_that_were_never_given_are_told_from_those_that_left() {
             [undelivered(A, never, Undelivered::NoSuchCall)]
         );
     }
-    assert_eq!(town.tell_caller(B, 1), [undelivered(B, 1, Undelivered::NoSuchCall)]);
-    assert_eq!(town.tell_caller(D, 1), [undelivered(D, 1, Undelivered::NoSuchCall)]);
+    assert_eq!(
+        town.tell_caller(B, 1),
+        [undelivered(B, 1, Undelivered::NoSuchCall)]
+    );
+    assert_eq!(
+        town.tell_caller(D, 1),
+        [undelivered(D, 1, Undelivered::NoSuchCall)]
+    );
 }
 
 #[test]
@@ -205,7 +235,10 @@ fn numbers_go_on_when_the_endpoint_registers_anew() {
     town.leave(A);
     town.register(C, "x");
     assert_eq!(town.call(B, "x"), [opened(B, 2, C)]);
-    assert_eq!(town.tell_caller(C, 1), [undelivered(C, 1, Undelivered::CallerLeft)]);
+    assert_eq!(
+        town.tell_caller(C, 1),
+        [undelivered(C, 1, Undelivered::CallerLeft)]
+    );
 }
 
 #[test]
@@ -221,7 +254,10 @@ fn forgotten_ids_start_above_the_floor() {
     assert_eq!(town.hub.remembered(), 2);
     town.register(A, "many");
     assert_eq!(town.call(B, "many"), [opened(B, 4, A)]);
-    assert_eq!(town.tell_caller(A, 3), [undelivered(A, 3, Undelivered::NoSuchCall)]);
+    assert_eq!(
+        town.tell_caller(A, 3),
+        [undelivered(A, 3, Undelivered::NoSuchCall)]
+    );
     town.register(C, "few");
     assert_eq!(town.call(D, "few"), [opened(D, 2, C)]);
 }
@@ -249,7 +285,8 @@ fn endpoints_without_a_call_take_no_memory_of_the_left() {
 #[test]
 fn a_number_beyond_32_signed_bits_is_refused() {
     let mut town = Town::with_endpoint();
-    town.hub.skip_to(&endpoint("x"), i32::MAX.unsigned_abs() - 1);
+    town.hub
+        .skip_to(&endpoint("x"), i32::MAX.unsigned_abs() - 1);
     assert_eq!(town.call(B, "x"), [opened(B, i32::MAX.unsigned_abs(), A)]);
     assert!(matches!(
         town.call(C, "x")[..],
@@ -278,7 +315,11 @@ fn a_silent_holder_is_evicted() {
     assert_eq!(town.pass(LIMITS.probe - Duration::from_millis(1)), []);
     assert_eq!(
         town.pass(Duration::from_millis(1)),
-        [(A, Event::Evicted), (C, Event::EndpointLeft), (B, Event::Registered)]
+        [
+            (A, Event::Evicted),
+            (C, Event::EndpointLeft),
+            (B, Event::Registered)
+        ]
     );
     assert_eq!(town.leave(A), []);
     assert_eq!(town.call(C, "x"), [opened(C, 2, B)]);
@@ -292,7 +333,11 @@ fn an_evicted_connection_loses_its_own_call_too() {
     town.register(B, "x");
     assert_eq!(
         town.pass(LIMITS.probe),
-        [(A, Event::Evicted), caller_left(D, 1), (B, Event::Registered)]
+        [
+            (A, Event::Evicted),
+            caller_left(D, 1),
+            (B, Event::Registered)
+        ]
     );
 }
 
@@ -301,7 +346,10 @@ fn a_newcomer_follows_a_holder_that_leaves() {
     let mut town = Town::with_endpoint();
     town.call(C, "x");
     town.register(B, "x");
-    assert_eq!(town.leave(A), [(C, Event::EndpointLeft), (B, Event::Registered)]);
+    assert_eq!(
+        town.leave(A),
+        [(C, Event::EndpointLeft), (B, Event::Registered)]
+    );
     assert_eq!(town.hub.next_timeout(), None);
 }
 
@@ -335,7 +383,10 @@ fn a_waiting_caller_that_leaves_is_forgotten() {
     town.wait_for(B, "x");
     town.wait_for(C, "x");
     assert_eq!(town.leave(B), []);
-    assert_eq!(town.register(A, "x"), [(A, Event::Registered), opened(C, 1, A)]);
+    assert_eq!(
+        town.register(A, "x"),
+        [(A, Event::Registered), opened(C, 1, A)]
+    );
     town.wait_for(B, "y");
     for who in [A, B, C] {
         town.leave(who);
@@ -354,18 +405,25 @@ fn limits_refuse_with_the_limit() {
     for caller in [B, C, D] {
         town.call(caller, "a");
     }
-    assert_eq!(town.call(A, "a"), [(A, Event::CallRefused(CallError::Full(3)))]);
+    assert_eq!(
+        town.call(A, "a"),
+        [(A, Event::CallRefused(CallError::Full(3)))]
+    );
 }
 
 #[test]
 fn one_connection_has_one_registration_and_one_call() {
     let mut town = Town::with_endpoint();
-    let registered = Event::RegistrationRefused(RegistrationError::AlreadyRegistered(endpoint("x")));
+    let registered =
+        Event::RegistrationRefused(RegistrationError::AlreadyRegistered(endpoint("x")));
     assert_eq!(town.register(A, "y"), [(A, registered.clone())]);
     town.register(B, "x");
     assert_eq!(town.register(B, "y"), [(B, registered)]);
     town.call(C, "x");
-    assert_eq!(town.call(C, "x"), [(C, Event::CallRefused(CallError::AlreadyInCall))]);
+    assert_eq!(
+        town.call(C, "x"),
+        [(C, Event::CallRefused(CallError::AlreadyInCall))]
+    );
     assert_eq!(
         town.call(D, "y"),
         [(D, Event::CallRefused(CallError::Absent(endpoint("y"))))]
@@ -376,8 +434,14 @@ fn one_connection_has_one_registration_and_one_call() {
 fn an_endpoint_may_call_itself_and_leaves_without_a_word() {
     let mut town = Town::with_endpoint();
     assert_eq!(town.call(A, "x"), [opened(A, 1, A)]);
-    assert!(matches!(town.tell_endpoint(A)[..], [(A, Event::FromCaller { .. })]));
-    assert!(matches!(town.tell_caller(A, 1)[..], [(A, Event::FromEndpoint { .. })]));
+    assert!(matches!(
+        town.tell_endpoint(A)[..],
+        [(A, Event::FromCaller { .. })]
+    ));
+    assert!(matches!(
+        town.tell_caller(A, 1)[..],
+        [(A, Event::FromEndpoint { .. })]
+    ));
     assert_eq!(town.leave(A), []);
     town.assert_empty();
 }

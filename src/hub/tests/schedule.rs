@@ -40,13 +40,15 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    (1..5_usize, 1..5_usize, 1..4_usize, 1..4_usize).prop_map(|(endpoints, calls, waiting, remembered)| Limits {
-        endpoints,
-        calls_per_endpoint: calls,
-        waiting_calls: waiting,
-        remembered_endpoints: remembered,
-        probe: LIMITS.probe,
-    })
+    (1..5_usize, 1..5_usize, 1..4_usize, 1..4_usize).prop_map(
+        |(endpoints, calls, waiting, remembered)| Limits {
+            endpoints,
+            calls_per_endpoint: calls,
+            waiting_calls: waiting,
+            remembered_endpoints: remembered,
+            probe: LIMITS.probe,
+        },
+    )
 }
 
 /// An open call.
@@ -101,7 +103,9 @@ impl Ledger {
             Step::Register(slot, id) => {
                 let Some(who) = self.awake(slot) else { return };
                 if !self.holders.values().any(|(holder, _)| *holder == who) {
-                    self.registering.entry(who).or_insert_with(|| endpoint(IDS[id]));
+                    self.registering
+                        .entry(who)
+                        .or_insert_with(|| endpoint(IDS[id]));
                 }
                 self.says(
                     who,
@@ -116,7 +120,11 @@ impl Ledger {
                 if !self.talks.iter().any(|talk| talk.caller == who) {
                     self.calling.entry(who).or_insert_with(|| endpoint(IDS[id]));
                 }
-                let when_absent = if wait { WhenAbsent::Wait } else { WhenAbsent::Refuse };
+                let when_absent = if wait {
+                    WhenAbsent::Wait
+                } else {
+                    WhenAbsent::Refuse
+                };
                 self.says(
                     who,
                     Command::Call {
@@ -242,7 +250,11 @@ impl Ledger {
         let mut out = Vec::new();
         self.hub.handle_timeout(self.now, &mut out);
         self.note(&out);
-        assert!(self.hub.next_timeout().is_none_or(|deadline| deadline > self.now));
+        assert!(
+            self.hub
+                .next_timeout()
+                .is_none_or(|deadline| deadline > self.now)
+        );
     }
 
     /// A connection ends: nothing may go to it any more.
@@ -251,7 +263,8 @@ impl Ledger {
         self.registering.remove(&who);
         self.calling.remove(&who);
         self.holders.retain(|_, (holder, _)| *holder != who);
-        self.talks.retain(|talk| !(talk.caller == who && talk.endpoint == who));
+        self.talks
+            .retain(|talk| !(talk.caller == who && talk.endpoint == who));
         for slot in &mut self.slots {
             if *slot == who {
                 *slot = ConnectionId(self.next);
@@ -262,7 +275,10 @@ impl Ledger {
 
     fn note(&mut self, out: &[Output]) {
         for Output { to, event } in out {
-            assert!(!self.gone.contains(to), "{event:?} to {to:?}, which is gone");
+            assert!(
+                !self.gone.contains(to),
+                "{event:?} to {to:?}, which is gone"
+            );
             self.note_one(*to, event);
         }
         // Whoever is gone has no open call left: every goodbye was said.
@@ -313,7 +329,10 @@ impl Ledger {
                 let id = self.calling.remove(&to).unwrap();
                 let endpoint = self.holders[&id].0;
                 let numbers = self.numbers.entry(id).or_default();
-                assert!(numbers.last().is_none_or(|last| *last < call.0), "{call} again");
+                assert!(
+                    numbers.last().is_none_or(|last| *last < call.0),
+                    "{call} again"
+                );
                 numbers.insert(call.0);
                 self.talks.insert(Talk {
                     endpoint,

@@ -62,11 +62,15 @@ impl ClientSession {
                     when_absent,
                 }));
             }
-            (State::Calling | State::Waiting, FromClient::Connect { .. }) => self.refuse(&Cause::AlreadyInCall, out),
+            (State::Calling | State::Waiting, FromClient::Connect { .. }) => {
+                self.refuse(&Cause::AlreadyInCall, out)
+            }
             (State::Calling, FromClient::Forward { payload }) => {
                 out.push(Effect::Hub(Command::ToEndpoint { payload }));
             }
-            (State::Fresh | State::Waiting, FromClient::Forward { .. }) => self.refuse(&Cause::NotInCall, out),
+            (State::Fresh | State::Waiting, FromClient::Forward { .. }) => {
+                self.refuse(&Cause::NotInCall, out)
+            }
             (State::Closed, _) => {}
         }
     }
@@ -132,7 +136,10 @@ impl BareClientSession {
     /// A client of this device.
     #[must_use]
     pub const fn new(device: EndpointId) -> Self {
-        Self { device, closed: false }
+        Self {
+            device,
+            closed: false,
+        }
     }
 }
 
@@ -178,7 +185,9 @@ impl Session for BareClientSession {
             return;
         }
         match event {
-            Event::CallOpened { info, .. } => out.push(Effect::Send(wire::bare_device_info(info.as_ref()))),
+            Event::CallOpened { info, .. } => {
+                out.push(Effect::Send(wire::bare_device_info(info.as_ref())))
+            }
             event => self.closed = in_call(event, out),
         }
     }

@@ -36,7 +36,14 @@ impl DeviceSession {
 
     fn message(&mut self, message: FromDevice<'_>, out: &mut Vec<Effect>) {
         match (&self.state, message) {
-            (State::Fresh, FromDevice::Register { id, info, files_port }) => {
+            (
+                State::Fresh,
+                FromDevice::Register {
+                    id,
+                    info,
+                    files_port,
+                },
+            ) => {
                 self.state = State::Registered(id.clone());
                 out.extend(files_port.map(Effect::FilesPort));
                 out.push(Effect::Hub(Command::Register { id, info }));
@@ -114,7 +121,9 @@ impl Session for DeviceSession {
             Event::Registered => out.push(Effect::Send(self.settings.config.clone())),
             Event::RegistrationRefused(error) => self.refuse(&Cause::from(&error), out),
             Event::Evicted => self.refuse(&Cause::Evicted, out),
-            Event::FromCaller { call, payload } => out.push(Effect::Send(wire::client_msg(call, &payload))),
+            Event::FromCaller { call, payload } => {
+                out.push(Effect::Send(wire::client_msg(call, &payload)))
+            }
             // A device understands only this, whether it learns at once or by a message too late.
             Event::CallerLeft { call }
             | Event::NotDelivered {

@@ -6,16 +6,20 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dialect::Session;
-use crate::hub::{CallError, CallNumber, Command, EndpointId, Event, RegistrationError, Undelivered, WhenAbsent};
+use crate::hub::{
+    CallError, CallNumber, Command, EndpointId, Event, RegistrationError, Undelivered, WhenAbsent,
+};
 
 const CONFIG: &str = r#"{"message_type":"config","ice_servers":[{"urls":["stun:s"]}]}"#;
-const REGISTER: &str = r#"{"message_type":"register","device_id":"cvd-1","device_info":{ "a": 1 }}"#;
+const REGISTER: &str =
+    r#"{"message_type":"register","device_id":"cvd-1","device_info":{ "a": 1 }}"#;
 const CONNECT: &str = r#"{"message_type":"connect","device_id":"cvd-1"}"#;
 
 /// What a session did, in short: `> frame`, `close code`, or a hub command as below. Reports are
 /// left out, but every error has one.
 fn told(out: Vec<Effect>) -> Vec<String> {
-    let errors = |e: &&Effect| matches!(e, Effect::Send(frame) if frame.as_str().starts_with(r#"{"error""#));
+    let errors =
+        |e: &&Effect| matches!(e, Effect::Send(frame) if frame.as_str().starts_with(r#"{"error""#));
     let reports = |e: &&Effect| matches!(e, Effect::Report { .. });
     assert!(
         out.iter().filter(errors).count() <= out.iter().filter(reports).count(),
@@ -29,12 +33,20 @@ fn told(out: Vec<Effect>) -> Vec<String> {
                 Some(format!("> {}", frame.as_str()))
             }
             Effect::Close { code, reason } => Some(format!("close {code}{reason}")),
-            Effect::Hub(Command::Register { id, info }) => {
-                Some(format!("register {id} {}", info.as_ref().map_or("-", Payload::as_str)))
+            Effect::Hub(Command::Register { id, info }) => Some(format!(
+                "register {id} {}",
+                info.as_ref().map_or("-", Payload::as_str)
+            )),
+            Effect::Hub(Command::Call {
+                endpoint,
+                when_absent,
+            }) => Some(format!("call {endpoint} {when_absent:?}")),
+            Effect::Hub(Command::ToCaller { call, payload }) => {
+                Some(format!("to {call} {}", payload.as_str()))
             }
-            Effect::Hub(Command::Call { endpoint, when_absent }) => Some(format!("call {endpoint} {when_absent:?}")),
-            Effect::Hub(Command::ToCaller { call, payload }) => Some(format!("to {call} {}", payload.as_str())),
-            Effect::Hub(Command::ToEndpoint { payload }) => Some(format!("to device {}", payload.as_str())),
+            Effect::Hub(Command::ToEndpoint { payload }) => {
+                Some(format!("to device {}", payload.as_str()))
+            }
             Effect::Hub(command) => Some(format!("{command:?}")),
             Effect::Report { .. } => None,
             Effect::FilesPort(port) => Some(format!("files {port}")),
@@ -64,7 +76,10 @@ fn hear(session: &mut dyn Session, event: Event) -> Vec<String> {
 }
 
 fn error_and_close(text: &str) -> Vec<String> {
-    vec![format!("> {}", wire::error(text).as_str()), "close 1000".to_owned()]
+    vec![
+        format!("> {}", wire::error(text).as_str()),
+        "close 1000".to_owned(),
+    ]
 }
 
 fn error(text: &str) -> Vec<String> {
@@ -78,7 +93,10 @@ fn id(text: &str) -> EndpointId {
 fn registered() -> DeviceSession {
     let mut device = DeviceSession::new(settings(false));
     assert_eq!(say(&mut device, REGISTER), [r#"register cvd-1 { "a": 1 }"#]);
-    assert_eq!(hear(&mut device, Event::Registered), [format!("> {CONFIG}")]);
+    assert_eq!(
+        hear(&mut device, Event::Registered),
+        [format!("> {CONFIG}")]
+    );
     device
 }
 
@@ -129,7 +147,11 @@ fn malformed_frames_are_answered_alike_on_both_sides_and_close() {
             Box::new(connected()),
         ];
         for session in &mut fresh {
-            assert_eq!(say(session.as_mut(), frame), error_and_close(text), "{frame}");
+            assert_eq!(
+                say(session.as_mut(), frame),
+                error_and_close(text),
+                "{frame}"
+            );
         }
     }
 }
@@ -152,11 +174,17 @@ fn binary_is_refused_and_closes() {
 fn unknown_message_type_is_an_error_and_the_connection_stays() {
     let rows = [
         (r#"{"message_type":"bogus"}"#, "Unknown message type: bogus"),
-        (r#"{"message_type":"bo\"gus"}"#, "Unknown message type: bo\"gus"),
+        (
+            r#"{"message_type":"bo\"gus"}"#,
+            "Unknown message type: bo\"gus",
+        ),
         (r#"{"message_type":""}"#, "Unknown message type: "),
     ];
     for (frame, text) in rows {
-        let (mut device, mut client) = (DeviceSession::new(settings(false)), ClientSession::new(settings(false)));
+        let (mut device, mut client) = (
+            DeviceSession::new(settings(false)),
+            ClientSession::new(settings(false)),
+        );
         assert_eq!(say(&mut device, frame), error(text));
         assert_eq!(say(&mut device, REGISTER).len(), 1);
         assert_eq!(say(&mut device, frame), error(text));
@@ -169,7 +197,10 @@ fn unknown_message_type_is_an_error_and_the_connection_stays() {
 #[test]
 fn device_registers_with_whatever_info() {
     let rows = [
-        (r#"{"message_type":"register","device_id":"d"}"#, "register d -"),
+        (
+            r#"{"message_type":"register","device_id":"d"}"#,
+            "register d -",
+        ),
         (
             r#"{"message_type":"register","device_id":"d","device_info":null}"#,
             "register d null",
@@ -195,8 +226,12 @@ fn device_registers_with_whatever_info() {
     let frame = r#"{"message_type":"register","device_id":"d","device_port":1443}"#;
     assert_eq!(say(&mut device, frame), ["files 1443", "register d -"]);
     for port in ["0", "65536", "\"80\"", "null"] {
-        let frame = format!(r#"{{"message_type":"register","device_id":"d","device_port":{port}}}"#);
-        assert_eq!(say(&mut DeviceSession::new(settings(false)), &frame), ["register d -"]);
+        let frame =
+            format!(r#"{{"message_type":"register","device_id":"d","device_port":{port}}}"#);
+        assert_eq!(
+            say(&mut DeviceSession::new(settings(false)), &frame),
+            ["register d -"]
+        );
     }
 }
 
@@ -244,14 +279,22 @@ fn refused_registrations_say_why_and_close() {
 
 #[test]
 fn device_forwards() {
-    let forward = |fields: &str| say(&mut registered(), &format!(r#"{{"message_type":"forward"{fields}}}"#));
+    let forward = |fields: &str| {
+        say(
+            &mut registered(),
+            &format!(r#"{{"message_type":"forward"{fields}}}"#),
+        )
+    };
     assert_eq!(
         forward(r#","client_id":1,"payload":{ "x" : [] }"#),
         [r#"to 1 { "x" : [] }"#]
     );
     assert_eq!(forward(r#","client_id":1,"payload":null"#), ["to 1 null"]);
     assert_eq!(forward(r#","client_id":1.0,"payload":1"#), ["to 1 1"]);
-    assert_eq!(forward(r#","client_id":2,"client_id":1e0,"payload":1"#), ["to 1 1"]);
+    assert_eq!(
+        forward(r#","client_id":2,"client_id":1e0,"payload":1"#),
+        ["to 1 1"]
+    );
     assert_eq!(forward(r#","client_id":0,"payload":1"#), ["to 0 1"]);
     for number in ["-1", "4294967296", "1e300", "99999999999999999999"] {
         assert_eq!(
@@ -276,8 +319,14 @@ fn device_forwards() {
         error_and_close("Forward failed: Missing payload")
     );
     let mut fresh = DeviceSession::new(settings(false));
-    let early = say(&mut fresh, r#"{"message_type":"forward","client_id":1,"payload":1}"#);
-    assert_eq!(early, error_and_close("Forward failed: The device must register first"));
+    let early = say(
+        &mut fresh,
+        r#"{"message_type":"forward","client_id":1,"payload":1}"#,
+    );
+    assert_eq!(
+        early,
+        error_and_close("Forward failed: The device must register first")
+    );
     assert!(say(&mut fresh, REGISTER).is_empty());
 }
 
@@ -389,7 +438,10 @@ fn client_of_an_absent_device_gets_config_and_then_an_error() {
     for (reason, text) in rows {
         let mut client = ClientSession::new(settings(false));
         assert_eq!(say(&mut client, CONNECT)[0], format!("> {CONFIG}"));
-        assert_eq!(hear(&mut client, Event::CallRefused(reason)), error_and_close(text));
+        assert_eq!(
+            hear(&mut client, Event::CallRefused(reason)),
+            error_and_close(text)
+        );
     }
 }
 
@@ -398,7 +450,10 @@ fn held_client_gets_config_now_and_device_info_when_the_device_registers() {
     let mut client = ClientSession::new(settings(true));
     assert_eq!(
         say(&mut client, CONNECT),
-        [format!("> {CONFIG}"), format!("call cvd-1 {:?}", WhenAbsent::Wait)]
+        [
+            format!("> {CONFIG}"),
+            format!("call cvd-1 {:?}", WhenAbsent::Wait)
+        ]
     );
     assert!(hear(&mut client, Event::CallWaiting).is_empty());
     assert_eq!(
@@ -431,7 +486,10 @@ fn bare_client_speaks_payloads_without_an_envelope() {
         info: Some(Payload::from("{ }")),
     };
     assert_eq!(hear(&mut client, opened), [r#"> {"device_info":{ }}"#]);
-    assert_eq!(say(&mut client, " {\"type\": \"x\"}\n"), [r#"to device {"type": "x"}"#]);
+    assert_eq!(
+        say(&mut client, " {\"type\": \"x\"}\n"),
+        [r#"to device {"type": "x"}"#]
+    );
     assert_eq!(
         hear(
             &mut client,
@@ -447,7 +505,10 @@ fn bare_client_speaks_payloads_without_an_envelope() {
     );
 
     let fresh = || BareClientSession::new(id("cvd-1"));
-    assert_eq!(say(&mut fresh(), "{"), error_and_close("Received Invalid JSON"));
+    assert_eq!(
+        say(&mut fresh(), "{"),
+        error_and_close("Received Invalid JSON")
+    );
     let absent = Event::CallRefused(CallError::Absent(id("cvd-1")));
     assert_eq!(
         hear(&mut fresh(), absent),
