@@ -10,7 +10,7 @@
 //! | [`server`] | the edge: listeners, TLS, HTTP, WebSockets, limits, metrics, the console | `dialect`, `hub`, `config` |
 //! | [`peer`] | devices and callers: a dialect's client × media, with reconnection | `dialect` clients, `media` |
 //! | [`media`] | GStreamer: pipeline files, encoders, fan-out, `webrtcbin` sessions, statistics | nothing |
-//! | [`dialect`] | the languages, pure: wire types, the server's side, a peer's side | `hub` (server side only) |
+//! | [`dialect`] | the languages, pure: wire types, the server's side, a peer's side | `hub`, `config` |
 //! | [`hub`] | who is here and who talks to whom, pure | nothing |
 //!
 //! Imports point down only. `dialect` and `hub` know no sockets, threads, clocks, tokio or GStreamer:

@@ -1,7 +1,13 @@
 //! The command line: one file per subcommand, flags in, exit code out. Nothing else parses flags or
 //! prints. Exit codes: 0 success, 1 the thing asked for failed, 2 wrong usage or configuration.
 
+#[cfg(all(feature = "server", feature = "peer"))]
+mod demo;
+#[cfg(feature = "peer")]
+mod device;
 mod log;
+#[cfg(feature = "peer")]
+mod pipelines;
 #[cfg(feature = "server")]
 mod serve;
 
@@ -24,6 +30,12 @@ struct Cli {
 enum Command {
     #[cfg(feature = "server")]
     Serve(Box<serve::Flags>),
+    #[cfg(feature = "peer")]
+    Device(device::Flags),
+    #[cfg(all(feature = "server", feature = "peer"))]
+    Demo(demo::Flags),
+    #[cfg(feature = "peer")]
+    Pipelines(pipelines::Flags),
 }
 
 /// How a subcommand failed.
@@ -45,6 +57,12 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         #[cfg(feature = "server")]
         Command::Serve(flags) => block_on(serve::run(*flags)),
+        #[cfg(feature = "peer")]
+        Command::Device(flags) => block_on(device::run(flags)),
+        #[cfg(all(feature = "server", feature = "peer"))]
+        Command::Demo(flags) => block_on(demo::run(flags)),
+        #[cfg(feature = "peer")]
+        Command::Pipelines(flags) => pipelines::run(flags),
     };
     let (error, code) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,

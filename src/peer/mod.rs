@@ -1,1 +1,5 @@
-//! (being built)
+//! Peers: a dialect's client × media, with reconnection.
+
+pub mod backoff;
+pub mod device;
+pub mod link;

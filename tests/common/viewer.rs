@@ -12,62 +12,62 @@ use tokio::sync::watch;
 
 /// What was decoded so far, by the `a=mid` of the media section.
 #[derive(Debug, Default, Clone)]
-pub struct Seen {
-    pub pictures: HashMap<String, Picture>,
-    pub sounds: HashMap<String, Sound>,
+pub(crate) struct Seen {
+    pub(crate) pictures: HashMap<String, Picture>,
+    pub(crate) sounds: HashMap<String, Sound>,
 }
 
 /// The last picture of a track.
 #[derive(Debug, Default, Clone)]
-pub struct Picture {
-    pub frames: u64,
-    pub width: usize,
-    pub height: usize,
+pub(crate) struct Picture {
+    pub(crate) frames: u64,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
     /// The luma plane, without padding.
-    pub luma: Vec<u8>,
-    pub stream_id: Option<String>,
+    pub(crate) luma: Vec<u8>,
+    pub(crate) stream_id: Option<String>,
 }
 
 /// What was heard of a track.
 #[derive(Debug, Default, Clone)]
-pub struct Sound {
-    pub samples: u64,
+pub(crate) struct Sound {
+    pub(crate) samples: u64,
     /// The loudest sample, of 32767.
-    pub peak: i16,
+    pub(crate) peak: i16,
     /// How often the sign changed from minus to plus: the number of waves.
-    pub waves: u64,
+    pub(crate) waves: u64,
 }
 
 /// Decodes everything that a session receives.
 #[derive(Clone)]
-pub struct Eyes {
+pub(crate) struct Eyes {
     seen: Arc<watch::Sender<Seen>>,
 }
 
 impl Eyes {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             seen: Arc::new(watch::Sender::new(Seen::default())),
         }
     }
 
     /// For a session's configuration.
-    pub fn receive(&self) -> Receive {
+    pub(crate) fn receive(&self) -> Receive {
         let seen = self.seen.clone();
         Receive::Into(Arc::new(move |track| Some(decoder(track, &seen))))
     }
 
-    pub fn watch(&self) -> watch::Receiver<Seen> {
+    pub(crate) fn watch(&self) -> watch::Receiver<Seen> {
         self.seen.subscribe()
     }
 
-    pub fn seen(&self) -> Seen {
+    pub(crate) fn seen(&self) -> Seen {
         self.seen.borrow().clone()
     }
 
     /// How many frames the video track that has seen most has seen.
     #[allow(dead_code, reason = "not every test crate counts frames")]
-    pub fn frames(&self) -> u64 {
+    pub(crate) fn frames(&self) -> u64 {
         self.seen
             .borrow()
             .pictures
@@ -81,13 +81,25 @@ impl Eyes {
 fn decoder(track: &ReceivedTrack, seen: &Arc<watch::Sender<Seen>>) -> gst::Element {
     let text = match track.kind {
         Kind::Video => {
-            "decodebin ! videoconvert ! video/x-raw,format=I420 ! appsink name=out sync=false"
+            "decodebin name=in ! videoconvert ! video/x-raw,format=I420 ! appsink name=out sync=false"
         }
         Kind::Audio => {
-            "decodebin ! audioconvert ! audio/x-raw,format=S16LE,channels=1 ! appsink name=out sync=false"
+            "decodebin name=in ! audioconvert ! audio/x-raw,format=S16LE,channels=1 ! appsink name=out sync=false"
         }
     };
-    let bin = gst::parse::bin_from_description(text, true).expect("decoder");
+    let bin = gst::parse::bin_from_description(text, false).expect("decoder");
+    // By hand: asked for by itself, the parser takes the pad of the element behind decodebin.
+    let sink = bin
+        .by_name("in")
+        .and_then(|input| input.static_pad("sink"))
+        .expect("a pad");
+    bin.add_pad(
+        &gst::GhostPad::builder_with_target(&sink)
+            .expect("a ghost")
+            .name("sink")
+            .build(),
+    )
+    .expect("the only pad");
     let out = bin
         .by_name("out")
         .and_then(|out| out.downcast::<gst_app::AppSink>().ok())

@@ -1,4 +1,5 @@
 //! Sessions with real media: a device and a viewer in one process, over real ICE, DTLS and SRTP.
+#![cfg(feature = "peer")]
 
 #[path = "../common/viewer.rs"]
 mod viewer;

@@ -8,24 +8,24 @@ use tokio::sync::watch;
 use crate::viewer::{Eyes, Seen};
 
 /// How long anything may take on a busy machine.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Both ends of a call.
-pub struct Pair {
-    pub device: Session,
-    pub viewer: Session,
-    pub eyes: Eyes,
+pub(crate) struct Pair {
+    pub(crate) device: Session,
+    pub(crate) viewer: Session,
+    pub(crate) eyes: Eyes,
     device_events: SessionEvents,
     viewer_events: SessionEvents,
     seen: watch::Receiver<Seen>,
     /// What the device was told so far, without candidates.
-    pub told_device: Vec<SessionEvent>,
+    pub(crate) told_device: Vec<SessionEvent>,
     /// What the viewer was told so far, without candidates.
-    pub told_viewer: Vec<SessionEvent>,
+    pub(crate) told_viewer: Vec<SessionEvent>,
 }
 
 impl Pair {
-    pub async fn start(device: SessionConfig, viewer: SessionConfig) -> Self {
+    pub(crate) async fn start(device: SessionConfig, viewer: SessionConfig) -> Self {
         let eyes = Eyes::new();
         let viewer = SessionConfig {
             receive: eyes.receive(),
@@ -39,7 +39,7 @@ impl Pair {
     }
 
     /// As [`Self::start`], with a viewer that doesn't look.
-    pub async fn start_with(device: SessionConfig, viewer: SessionConfig) -> Self {
+    pub(crate) async fn start_with(device: SessionConfig, viewer: SessionConfig) -> Self {
         let eyes = Eyes::new();
         let viewer = SessionConfig {
             receive_latency: Duration::ZERO,
@@ -67,7 +67,7 @@ impl Pair {
     }
 
     /// The device offers, the viewer answers.
-    pub async fn device_offers(&mut self) -> (String, String) {
+    pub(crate) async fn device_offers(&mut self) -> (String, String) {
         let offer = self.device.offer().await.unwrap();
         let answer = self.viewer.answer(&offer).await.unwrap();
         self.device.accept_answer(&answer).await.unwrap();
@@ -75,7 +75,7 @@ impl Pair {
     }
 
     /// The viewer offers, the device answers.
-    pub async fn viewer_offers(&mut self) -> (String, String) {
+    pub(crate) async fn viewer_offers(&mut self) -> (String, String) {
         let offer = self.viewer.offer().await.unwrap();
         let answer = self.device.answer(&offer).await.unwrap();
         self.viewer.accept_answer(&answer).await.unwrap();
@@ -83,7 +83,7 @@ impl Pair {
     }
 
     /// Carries candidates to and fro until the condition holds.
-    pub async fn until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+    pub(crate) async fn until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
         let end = tokio::time::Instant::now() + DEADLINE;
         while !done(self) {
             tokio::select! {
@@ -110,7 +110,7 @@ impl Pair {
         }
     }
 
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         self.viewer.close().await;
         self.device.close().await;
     }
@@ -118,7 +118,7 @@ impl Pair {
 
 impl Pair {
     /// Connects, then closes the viewer; the device's session must end by itself.
-    pub async fn leave_and_notice(mut self) {
+    pub(crate) async fn leave_and_notice(mut self) {
         self.device_offers().await;
         self.until("the channel", |pair| {
             pair.told_device

@@ -135,7 +135,8 @@ fn take(
         }
         gst::PadProbeReturn::Ok
     });
+    sink.sync_state_with_parent().map_err(build)?;
     pad.link(&to)
         .map_err(|error| MediaError::Build(error.to_string()))?;
-    sink.sync_state_with_parent().map_err(build)
+    Ok(())
 }

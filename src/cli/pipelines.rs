@@ -1,0 +1,120 @@
+//! `switchboard pipelines`: what peers can play.
+
+use std::fmt::Write;
+
+use anyhow::anyhow;
+use clap::{Args, Subcommand};
+
+use super::device::key_value;
+use super::{Failure, Outcome, say};
+use crate::media::pipeline::{Origin, PipelineFile, Report};
+use crate::media::{self, Codec, Kind};
+
+/// List, check or show the pipeline files that peers play
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// All pipeline files that can be named
+    List,
+    /// Whether pipeline files are right and can play here; all without a name
+    Check {
+        /// A name or a file, and values for its variables
+        #[arg(value_name = "NAME [KEY=VALUE]")]
+        words: Vec<String>,
+    },
+    /// A pipeline file's text with its variables filled in, as gst-launch-1.0 takes it
+    Show {
+        /// A name or a file, and values for its variables
+        #[arg(value_name = "NAME [KEY=VALUE]", required = true)]
+        words: Vec<String>,
+    },
+}
+
+pub(super) fn run(flags: Flags) -> Outcome {
+    match flags.command {
+        Command::List => list(),
+        Command::Check { words } if words.is_empty() => check_all(),
+        Command::Check { words } => check(&words),
+        Command::Show { words } => show(&words),
+    }
+}
+
+fn list() -> Outcome {
+    let listed = PipelineFile::list();
+    let width = listed.iter().map(|file| file.name.len()).max().unwrap_or(0);
+    for file in listed {
+        let origin = match file.origin {
+            Origin::BuiltIn => "built in".to_owned(),
+            Origin::File(path) => path.display().to_string(),
+        };
+        let title = file.title.unwrap_or_else(|error| format!("wrong: {error}"));
+        say(format_args!("{:width$}  {title}  ({origin})", file.name));
+    }
+    Ok(())
+}
+
+fn check_all() -> Outcome {
+    media::init().map_err(Failure::usage)?;
+    let mut wrong = 0;
+    for file in PipelineFile::list() {
+        let result = PipelineFile::find(&file.name, &[]).and_then(|file| file.check());
+        wrong += usize::from(result.is_err());
+        say(match result {
+            Ok(report) => format!("{}: {}", file.name, verdict(&report)),
+            Err(error) => format!("{}: {error}", file.name),
+        });
+    }
+    match wrong {
+        0 => Ok(()),
+        wrong => Err(Failure::Failed(anyhow!(
+            "{wrong} pipeline files can't play here"
+        ))),
+    }
+}
+
+fn check(words: &[String]) -> Outcome {
+    let file = find(words).map_err(Failure::Usage)?;
+    media::init().map_err(Failure::usage)?;
+    let report = file.check().map_err(Failure::usage)?;
+    say(format_args!("{}: {}", file.name(), verdict(&report)));
+    Ok(())
+}
+
+fn show(words: &[String]) -> Outcome {
+    let file = find(words).map_err(Failure::Usage)?;
+    say(format_args!("# {}", file.title()));
+    for (key, value) in file.variables() {
+        say(format_args!("# {key}={value}"));
+    }
+    say(file.launch_text().trim());
+    Ok(())
+}
+
+fn find(words: &[String]) -> anyhow::Result<PipelineFile> {
+    let (name, pairs) = words
+        .split_first()
+        .ok_or_else(|| anyhow!("give a pipeline file's name"))?;
+    let pairs = pairs
+        .iter()
+        .map(|word| key_value(word))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(PipelineFile::find(name, &pairs)?)
+}
+
+fn verdict(report: &Report) -> String {
+    let mut text = String::from("good; gives ");
+    for (position, output) in report.outputs.iter().enumerate() {
+        let comma = if position == 0 { "" } else { " and " };
+        let _ = write!(text, "{comma}{}", output.name());
+    }
+    if report.outputs.contains(&Kind::Video) {
+        let codecs: Vec<_> = report.codecs.iter().copied().map(Codec::name).collect();
+        let _ = write!(text, "; raw video can be sent as {}", codecs.join(", "));
+    }
+    text
+}

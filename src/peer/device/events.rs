@@ -1,0 +1,115 @@
+//! What viewers do, told to whoever listens: lines of JSON.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+/// One event: a message on one of a viewer's data channels.
+#[derive(Debug, Serialize)]
+pub(super) struct Event<'a> {
+    /// The viewer's number.
+    pub(super) client: u32,
+    /// The label of the channel.
+    pub(super) channel: &'a str,
+    /// What came.
+    #[serde(flatten)]
+    pub(super) content: Content<'a>,
+}
+
+/// The content of an event.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Content<'a> {
+    /// A JSON message.
+    Message(Value),
+    /// Text that is no JSON.
+    Text(&'a str),
+    /// So many bytes of binary content.
+    Bytes(usize),
+}
+
+/// Where events go.
+pub(super) struct Events {
+    listeners: Vec<mpsc::Sender<Arc<str>>>,
+    dropped: AtomicU64,
+}
+
+impl Events {
+    pub(super) fn new(listeners: Vec<mpsc::Sender<Arc<str>>>) -> Self {
+        Self {
+            listeners,
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// Tells every listener. One that doesn't keep up misses events.
+    pub(super) fn tell(&self, event: &Event<'_>) {
+        let Ok(line) = serde_json::to_string(event) else {
+            return;
+        };
+        let line: Arc<str> = line.into();
+        for listener in &self.listeners {
+            if listener.try_send(Arc::clone(&line)).is_err() {
+                let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+                if dropped.is_power_of_two() {
+                    tracing::warn!(dropped, "events were dropped: a listener doesn't keep up");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_of_json() {
+        let (sender, mut lines) = mpsc::channel(4);
+        let events = Events::new(vec![sender]);
+        let contents = [
+            Content::Message(serde_json::from_str("{\n\"type\":\n\"wheel\"}").unwrap()),
+            Content::Text("1,2,3\n"),
+            Content::Bytes(7),
+        ];
+        for content in contents {
+            events.tell(&Event {
+                client: 1,
+                channel: "input-channel",
+                content,
+            });
+        }
+        let mut next = || lines.try_recv().unwrap().to_string();
+        assert_eq!(
+            next(),
+            r#"{"client":1,"channel":"input-channel","message":{"type":"wheel"}}"#
+        );
+        assert_eq!(
+            next(),
+            r#"{"client":1,"channel":"input-channel","text":"1,2,3\n"}"#
+        );
+        assert_eq!(
+            next(),
+            r#"{"client":1,"channel":"input-channel","bytes":7}"#
+        );
+    }
+
+    #[test]
+    fn a_listener_that_does_not_keep_up_misses_events_and_nothing_else_happens() {
+        let (sender, mut lines) = mpsc::channel(1);
+        let events = Events::new(vec![sender]);
+        for client in 1..=3 {
+            events.tell(&Event {
+                client,
+                channel: "x",
+                content: Content::Bytes(0),
+            });
+        }
+        assert!(lines.try_recv().unwrap().contains("\"client\":1"));
+        assert!(lines.try_recv().is_err());
+        assert_eq!(events.dropped.load(Ordering::Relaxed), 2);
+    }
+}

@@ -1,0 +1,400 @@
+//! One viewer of a device: its media session, its data channels, and what it asks for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::adb::Adb;
+use super::events::{Content, Event};
+use super::{Shared, ViewerKey};
+use crate::config::IceServer;
+use crate::dialect::cuttlefish::channels::{self, Control, ControlEvent, Input, Setting};
+use crate::dialect::cuttlefish::payload::{FromClient, FromDevice};
+use crate::dialect::negotiation::{Candidate, Sdp};
+use crate::hub::CallNumber;
+use crate::media::{MediaError, Session, SessionConfig, SessionEvent, SessionEvents};
+
+/// How long a viewer may take from its request to a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a broken connection may take to mend itself.
+const MEND_TIMEOUT: Duration = Duration::from_secs(15);
+/// ICE servers for one session; more are left out.
+const MAX_ICE_SERVERS: usize = 16;
+/// Bytes that wait in the adb channel before reading from TCP pauses.
+const ADB_BUFFER: u64 = 1024 * 1024;
+/// How often a paused adb transport looks again.
+const ADB_PAUSE: Duration = Duration::from_millis(10);
+
+/// Told when no connection comes about.
+const NO_PATH: &str =
+    "no connection within 30 s: no pair of candidates works; is a TURN server needed?";
+/// Told when a connection broke and stayed broken.
+const BROKEN: &str = "the connection broke and did not come back within 15 s";
+
+/// One viewer, from its first message to its end.
+pub(super) struct Viewer {
+    key: ViewerKey,
+    client: CallNumber,
+    shared: Arc<Shared>,
+    /// The servers of the device's own `config`.
+    ice_servers: Vec<IceServer>,
+    replies: mpsc::Sender<(ViewerKey, FromDevice)>,
+    adb: Option<Adb>,
+    /// Bytes of the photo that is arriving.
+    photo: usize,
+    /// When to give up, and what to say then.
+    deadline: Option<(Instant, &'static str)>,
+    asked: Instant,
+}
+
+/// The viewer is over.
+enum End {
+    /// The viewer is gone, or the device stops.
+    Left,
+    /// Something failed; the viewer is told.
+    Failed(String),
+}
+
+impl Viewer {
+    pub(super) fn new(
+        key: ViewerKey,
+        shared: Arc<Shared>,
+        ice_servers: Vec<IceServer>,
+        replies: mpsc::Sender<(ViewerKey, FromDevice)>,
+    ) -> Self {
+        Self {
+            key,
+            client: key.1,
+            shared,
+            ice_servers,
+            replies,
+            adb: None,
+            photo: 0,
+            deadline: None,
+            asked: Instant::now(),
+        }
+    }
+
+    /// Serves the viewer until `inbox` ends, its connection does, or something fails.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<FromClient>) {
+        let mut session = None;
+        let end = self.serve(&mut session, &mut inbox).await;
+        if let Some(session) = session {
+            session.close().await;
+        }
+        match end {
+            End::Left => tracing::info!(client = %self.client, "viewer left"),
+            End::Failed(why) => {
+                tracing::warn!(client = %self.client, %why, "the viewer's session ended");
+                self.reply(FromDevice::Error(why));
+            }
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        session: &mut Option<Session>,
+        inbox: &mut mpsc::Receiver<FromClient>,
+    ) -> End {
+        let mut events = None;
+        loop {
+            let deadline = self.deadline;
+            let result = tokio::select! {
+                message = inbox.recv() => match message {
+                    Some(FromClient::RequestOffer { ice_servers }) => {
+                        self.begin(session, &mut events, ice_servers).await
+                    }
+                    Some(message) => self.message(session.as_mut(), message).await,
+                    None => Err(End::Left),
+                },
+                event = next_event(&mut events) => match (event, session.as_ref()) {
+                    (Some(event), Some(session)) => self.event(session, event),
+                    _ => Err(End::Left),
+                },
+                bytes = next_adb(&mut self.adb, session.as_ref()) => {
+                    self.adb_bytes(session.as_ref(), bytes);
+                    Ok(())
+                }
+                why = expired(deadline) => Err(End::Failed(why.to_owned())),
+            };
+            if let Err(end) = result {
+                return end;
+            }
+        }
+    }
+
+    async fn message(
+        &mut self,
+        session: Option<&mut Session>,
+        message: FromClient,
+    ) -> Result<(), End> {
+        match (message, session) {
+            (FromClient::Answer(sdp), Some(session)) => session.accept_answer(sdp.as_str()).await?,
+            (FromClient::Offer(sdp), Some(session)) => {
+                let answer = session.answer(sdp.as_str()).await?;
+                self.reply(FromDevice::Answer(Sdp::new(answer)));
+            }
+            (FromClient::IceCandidate(it), Some(session)) => {
+                session.add_candidate(
+                    it.mline_index.unwrap_or(0),
+                    it.mid.as_deref(),
+                    &it.candidate,
+                );
+            }
+            (FromClient::Error(error), _) => {
+                tracing::warn!(client = %self.client, %error, "the viewer reports an error");
+            }
+            (FromClient::Unknown(kind), _) => {
+                self.reply(FromDevice::Error(format!("unknown message type {kind:?}")));
+            }
+            (_, _) => {
+                return Err(End::Failed(
+                    "the first message must be request-offer".to_owned(),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a new session, in place of an old one, and offers it.
+    async fn begin(
+        &mut self,
+        session: &mut Option<Session>,
+        events: &mut Option<SessionEvents>,
+        ice_servers: Vec<IceServer>,
+    ) -> Result<(), End> {
+        if let Some(old) = session.take() {
+            old.close().await;
+        }
+        (self.adb, self.asked) = (None, Instant::now());
+        self.deadline = Some((self.asked + CONNECT_TIMEOUT, NO_PATH));
+        let config = SessionConfig {
+            ice_servers: merge(&self.ice_servers, ice_servers),
+            streams: self.shared.streams.clone(),
+            channels: vec![channels::DEVICE_CONTROL.to_owned()],
+            ..SessionConfig::default()
+        };
+        let (started, told) = Session::start(config).await?;
+        *events = Some(told);
+        let offer = session.insert(started).offer().await?;
+        self.reply(FromDevice::Offer(Sdp::new(offer)));
+        Ok(())
+    }
+
+    fn event(&mut self, session: &Session, event: SessionEvent) -> Result<(), End> {
+        match event {
+            SessionEvent::Candidate {
+                mline_index,
+                mid,
+                candidate,
+            } => self.reply(FromDevice::IceCandidate(Candidate {
+                candidate,
+                mid,
+                mline_index: Some(mline_index),
+            })),
+            SessionEvent::Connected => {
+                self.deadline = None;
+                let milliseconds = self.asked.elapsed().as_millis();
+                tracing::info!(client = %self.client, milliseconds, "viewer connected");
+            }
+            SessionEvent::Disconnected => {
+                self.deadline = Some((Instant::now() + MEND_TIMEOUT, BROKEN))
+            }
+            SessionEvent::Failed { why } => return Err(End::Failed(why)),
+            SessionEvent::ChannelOpen { label } => self.channel_open(session, &label),
+            SessionEvent::ChannelClosed { label } if label == channels::ADB => self.adb = None,
+            SessionEvent::Text { label, text } => self.text(session, &label, &text),
+            SessionEvent::Binary { label, bytes } => self.binary(&label, bytes),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn channel_open(&mut self, session: &Session, label: &str) {
+        match label {
+            channels::DEVICE_CONTROL => {
+                for event in [ControlEvent::BootStarted, ControlEvent::BootCompleted] {
+                    if let Ok(text) = serde_json::to_string(&event) {
+                        self.send_text(session, label, &text);
+                    }
+                }
+            }
+            channels::ADB => self.adb = self.shared.adb.clone().map(Adb::open),
+            _ => {}
+        }
+    }
+
+    fn text(&mut self, session: &Session, label: &str, text: &str) {
+        match label {
+            channels::INPUT => match serde_json::from_str::<Input>(text) {
+                Ok(input) => self.input(&input),
+                Err(error) => tracing::warn!(client = %self.client, %error, "no input event"),
+            },
+            channels::DEVICE_CONTROL => match serde_json::from_str::<Control>(text) {
+                Ok(Control::Setting(Setting::RefreshDisplay { refresh_display })) => {
+                    session.request_key_frame(&format!("display_{refresh_display}"));
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(client = %self.client, %error, "no command"),
+            },
+            channels::CAMERA if text == "EOF" => {
+                let bytes = std::mem::take(&mut self.photo);
+                return self.tell(label, Content::Bytes(bytes));
+            }
+            _ => {}
+        }
+        let content = match serde_json::from_str(text) {
+            Ok(message @ serde_json::Value::Object(_)) => Content::Message(message),
+            _ => Content::Text(text),
+        };
+        self.tell(label, content);
+    }
+
+    fn binary(&mut self, label: &str, bytes: Bytes) {
+        match label {
+            channels::ADB => {
+                if self.adb.as_ref().is_some_and(|adb| !adb.send(bytes)) {
+                    tracing::warn!(client = %self.client, "the adb transport takes no more and is closed");
+                    self.adb = None;
+                }
+            }
+            // A photo comes in pieces, and a text that ends it.
+            channels::CAMERA => self.photo = self.photo.saturating_add(bytes.len()),
+            channels::INPUT => {
+                tracing::warn!(client = %self.client, "binary input events are not taken")
+            }
+            _ => self.tell(label, Content::Bytes(bytes.len())),
+        }
+    }
+
+    /// Shows touches on the picture.
+    fn input(&self, input: &Input) {
+        let Input::MultiTouch {
+            x,
+            y,
+            down,
+            device_label,
+            ..
+        } = input
+        else {
+            return;
+        };
+        if let Some(source) = self.shared.display(device_label) {
+            for (x, y) in x.iter().zip(y) {
+                // Saturating; what lies outside of the picture isn't shown.
+                source.touch(*x as i32, *y as i32, *down);
+            }
+        }
+    }
+
+    fn adb_bytes(&mut self, session: Option<&Session>, bytes: Option<Bytes>) {
+        let sent = match (bytes, session) {
+            (Some(bytes), Some(session)) => session.send_binary(channels::ADB, bytes),
+            _ => {
+                self.adb = None;
+                return;
+            }
+        };
+        if let Err(error) = sent {
+            tracing::warn!(client = %self.client, %error, "the viewer's adb channel takes nothing");
+            self.adb = None;
+        }
+    }
+
+    fn send_text(&self, session: &Session, label: &str, text: &str) {
+        if let Err(error) = session.send_text(label, text) {
+            tracing::debug!(client = %self.client, label, %error, "the viewer's channel takes nothing");
+        }
+    }
+
+    fn tell(&self, channel: &str, content: Content<'_>) {
+        self.shared.events.tell(&Event {
+            client: self.client.0,
+            channel,
+            content,
+        });
+    }
+
+    /// Sends a message to the viewer. Without signaling, or when it is far behind, there is no way.
+    fn reply(&self, message: FromDevice) {
+        if self.replies.try_send((self.key, message)).is_err() {
+            tracing::debug!(client = %self.client, "a message to the viewer is lost: there is no signaling");
+        }
+    }
+}
+
+impl From<MediaError> for End {
+    fn from(error: MediaError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// The next event of a session, `None` at its end; never without a session.
+async fn next_event(events: &mut Option<SessionEvents>) -> Option<SessionEvent> {
+    match events {
+        Some(events) => events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What comes over adb next, as long as the viewer takes it; never without a transport.
+async fn next_adb(adb: &mut Option<Adb>, session: Option<&Session>) -> Option<Bytes> {
+    let (Some(adb), Some(session)) = (adb, session) else {
+        return std::future::pending().await;
+    };
+    while session
+        .buffered_amount(channels::ADB)
+        .is_some_and(|bytes| bytes > ADB_BUFFER)
+    {
+        sleep(ADB_PAUSE).await;
+    }
+    adb.receive().await
+}
+
+/// Ends at the deadline, with what to say; never without one.
+async fn expired(deadline: Option<(Instant, &'static str)>) -> &'static str {
+    match deadline {
+        Some((at, why)) => {
+            sleep_until(at).await;
+            why
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// The server's list and the viewer's, which usually is the same (cuttlefish.md B1).
+fn merge(own: &[IceServer], theirs: Vec<IceServer>) -> Vec<IceServer> {
+    let mut all = own.to_vec();
+    for server in theirs {
+        if !all.contains(&server) {
+            all.push(server);
+        }
+    }
+    all.truncate(MAX_ICE_SERVERS);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_viewers_ice_servers_come_after_the_servers_own_and_only_once() {
+        let server = |n: usize| IceServer {
+            urls: vec![format!("stun:{n}")],
+            username: None,
+            credential: None,
+        };
+        assert_eq!(
+            merge(&[server(1)], vec![server(1), server(2)]),
+            [server(1), server(2)]
+        );
+        assert_eq!(
+            merge(&[], (0..100).map(server).collect()).len(),
+            MAX_ICE_SERVERS
+        );
+    }
+}

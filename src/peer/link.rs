@@ -1,0 +1,410 @@
+//! A peer's connection to a signaling server: one WebSocket, kept alive, over TLS where the URL says so.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_tungstenite::WebSocketStream;
+use async_tungstenite::tokio::client_async_tls_with_connector_and_config;
+use async_tungstenite::tungstenite::client::IntoClientRequest;
+use async_tungstenite::tungstenite::http::{StatusCode, Uri};
+use async_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use async_tungstenite::tungstenite::{self, Message, Utf8Bytes};
+use futures_util::StreamExt;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+
+/// How long name look-up, TCP, TLS and the upgrade may take together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Silence after which the server is pinged.
+const PING_AFTER: Duration = Duration::from_secs(10);
+/// Silence after which the server counts as gone.
+const DEAD_AFTER: Duration = Duration::from_secs(20);
+/// How long one write, or the closing handshake, may take.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest message taken from a server.
+const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+
+/// Whom to trust when the URL asks for TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// A PEM file of certificates to trust beside the system's.
+    pub ca: Option<PathBuf>,
+    /// Take any certificate.
+    pub anyone: bool,
+}
+
+/// A server's address, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerUrl(Uri);
+
+/// An open connection.
+pub struct Link {
+    socket: WebSocketStream<async_tungstenite::tokio::ConnectStream>,
+    heard: Instant,
+    pinged: bool,
+}
+
+/// Opens connections to one server.
+#[derive(Clone)]
+pub struct Dialer {
+    url: ServerUrl,
+    tls: TlsConnector,
+}
+
+/// What is wrong with a server's URL or with the trusted certificates.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DialerError {
+    /// Not a URL for us.
+    #[error("\"{0}\" is no server's URL; write ws://HOST:PORT or wss://HOST:PORT")]
+    Url(String),
+    /// The file of trusted certificates is no good.
+    #[error("cannot use {} as trusted certificates: {why}", path.display())]
+    Ca {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Why a connection could not be opened, or ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// Nobody answers there.
+    #[error("cannot connect to {host}:{port}: {source}")]
+    Connect {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Something answers, but no WebSocket of ours.
+    #[error("the server answers {0} to the WebSocket request; is {1} the right path?")]
+    Refused(StatusCode, String),
+    /// The connection or its TLS broke.
+    #[error("{0}")]
+    Broken(#[source] Box<tungstenite::Error>),
+    /// The server said goodbye.
+    #[error("the server closed the connection ({code}{}{reason})", if reason.is_empty() { "" } else { " " })]
+    Closed {
+        /// RFC 6455 section 7.4.
+        code: u16,
+        /// What it said.
+        reason: String,
+    },
+    /// The deadline passed.
+    #[error("the server did not answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+}
+
+impl ServerUrl {
+    /// Takes `ws://`, `wss://`, `http://` or `https://` with a host; a URL without a path gets `path`.
+    ///
+    /// # Errors
+    /// If it is none of these.
+    pub fn new(text: &str, path: &str) -> Result<Self, DialerError> {
+        let wrong = || DialerError::Url(text.to_owned());
+        let uri: Uri = text.parse().map_err(|_| wrong())?;
+        let scheme = match uri.scheme_str() {
+            Some("ws" | "http") => "ws",
+            Some("wss" | "https") => "wss",
+            _ => return Err(wrong()),
+        };
+        let authority = uri
+            .authority()
+            .filter(|a| !a.host().is_empty())
+            .ok_or_else(wrong)?;
+        let path = match uri.path_and_query() {
+            Some(given) if given.as_str() != "/" => given.as_str(),
+            _ => path,
+        };
+        format!("{scheme}://{authority}{path}")
+            .parse()
+            .map(Self)
+            .map_err(|_| wrong())
+    }
+
+    fn host(&self) -> &str {
+        let host = self.0.host().unwrap_or_default();
+        host.strip_prefix('[')
+            .and_then(|h| h.strip_suffix(']'))
+            .unwrap_or(host)
+    }
+
+    fn port(&self) -> u16 {
+        let default = if self.0.scheme_str() == Some("wss") {
+            443
+        } else {
+            80
+        };
+        self.0.port_u16().unwrap_or(default)
+    }
+}
+
+impl std::fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Dialer {
+    /// Prepares connections to a server.
+    ///
+    /// # Errors
+    /// If the trusted certificates can't be read.
+    pub fn new(url: ServerUrl, trust: &Trust) -> Result<Self, DialerError> {
+        Ok(Self {
+            url,
+            tls: TlsConnector::from(Arc::new(client_config(trust)?)),
+        })
+    }
+
+    /// The server's URL.
+    #[must_use]
+    pub fn url(&self) -> &ServerUrl {
+        &self.url
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// If there is none within 10 s.
+    pub async fn dial(&self) -> Result<Link, LinkError> {
+        match timeout(CONNECT_TIMEOUT, self.dial_slowly()).await {
+            Ok(result) => result,
+            Err(_) => Err(LinkError::Timeout(CONNECT_TIMEOUT)),
+        }
+    }
+
+    async fn dial_slowly(&self) -> Result<Link, LinkError> {
+        let (host, port) = (self.url.host(), self.url.port());
+        let connect = |source| LinkError::Connect {
+            host: host.to_owned(),
+            port,
+            source,
+        };
+        let stream = TcpStream::connect((host, port)).await.map_err(connect)?;
+        stream.set_nodelay(true).map_err(connect)?;
+        let request = self
+            .url
+            .0
+            .clone()
+            .into_client_request()
+            .map_err(LinkError::from)?;
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(MAX_MESSAGE))
+            .max_frame_size(Some(MAX_MESSAGE));
+        let (socket, _) = client_async_tls_with_connector_and_config(
+            request,
+            stream,
+            Some(self.tls.clone()),
+            Some(config),
+        )
+        .await
+        .map_err(|error| match error {
+            tungstenite::Error::Http(response) => {
+                LinkError::Refused(response.status(), self.url.0.path().to_owned())
+            }
+            error => error.into(),
+        })?;
+        Ok(Link {
+            socket,
+            heard: Instant::now(),
+            pinged: false,
+        })
+    }
+}
+
+impl Link {
+    /// Sends a text frame.
+    ///
+    /// # Errors
+    /// If the connection is gone or takes nothing for 10 s.
+    pub async fn send(&mut self, text: impl Into<Utf8Bytes>) -> Result<(), LinkError> {
+        self.write(Message::Text(text.into())).await
+    }
+
+    /// The next text frame. Cancel-safe. Pings a silent server, and gives it up after 20 s.
+    ///
+    /// # Errors
+    /// If the connection is gone.
+    pub async fn receive(&mut self) -> Result<Utf8Bytes, LinkError> {
+        loop {
+            let silence = self.heard.elapsed();
+            if silence >= DEAD_AFTER {
+                return Err(LinkError::Timeout(DEAD_AFTER));
+            }
+            let patience =
+                if self.pinged { DEAD_AFTER } else { PING_AFTER }.saturating_sub(silence);
+            let Ok(message) = timeout(patience, self.socket.next()).await else {
+                if !self.pinged {
+                    self.pinged = true;
+                    self.write(Message::Ping(Vec::new().into())).await?;
+                }
+                continue;
+            };
+            (self.heard, self.pinged) = (Instant::now(), false);
+            match message {
+                Some(Ok(Message::Text(text))) => return Ok(text),
+                Some(Ok(Message::Close(frame))) => return Err(closed(frame)),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error.into()),
+                None => return Err(closed(None)),
+            }
+        }
+    }
+
+    /// Says goodbye. What was sent before still arrives.
+    pub async fn close(mut self) {
+        let goodbye = async {
+            if self.socket.close(None).await.is_ok() {
+                while let Some(Ok(_)) = self.socket.next().await {}
+            }
+        };
+        // A server that doesn't answer the goodbye is left behind.
+        let _ = timeout(Duration::from_secs(1), goodbye).await;
+    }
+
+    async fn write(&mut self, message: Message) -> Result<(), LinkError> {
+        match timeout(WRITE_TIMEOUT, self.socket.send(message)).await {
+            Ok(result) => result.map_err(LinkError::from),
+            Err(_) => Err(LinkError::Timeout(WRITE_TIMEOUT)),
+        }
+    }
+}
+
+impl From<tungstenite::Error> for LinkError {
+    fn from(error: tungstenite::Error) -> Self {
+        Self::Broken(Box::new(error))
+    }
+}
+
+fn closed(frame: Option<CloseFrame>) -> LinkError {
+    // RFC 6455 section 7.1.5: 1006 stands for a connection that ended without a goodbye.
+    let (code, reason) = frame.map_or((1006, String::new()), |frame| {
+        (frame.code.into(), frame.reason.to_string())
+    });
+    LinkError::Closed { code, reason }
+}
+
+fn client_config(trust: &Trust) -> Result<rustls::ClientConfig, DialerError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    // A system without certificates is fine as long as no server needs one.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = &trust.ca {
+        let wrong = |why: String| DialerError::Ca {
+            path: path.clone(),
+            why,
+        };
+        let certificates =
+            CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
+        let certificates: Vec<_> = certificates
+            .collect::<Result<_, _>>()
+            .map_err(|error| wrong(error.to_string()))?;
+        if roots.add_parsable_certificates(certificates).0 == 0 {
+            return Err(wrong("there is no certificate in it".to_owned()));
+        }
+    }
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| DialerError::Ca {
+            path: PathBuf::new(),
+            why: error.to_string(),
+        })?;
+    Ok(if trust.anyone {
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(anyone::Anyone(provider)))
+            .with_no_client_auth()
+    } else {
+        builder.with_root_certificates(roots).with_no_client_auth()
+    })
+}
+
+/// Takes any certificate, as the user asked; signatures are still checked.
+mod anyone {
+    use std::sync::Arc;
+
+    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+    use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+    use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+
+    #[derive(Debug)]
+    pub(super) struct Anyone(pub(super) Arc<CryptoProvider>);
+
+    impl ServerCertVerifier for Anyone {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> Result<ServerCertVerified, Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            verify_tls12_signature(
+                message,
+                certificate,
+                signature,
+                &self.0.signature_verification_algorithms,
+            )
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            verify_tls13_signature(
+                message,
+                certificate,
+                signature,
+                &self.0.signature_verification_algorithms,
+            )
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.0.signature_verification_algorithms.supported_schemes()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_get_the_dialects_path_unless_they_have_their_own() {
+        let url = |text: &str| ServerUrl::new(text, "/register_device").map(|url| url.to_string());
+        assert_eq!(url("ws://host:1").unwrap(), "ws://host:1/register_device");
+        assert_eq!(url("https://host/").unwrap(), "wss://host/register_device");
+        assert_eq!(
+            url("wss://[::1]:8443/x?y=z").unwrap(),
+            "wss://[::1]:8443/x?y=z"
+        );
+        for wrong in ["host:1", "ftp://host", "ws://", "pattern=ball", ""] {
+            assert!(url(wrong).is_err(), "{wrong}");
+        }
+        let url = ServerUrl::new("wss://[::1]", "/").unwrap();
+        assert_eq!((url.host(), url.port()), ("::1", 443));
+    }
+}
