@@ -46,19 +46,24 @@ pub(super) async fn endpoints(State(app): State<Arc<App>>) -> Response {
 }
 
 /// `GET /api/endpoints/stream`: the same as Server-Sent Events, at once and after each change.
-pub(super) async fn endpoint_stream(State(app): State<Arc<App>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+pub(super) async fn endpoint_stream(
+    State(app): State<Arc<App>>,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let changes = app.switch.changes();
-    let snapshots = stream::unfold((app, changes, true), |(app, mut changes, is_first)| async move {
-        if !is_first {
-            tokio::select! {
-                changed = next_change(&mut changes) => changed?,
-                () = app.stopped() => return None,
+    let snapshots = stream::unfold(
+        (app, changes, true),
+        |(app, mut changes, is_first)| async move {
+            if !is_first {
+                tokio::select! {
+                    changed = next_change(&mut changes) => changed?,
+                    () = app.stopped() => return None,
+                }
             }
-        }
-        changes.mark_unchanged();
-        let event = Event::default().data(snapshot(&app));
-        Some((Ok(event), (app, changes, false)))
-    });
+            changes.mark_unchanged();
+            let event = Event::default().data(snapshot(&app));
+            Some((Ok(event), (app, changes, false)))
+        },
+    );
     Sse::new(snapshots).keep_alive(KeepAlive::default())
 }
 

@@ -28,21 +28,31 @@ use crate::dialect::{Effect, Session};
 use crate::hub::{Command, ConnectionId, Event, Payload};
 
 /// Idle connections are many and cost this much each; a message that is larger gets its own memory.
-const READ_BUFFER: usize = 4096;
+const READ_BUFFER: usize = 2048;
 /// A batch is written when it is complete, or when it is this large.
 const WRITE_BUFFER: usize = 64 * 1024;
+/// Effects that a connection keeps memory for.
+const KEPT_EFFECTS: usize = 4;
 /// A holder of an id that was heard this recently answers a probe without a ping.
 const HEARD_RECENTLY: Duration = Duration::from_secs(1);
 
 /// Talks to one WebSocket until it is closed.
-pub(super) async fn run(stream: Stream, read_ahead: Bytes, session: Box<dyn Session>, member: Member, app: Arc<App>) {
+pub(super) async fn run(
+    stream: Stream,
+    read_ahead: Bytes,
+    session: Box<dyn Session>,
+    member: Member,
+    app: Arc<App>,
+) {
     let open = app.metrics.websockets(member.dialect_name(), member.role);
     open.inc();
-    let mut connection = Connection::open(stream, read_ahead, session, member, app).await;
+    // What is over soon, or comes at the end only, is boxed: the task of an idle connection keeps no
+    // room for it.
+    let mut connection = Box::pin(Connection::open(stream, read_ahead, session, member, app)).await;
     let end = connection.talk().await;
     connection.command(Command::Leave);
     connection.report(&end);
-    connection.close(end).await;
+    Box::pin(connection.close(end)).await;
     open.dec();
 }
 
@@ -98,7 +108,13 @@ enum Turn {
 }
 
 impl Connection {
-    async fn open(stream: Stream, read_ahead: Bytes, session: Box<dyn Session>, member: Member, app: Arc<App>) -> Self {
+    async fn open(
+        stream: Stream,
+        read_ahead: Bytes,
+        session: Box<dyn Session>,
+        member: Member,
+        app: Arc<App>,
+    ) -> Self {
         let limits = &app.config.limits;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -228,7 +244,7 @@ impl Connection {
     }
 
     fn hub_events(&mut self) -> Result<(), End> {
-        while let Some(event) = self.events.pop_front() {
+        for event in std::mem::take(&mut self.events) {
             if event == Event::Probe {
                 self.probe()?;
             } else {
@@ -272,7 +288,9 @@ impl Connection {
                 self.session.binary(&bytes, &mut self.effects);
             }
             Message::Close(frame) => {
-                return Err(End::PeerClosed(frame.map_or(1005, |frame| frame.code.into())));
+                return Err(End::PeerClosed(
+                    frame.map_or(1005, |frame| frame.code.into()),
+                ));
             }
             // A ping is answered by the library.
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
@@ -319,13 +337,17 @@ impl Connection {
                 Ok(())
             }
         });
+        // A burst's memory isn't kept for an idle time.
+        effects.shrink_to(KEPT_EFFECTS);
         self.effects = effects;
         result
     }
 
     fn send(&mut self, message: Message) -> Result<(), End> {
         self.unflushed = true;
-        Pin::new(&mut self.socket).start_send(message).map_err(|_| End::Lost)
+        Pin::new(&mut self.socket)
+            .start_send(message)
+            .map_err(|_| End::Lost)
     }
 
     fn command(&self, command: Command) {
@@ -428,9 +450,9 @@ fn end_of(error: &Error) -> End {
             reason: "the message is too big",
         },
         Error::Utf8(_) => not_utf8(),
-        Error::Protocol(async_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
-            End::Lost
-        }
+        Error::Protocol(
+            async_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+        ) => End::Lost,
         Error::Protocol(_) => End::Broken {
             code: 1002,
             reason: "protocol error",

@@ -112,7 +112,9 @@ struct Described<'a> {
 impl Filter {
     fn takes(&self, device: &Described<'_>) -> bool {
         let takes = |wanted: &Option<String>, has: &str| {
-            wanted.as_ref().is_none_or(|wanted| wanted.is_empty() || wanted == has)
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| wanted.is_empty() || wanted == has)
         };
         takes(&self.group_id, &device.group_name) && takes(&self.owner, &device.owner)
     }

@@ -13,7 +13,8 @@ use axum::response::Response;
 use http_body_util::{Empty, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::{StatusCode, Uri};
 use hyper_util::rt::TokioIo;
@@ -56,7 +57,10 @@ pub(super) async fn get(
             debug!(%target, %error, "cannot fetch a device's file");
             http::error(StatusCode::BAD_GATEWAY, "the device's HTTP server failed")
         }
-        Err(_) => http::error(StatusCode::BAD_GATEWAY, "the device's HTTP server took too long"),
+        Err(_) => http::error(
+            StatusCode::BAD_GATEWAY,
+            "the device's HTTP server took too long",
+        ),
     }
 }
 
@@ -65,7 +69,9 @@ fn target(app: &App, device: &EndpointView) -> Result<SocketAddr, &'static str> 
         return Err("this server fetches no files from devices; its setting device_files is off");
     }
     if device.member.indirect {
-        return Err("the device registered through a proxy or from a web page, so that its own address isn't known");
+        return Err(
+            "the device registered through a proxy or from a web page, so that its own address isn't known",
+        );
     }
     match device.member.files_port {
         Some(port) => Ok(SocketAddr::new(device.member.peer, port)),
@@ -79,7 +85,8 @@ async fn fetch(
     deadline: Instant,
 ) -> Result<Response<Incoming>, Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::connect(target).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // Ends with the response, or with the deadline.
     tokio::spawn(timeout_at(deadline, connection));
 
@@ -147,6 +154,9 @@ mod tests {
             headers.insert(name, HeaderValue::from_static("1"));
         }
         let left = to_device(headers);
-        assert_eq!(left.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+        assert_eq!(
+            left.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
+            ["accept"]
+        );
     }
 }

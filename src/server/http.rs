@@ -21,9 +21,18 @@ use crate::hub::Payload;
 /// Everything that the port serves.
 pub(super) fn router(app: &Arc<App>) -> Router {
     let old_polling = Router::new()
-        .route("/connect", post(polling::connect).options(polling::preflight))
-        .route("/forward", post(polling::forward).options(polling::preflight))
-        .route("/poll_messages", post(polling::poll).options(polling::preflight))
+        .route(
+            "/connect",
+            post(polling::connect).options(polling::preflight),
+        )
+        .route(
+            "/forward",
+            post(polling::forward).options(polling::preflight),
+        )
+        .route(
+            "/poll_messages",
+            post(polling::poll).options(polling::preflight),
+        )
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::map_response(polling::allow_all_origins));
     Router::new()
@@ -37,8 +46,14 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/devices/{id}/connect", get(cuttlefish::connect_to_device))
         .route("/devices/{id}/files/{*path}", get(files::get))
         .route("/polled_connections", post(polling::new_connect))
-        .route("/polled_connections/{connection}/:forward", post(polling::new_forward))
-        .route("/polled_connections/{connection}/messages", get(polling::new_messages))
+        .route(
+            "/polled_connections/{connection}/:forward",
+            post(polling::new_forward),
+        )
+        .route(
+            "/polled_connections/{connection}/messages",
+            get(polling::new_messages),
+        )
         .route("/health", get(admin::health))
         .route("/ready", get(admin::ready))
         .route("/metrics", get(admin::metrics))
@@ -102,7 +117,10 @@ async fn fallback(State(app): State<Arc<App>>, request: Request) -> Response {
 }
 
 pub(super) fn not_found(path: &str) -> Response {
-    error(StatusCode::NOT_FOUND, &format!("there is nothing at {path}"))
+    error(
+        StatusCode::NOT_FOUND,
+        &format!("there is nothing at {path}"),
+    )
 }
 
 async fn wrong_method(request: Request) -> Response {

@@ -131,7 +131,13 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn admit(tcp: TcpStream, peer: SocketAddr, tls: Option<&TlsAcceptor>, router: &Router, app: &Arc<App>) {
+fn admit(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    tls: Option<&TlsAcceptor>,
+    router: &Router,
+    app: &Arc<App>,
+) {
     let Ok(permit) = Arc::clone(&app.slots).try_acquire_owned() else {
         app.metrics.connections_refused.inc();
         debug!(%peer, "connection refused: the limit is reached");
@@ -192,7 +198,10 @@ async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, router: Router, origin:
 impl Slot {
     fn new(app: Arc<App>, permit: OwnedSemaphorePermit) -> Self {
         app.metrics.connections.inc();
-        Self { app, _permit: permit }
+        Self {
+            app,
+            _permit: permit,
+        }
     }
 }
 

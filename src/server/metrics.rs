@@ -68,15 +68,23 @@ impl Metrics {
     /// connection was lost without one.
     pub(super) fn websocket_closed(&self, by: &'static str, code: u16) {
         // The peer chooses its code: those that RFC 6455 doesn't name are one.
-        let code = if (1000..=1015).contains(&code) { code } else { 0 };
-        self.websocket_closes.get_or_create(&Close { by, code }).inc();
+        let code = if (1000..=1015).contains(&code) {
+            code
+        } else {
+            0
+        };
+        self.websocket_closes
+            .get_or_create(&Close { by, code })
+            .inc();
     }
 
     /// A message went through the hub.
     pub(super) fn relayed(&self, direction: &'static str, bytes: usize) {
         let labels = Direction { direction };
         self.relayed_messages.get_or_create(&labels).inc();
-        self.relayed_bytes.get_or_create(&labels).inc_by(bytes as u64);
+        self.relayed_bytes
+            .get_or_create(&labels)
+            .inc_by(bytes as u64);
     }
 
     /// Something was refused.
@@ -93,7 +101,9 @@ impl Metrics {
             400..500 => "4xx",
             _ => "5xx",
         };
-        self.http_requests.get_or_create(&Request { route, status }).inc();
+        self.http_requests
+            .get_or_create(&Request { route, status })
+            .inc();
     }
 
     /// Everything in the OpenMetrics text format.
@@ -153,7 +163,12 @@ impl Collector for HubCounts {
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            let encoder = encoder.encode_descriptor(name, help, None, prometheus_client::metrics::MetricType::Gauge)?;
+            let encoder = encoder.encode_descriptor(
+                name,
+                help,
+                None,
+                prometheus_client::metrics::MetricType::Gauge,
+            )?;
             gauge.encode(encoder)?;
         }
         Ok(())

@@ -64,13 +64,17 @@ pub enum StartError {
     #[error("no address to listen on is given: add one, such as `--listen 127.0.0.1:8080`")]
     NoListener,
     /// A listener shall speak TLS, and no certificate is named.
-    #[error("{0} shall speak TLS, but there is no certificate: name one, or let the server make one")]
+    #[error(
+        "{0} shall speak TLS, but there is no certificate: name one, or let the server make one"
+    )]
     NoTls(SocketAddr),
     /// Another program has the port.
     #[error("{0} is in use by another program: stop that, or choose another port")]
     InUse(SocketAddr),
     /// The system doesn't let this user have the port.
-    #[error("the system doesn't let this user listen on {0}: choose a port above 1023, or grant CAP_NET_BIND_SERVICE")]
+    #[error(
+        "the system doesn't let this user listen on {0}: choose a port above 1023, or grant CAP_NET_BIND_SERVICE"
+    )]
     Forbidden(SocketAddr),
     /// No listener for another reason.
     #[error("cannot listen on {address}: {source}; choose an address of this machine")]
@@ -189,7 +193,10 @@ impl Server {
     /// Where the server listens, in the order of the configuration.
     #[must_use]
     pub fn addresses(&self) -> Vec<Bound> {
-        self.listeners.iter().map(|listener| listener.bound).collect()
+        self.listeners
+            .iter()
+            .map(|listener| listener.bound)
+            .collect()
     }
 
     /// SHA-256 of the certificate that the server made, as browsers show it: upper-case hex bytes
@@ -232,9 +239,13 @@ impl Server {
 impl App {
     fn new(config: Config) -> Self {
         let metrics = Arc::new(Metrics::default());
-        let slot_count = u32::try_from(config.limits.connections.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
+        let slot_count = u32::try_from(config.limits.connections.min(Semaphore::MAX_PERMITS))
+            .unwrap_or(u32::MAX);
         Self {
-            settings: Arc::new(Settings::new(&config.ice_servers, config.cuttlefish.wait_for_device)),
+            settings: Arc::new(Settings::new(
+                &config.ice_servers,
+                config.cuttlefish.wait_for_device,
+            )),
             switch: Arc::new(Switch::new(&config.limits, Arc::clone(&metrics))),
             polling: PollingClients::default(),
             metrics,
@@ -279,7 +290,8 @@ fn raise_descriptor_limit(connections: usize) {
     if allowed < connections as u64 + OWN_DESCRIPTORS {
         warn!(
             allowed,
-            connections, "the limit of open files is below the limit of connections; raise it (ulimit -n)"
+            connections,
+            "the limit of open files is below the limit of connections; raise it (ulimit -n)"
         );
     }
 }

@@ -74,8 +74,12 @@ impl Outbox {
         self.lock().end(Ended::ShuttingDown);
     }
 
-    /// Moves everything that waits into `into`, or waits for something.
-    pub(super) fn poll_take(&self, cx: &Context<'_>, into: &mut VecDeque<Event>) -> Poll<Result<(), Ended>> {
+    /// Moves everything that waits into `into`, which must be empty, or waits for something.
+    pub(super) fn poll_take(
+        &self,
+        cx: &Context<'_>,
+        into: &mut VecDeque<Event>,
+    ) -> Poll<Result<(), Ended>> {
         let mut queue = self.lock();
         if let Some(ended) = queue.ended {
             return Poll::Ready(Err(ended));
@@ -84,7 +88,8 @@ impl Outbox {
             queue.wait(cx);
             return Poll::Pending;
         }
-        into.append(&mut queue.events);
+        // With its memory: an empty queue takes none.
+        *into = std::mem::take(&mut queue.events);
         queue.load = Load::default();
         Poll::Ready(Ok(()))
     }
@@ -170,7 +175,10 @@ mod tests {
 
     #[test]
     fn gives_all_that_waits_at_once() {
-        let outbox = Outbox::new(Load { messages: 3, bytes: 10 });
+        let outbox = Outbox::new(Load {
+            messages: 3,
+            bytes: 10,
+        });
         assert_eq!(take(&outbox), Poll::Pending);
         for _ in 0..3 {
             assert_eq!(outbox.push(message(1)), Ok(()));
@@ -181,7 +189,10 @@ mod tests {
 
     #[test]
     fn one_message_too_many_ends_it() {
-        let outbox = Outbox::new(Load { messages: 2, bytes: 10 });
+        let outbox = Outbox::new(Load {
+            messages: 2,
+            bytes: 10,
+        });
         assert_eq!(outbox.push(message(1)), Ok(()));
         assert_eq!(outbox.push(message(1)), Ok(()));
         assert_eq!(outbox.push(message(1)), Err(Overflow));
@@ -190,7 +201,10 @@ mod tests {
 
     #[test]
     fn too_many_bytes_end_it_but_one_message_of_any_size_fits() {
-        let outbox = Outbox::new(Load { messages: 9, bytes: 10 });
+        let outbox = Outbox::new(Load {
+            messages: 9,
+            bytes: 10,
+        });
         assert_eq!(outbox.push(message(1_000)), Ok(()));
         assert_eq!(take(&outbox), Poll::Ready(Ok(1)));
         assert_eq!(outbox.push(message(1_000)), Ok(()));
@@ -203,7 +217,10 @@ mod tests {
 
     #[test]
     fn shutdown_drops_what_waits() {
-        let outbox = Outbox::new(Load { messages: 9, bytes: 10 });
+        let outbox = Outbox::new(Load {
+            messages: 9,
+            bytes: 10,
+        });
         assert_eq!(outbox.push(message(1)), Ok(()));
         outbox.shut_down();
         assert_eq!(outbox.push(message(1)), Ok(()));

@@ -9,7 +9,8 @@ use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use hyper::StatusCode;
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HeaderName,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    HeaderName,
 };
 use serde::Deserialize;
 
@@ -57,7 +58,9 @@ enum Call {
 pub(super) async fn connect(State(app): State<Arc<App>>, request: Request) -> Response {
     let opened = match read(&app, request).await {
         Ok((asked, origin)) => match asked.device_id() {
-            Ok(device) => open(&app, device, origin).map_err(|error| refusal(&app, &(&error).into())),
+            Ok(device) => {
+                open(&app, device, origin).map_err(|error| refusal(&app, &(&error).into()))
+            }
             Err(cause) => Err(refusal(&app, &cause)),
         },
         Err(response) => Err(response),
@@ -104,14 +107,20 @@ pub(super) async fn new_connect(State(app): State<Arc<App>>, request: Request) -
         Err(cause) => return refusal(&app, &cause),
     };
     match open(&app, device, origin) {
-        Ok((id, info)) => http::json_text(StatusCode::OK, polled::connected_new(&id, info.as_ref())),
+        Ok((id, info)) => {
+            http::json_text(StatusCode::OK, polled::connected_new(&id, info.as_ref()))
+        }
         Err(CallError::Absent(_)) => cuttlefish::device_not_found(),
         Err(error) => refusal(&app, &(&error).into()),
     }
 }
 
 /// `POST /polled_connections/{connection}/:forward`
-pub(super) async fn new_forward(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+pub(super) async fn new_forward(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
     let (asked, _) = match read(&app, request).await {
         Ok(read) => read,
         Err(response) => return response,
@@ -138,7 +147,9 @@ pub(super) async fn new_messages(
         return connection_not_found();
     };
     let told = client.inbox.lock();
-    let messages = told.mailbox.from(range.start, range.count.unwrap_or(usize::MAX));
+    let messages = told
+        .mailbox
+        .from(range.start, range.count.unwrap_or(usize::MAX));
     drop(told);
     http::json_text(StatusCode::OK, polled::messages(&messages))
 }
@@ -179,7 +190,11 @@ async fn read(app: &App, request: Request) -> Result<(polled::Request, Option<Or
 }
 
 /// Calls a device, and gives the new client's id.
-fn open(app: &App, device: &EndpointId, origin: Option<Origin>) -> Result<(String, Option<Payload>), CallError> {
+fn open(
+    app: &App,
+    device: &EndpointId,
+    origin: Option<Origin>,
+) -> Result<(String, Option<Payload>), CallError> {
     let limits = &app.config.limits;
     let full = CallError::Full(limits.polling_clients);
     // Another request may come between this and the insertion, which looks again.
@@ -189,7 +204,11 @@ fn open(app: &App, device: &EndpointId, origin: Option<Origin>) -> Result<(Strin
     let Some(id) = new_id() else {
         return Err(full);
     };
-    let mailbox = Mailbox::new(limits.polling_messages, limits.polling_bytes, Instant::now());
+    let mailbox = Mailbox::new(
+        limits.polling_messages,
+        limits.polling_bytes,
+        Instant::now(),
+    );
     let inbox = Arc::new(PollingInbox(Mutex::new(Told {
         call: Call::Unanswered,
         mailbox,
@@ -205,7 +224,10 @@ fn open(app: &App, device: &EndpointId, origin: Option<Origin>) -> Result<(Strin
     let endpoint = device.clone();
     let when_absent = WhenAbsent::Refuse;
     // The hub answers a call that may not wait before this returns.
-    let call = Command::Call { endpoint, when_absent };
+    let call = Command::Call {
+        endpoint,
+        when_absent,
+    };
     app.switch.command(connection, call);
     let outcome = match &inbox.lock().call {
         Call::Open(info) => Ok((id.clone(), info.clone())),
@@ -320,7 +342,8 @@ impl PollingClients {
 impl Client {
     fn to_device(&self, app: &App, payload: &Payload) {
         let payload = payload.clone();
-        app.switch.command(self.connection, Command::ToEndpoint { payload });
+        app.switch
+            .command(self.connection, Command::ToEndpoint { payload });
     }
 }
 

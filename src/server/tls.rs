@@ -61,10 +61,16 @@ fn server_config(
     key: &Path,
 ) -> Result<Arc<ServerConfig>, StartError> {
     let bytes = read(key)?;
-    let private = PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| StartError::NoKey { path: key.to_owned() })?;
+    let private = PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| StartError::NoKey {
+        path: key.to_owned(),
+    })?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
+        .and_then(|builder| {
+            builder
+                .with_no_client_auth()
+                .with_single_cert(chain, private)
+        })
         .map_err(|source| match source {
             rustls::Error::InconsistentKeys(_) => StartError::KeyMismatch {
                 certificate: certificate.to_owned(),
@@ -84,7 +90,9 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match chain {
         Ok(chain) if !chain.is_empty() => Ok(chain),
-        _ => Err(StartError::NoCertificate { path: path.to_owned() }),
+        _ => Err(StartError::NoCertificate {
+            path: path.to_owned(),
+        }),
     }
 }
 
@@ -105,13 +113,18 @@ fn still_good(chain: &[CertificateDer<'static>], names: &[String]) -> bool {
     if roots.add(certificate.clone()).is_err() {
         return false;
     }
-    let Ok(verifier) = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build() else {
+    let Ok(verifier) =
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build()
+    else {
         return false;
     };
     let then = UnixTime::since_unix_epoch(since_epoch() + RENEW_BEFORE);
     names.iter().all(|name| {
-        ServerName::try_from(name.as_str())
-            .is_ok_and(|name| verifier.verify_server_cert(certificate, &[], &name, &[], then).is_ok())
+        ServerName::try_from(name.as_str()).is_ok_and(|name| {
+            verifier
+                .verify_server_cert(certificate, &[], &name, &[], then)
+                .is_ok()
+        })
     })
 }
 
@@ -172,7 +185,9 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 fn since_epoch() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

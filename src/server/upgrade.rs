@@ -1,15 +1,17 @@
 //! From an HTTP request to a WebSocket (RFC 6455 section 4.2).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -32,7 +34,8 @@ const INDIRECT: [&str; 5] = ["x-forwarded-for", "x-real-ip", "forwarded", "via",
 
 /// Whether the client wants a WebSocket.
 pub(super) fn is_wanted(request: &Request) -> bool {
-    names(request.headers(), &CONNECTION, "upgrade") && names(request.headers(), &UPGRADE, "websocket")
+    names(request.headers(), &CONNECTION, "upgrade")
+        && names(request.headers(), &UPGRADE, "websocket")
 }
 
 /// Answers the upgrade, and lets the session talk on the upgraded connection.
@@ -49,7 +52,9 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
             "this server speaks version 13 of WebSocket only",
         );
         let version = HeaderValue::from_static("13");
-        response.headers_mut().insert(SEC_WEBSOCKET_VERSION, version);
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_VERSION, version);
         return response;
     }
     let Some(accept) = headers.get(SEC_WEBSOCKET_KEY).and_then(accept_key) else {
@@ -58,7 +63,10 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
     let offers_subprotocol = names(headers, &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
     let indirect = INDIRECT.iter().any(|&name| headers.contains_key(name));
     let Some(origin) = request.extensions().get::<Origin>().cloned() else {
-        return http::error(StatusCode::INTERNAL_SERVER_ERROR, "this needs a TCP connection");
+        return http::error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "this needs a TCP connection",
+        );
     };
     let member = Member {
         dialect: session.dialect(),
@@ -72,22 +80,35 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
     switching_protocols(accept, offers_subprotocol)
 }
 
-async fn talk(upgraded: OnUpgrade, session: Box<dyn Session>, member: Member, origin: Origin, app: Arc<App>) {
-    let failure = match timeout(app.config.limits.handshake, upgraded).await {
-        Ok(Ok(upgraded)) => match upgraded.downcast::<TokioIo<Stream>>() {
-            Ok(parts) => {
-                let stream = parts.io.into_inner();
-                connection::run(stream, parts.read_buf, session, member, app).await;
-                // The connection's place is free from here on.
-                drop(origin.slot);
-                return;
-            }
-            Err(_) => "an unknown stream".to_owned(),
-        },
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "timeout".to_owned(),
-    };
-    debug!(peer = %origin.peer, failure, "upgrade to WebSocket failed");
+async fn talk(
+    upgraded: OnUpgrade,
+    session: Box<dyn Session>,
+    member: Member,
+    origin: Origin,
+    app: Arc<App>,
+) {
+    // Boxed and gone before the conversation, whose task would keep room for it.
+    let taken = Box::pin(take(upgraded, app.config.limits.handshake)).await;
+    match taken {
+        Ok((stream, read_ahead)) => {
+            connection::run(stream, read_ahead, session, member, app).await;
+        }
+        Err(error) => debug!(peer = %origin.peer, error, "upgrade to WebSocket failed"),
+    }
+    // The connection's place is free from here on.
+    drop(origin.slot);
+}
+
+/// The socket itself, without what HTTP wrapped around it, and what was read from it already.
+async fn take(upgraded: OnUpgrade, patience: Duration) -> Result<(Stream, Bytes), String> {
+    let upgraded = timeout(patience, upgraded)
+        .await
+        .map_err(|_| "timeout".to_owned())?
+        .map_err(|error| error.to_string())?;
+    let parts = upgraded
+        .downcast::<TokioIo<Stream>>()
+        .map_err(|_| "an unknown stream".to_owned())?;
+    Ok((parts.io.into_inner(), parts.read_buf))
 }
 
 fn switching_protocols(accept: HeaderValue, with_subprotocol: bool) -> Response {

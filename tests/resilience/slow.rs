@@ -93,9 +93,12 @@ async fn two_that_write_before_they_read_do_not_block_each_other() {
 async fn messages_keep_their_order() {
     let server = Server::start(&[]).await;
     let mut tcp = raw_ws(&server, "/register_device").await;
-    tcp.write_all(&frame(0x81, br#"{"message_type":"register","device_id":"d"}"#))
-        .await
-        .unwrap();
+    tcp.write_all(&frame(
+        0x81,
+        br#"{"message_type":"register","device_id":"d"}"#,
+    ))
+    .await
+    .unwrap();
     read_frame(&mut tcp).await;
     let mut viewer = server.viewer("d").await;
     // One write with many frames, so that the server batches them.
