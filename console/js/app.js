@@ -11,6 +11,7 @@ let wasRegistered = false;
 
 const feed = new Feed(() => {
   list.update(feed);
+  stage?.listChanged();
   returnWithDevice();
 });
 

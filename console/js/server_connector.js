@@ -42,6 +42,7 @@ export function createParentController() {
 
 class Connector {
   #callback = () => {};
+  #requested = false;
   #line = null;
   #soonUntil = 0;
 
@@ -50,15 +51,18 @@ class Connector {
   }
 
   async requestDevice(deviceId) {
-    if (this.#line) throw new Error('A device was requested already.');
+    if (this.#requested) throw new Error('A device was requested already.');
+    this.#requested = true;
     const deliver = (message) => this.#callback(message);
-    this.#line = (await SocketLine.open(deliver)) ?? new PollingLine(deliver);
-    if (this.#soonUntil > performance.now()) this.#line.expectSoon(this.#soonUntil);
-    return this.#line.request(deviceId);
+    const line = (await SocketLine.open(deliver)) ?? new PollingLine(deliver);
+    line.expectSoon(this.#soonUntil);
+    const found = await line.request(deviceId);
+    this.#line = line;
+    return found;
   }
 
   async sendToDevice(message) {
-    if (!this.#line) throw new Error('No device was requested yet.');
+    if (!this.#line) throw new Error('There is no device yet.');
     return this.#line.send(message);
   }
 

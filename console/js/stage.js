@@ -143,6 +143,11 @@ export class Stage {
     }
   }
 
+  /** The server's list has changed: a refusal may turn out to be an absence. */
+  listChanged() {
+    if (this.#end && this.#refine(this.#end) !== this.#end) this.#showEnd({ reason: this.#end });
+  }
+
   #showEnd({ reason, error, tried, advice }) {
     this.#end = this.#refine(reason);
     const [title, text] = ENDS[this.#end];

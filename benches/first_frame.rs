@@ -1,0 +1,213 @@
+//! How long a viewer waits: from the opened WebSocket to the first decoded frame, and from a frame's
+//! capture to the screen. Real server, real device, real Chromium, all on this machine.
+//!
+//! `cargo bench --bench first_frame -- [--runs N]`. It prints what it measured beside the targets and
+//! judges nothing: a loaded machine isn't a slow program.
+
+#[allow(dead_code, reason = "the tests need more of it")]
+#[path = "../tests/browser/driver.rs"]
+mod driver;
+#[allow(dead_code, reason = "the tests need more of it")]
+#[path = "../tests/browser/program.rs"]
+mod program;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::sleep;
+
+use driver::{Browser, Screen};
+use program::Program;
+
+/// Calls in each state of the device.
+const RUNS: usize = 30;
+/// Frames whose age is read.
+const FRAMES: usize = 600;
+/// How long the device keeps its encoder after the last viewer (its `--linger`).
+const LINGER: f64 = 0.2;
+/// How long after that a device certainly is idle.
+const SETTLE: Duration = Duration::from_millis(1_500);
+
+/// Reads the clock that `pipelines/test-clock.toml` describes from every frame that is shown, and
+/// gives the frames' ages in milliseconds.
+const AGES: &str = "
+return (async (wanted) => {
+  const video = document.querySelector('.screen video');
+  const canvas = new OffscreenCanvas(24 * 16, 16);
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  const ages = [];
+  while (ages.length < wanted) {
+    await new Promise((shown) => video.requestVideoFrameCallback(shown));
+    const now = Math.round(performance.timeOrigin + performance.now());
+    context.drawImage(video, 0, 0);
+    const { data } = context.getImageData(0, 8, 24 * 16, 1);
+    let clock = 0;
+    for (let bit = 0; bit < 24; bit += 1) clock = clock * 2 + (data[(bit * 16 + 8) * 4] > 127 ? 1 : 0);
+    ages.push(((now % 2 ** 24) - clock + 2 ** 24) % 2 ** 24);
+  }
+  return ages;
+})(...arguments);
+";
+
+#[tokio::main]
+async fn main() {
+    let runs = runs();
+    let (_server, url) = Program::listen(&["serve"]).await;
+    let linger = LINGER.to_string();
+    let _device = Program::device(
+        &url,
+        "clock",
+        &["--pipeline", "test-clock", "--linger", &linger],
+    );
+    let browser = Browser::start(Screen::Desktop).await;
+    browser.open(&url).await;
+    browser
+        .until("document.querySelector('[data-device=clock]')")
+        .await;
+    // The first call in a new browser pays for the browser's own start.
+    let first = call(&browser).await;
+
+    let mut idle = Vec::new();
+    for _ in 0..runs {
+        leave(&browser).await;
+        sleep(SETTLE).await;
+        idle.push(call(&browser).await);
+    }
+    leave(&browser).await;
+
+    let viewer = browser.client().window().await.expect("a window");
+    let other = browser.client().new_window(false).await.expect("a window");
+    browser
+        .client()
+        .switch_to_window(other.handle)
+        .await
+        .expect("it is there");
+    browser.open(&format!("{url}#device=clock")).await;
+    browser
+        .until("window.switchboard?.stats()?.firstFrameMs")
+        .await;
+    let keeper = browser.client().window().await.expect("a window");
+    browser
+        .client()
+        .switch_to_window(viewer.clone())
+        .await
+        .expect("it is there");
+    let mut running = Vec::new();
+    for _ in 0..runs {
+        running.push(call(&browser).await);
+        leave(&browser).await;
+    }
+
+    // One viewer, as the target has it.
+    browser
+        .client()
+        .switch_to_window(keeper)
+        .await
+        .expect("it is there");
+    browser.client().close_window().await.expect("it closes");
+    browser
+        .client()
+        .switch_to_window(viewer)
+        .await
+        .expect("it is there");
+    call(&browser).await;
+    let ages = browser.run(AGES, vec![json!(FRAMES)]).await;
+    let ages = ages
+        .as_array()
+        .expect("an array")
+        .iter()
+        .filter_map(serde_json::Value::as_f64);
+
+    report(&[
+        ("first call of a new browser", vec![first], "–"),
+        (
+            "first frame, device idle before",
+            idle,
+            "median ≤ 300, p95 ≤ 500",
+        ),
+        ("first frame, encoder running", running, "median ≤ 200"),
+        (
+            "capture → screen, 640×480, 30 fps",
+            ages.collect(),
+            "median ≤ 40",
+        ),
+    ]);
+}
+
+/// `--runs N`. Cargo adds a flag of its own, which means nothing here.
+fn runs() -> usize {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--runs");
+    match arguments.nth(1) {
+        Some(number) => number.parse().expect("--runs takes a whole number"),
+        None => RUNS,
+    }
+}
+
+/// Plays the device, and gives the milliseconds from the open WebSocket to the first frame.
+async fn call(browser: &Browser) -> f64 {
+    browser.run("location.hash = '#device=clock'", vec![]).await;
+    let taken = browser
+        .until("window.switchboard.stats()?.firstFrameMs")
+        .await;
+    taken.as_f64().expect("milliseconds")
+}
+
+/// Leaves the device, so that the next call is a new one.
+async fn leave(browser: &Browser) {
+    browser.run("location.hash = '#'", vec![]).await;
+    browser.until("window.switchboard.stats() === null").await;
+}
+
+fn report(rows: &[(&str, Vec<f64>, &str)]) {
+    let mut text = format!("\n{}\n\n", machine());
+    let _ = writeln!(
+        text,
+        "{:36} {:>5} {:>9} {:>9} {:>9}  target (ms)",
+        "milliseconds", "n", "median", "p95", "max"
+    );
+    for (name, values, target) in rows {
+        let mut sorted = values.clone();
+        sorted.sort_by(f64::total_cmp);
+        let _ = writeln!(
+            text,
+            "{name:36} {:>5} {:>9.0} {:>9.0} {:>9.0}  {target}",
+            sorted.len(),
+            quantile(&sorted, 0.5),
+            quantile(&sorted, 0.95),
+            quantile(&sorted, 1.0),
+        );
+    }
+    // Nobody to tell when standard output is closed.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// The smallest value that at least this share of the sorted values doesn't exceed.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted
+        .get(rank.saturating_sub(1))
+        .copied()
+        .unwrap_or(f64::NAN)
+}
+
+fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpus = read("/proc/cpuinfo");
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or("unknown CPU", |rest| {
+            rest.trim_start_matches([' ', '\t', ':'])
+        });
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').take(3).collect::<Vec<_>>().join(" ");
+    let profile = if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    };
+    format!("{model}, {cores} cores, load average {load}, {profile} build")
+}

@@ -1,0 +1,192 @@
+//! A real Chromium, driven through chromedriver.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+/// How long a page may take for anything on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a page is asked whether something has happened.
+const POLL: Duration = Duration::from_millis(50);
+/// How long Chromium may take to end.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// What the browser's window looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Screen {
+    /// 1280×800, with a mouse.
+    Desktop,
+    /// 390×780, with fingers.
+    Phone,
+}
+
+/// One Chromium with a profile of its own. Ends when dropped.
+pub(crate) struct Browser {
+    client: Client,
+    chromium: Option<Pid>,
+    driver: Driver,
+    _profile: TempDir,
+}
+
+impl Browser {
+    pub(crate) async fn start(screen: Screen) -> Self {
+        let driver = Driver::start().await;
+        let profile = tempfile::tempdir().expect("a directory for the profile");
+        let Value::Object(capabilities) = capabilities(screen, &profile) else {
+            unreachable!("an object was written");
+        };
+        let mut builder = ClientBuilder::new(HttpConnector::new());
+        builder.capabilities(capabilities);
+        let client = timeout(PATIENCE, builder.connect(&driver.url))
+            .await
+            .expect("Chromium starts in time")
+            .expect("Chromium starts");
+        let id = client
+            .capabilities()
+            .and_then(|found| found.get("goog:processID")?.as_i64());
+        Self {
+            client,
+            chromium: id.and_then(|id| Pid::from_raw(id.try_into().ok()?)),
+            driver,
+            _profile: profile,
+        }
+    }
+
+    /// The WebDriver client.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) async fn open(&self, url: &str) {
+        self.client.goto(url).await.expect("the page opens");
+    }
+
+    /// Runs a script's body in the page, and gives what it returns. A promise is awaited.
+    pub(crate) async fn run(&self, script: &str, arguments: Vec<Value>) -> Value {
+        self.client
+            .execute(script, arguments)
+            .await
+            .unwrap_or_else(|error| panic!("{script}: {error}"))
+    }
+
+    /// Waits until a JavaScript expression is truthy, and gives its value.
+    pub(crate) async fn until(&self, expression: &str) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let value = self.run(&format!("return {expression}"), vec![]).await;
+            if !matches!(value, Value::Null | Value::Bool(false)) && value != 0 && value != "" {
+                return value;
+            }
+            assert!(Instant::now() < deadline, "never became true: {expression}");
+            sleep(POLL).await;
+        }
+    }
+
+    pub(crate) async fn find(&self, selector: &str) -> Element {
+        self.client
+            .find(Locator::Css(selector))
+            .await
+            .unwrap_or_else(|error| panic!("{selector}: {error}"))
+    }
+}
+
+fn capabilities(screen: Screen, profile: &TempDir) -> Value {
+    let mut arguments = vec![
+        "--headless=new".to_owned(),
+        format!("--user-data-dir={}", profile.path().display()),
+        "--window-size=1280,800".to_owned(),
+        "--disable-gpu".to_owned(),
+        "--disable-quic".to_owned(),
+        "--disable-sync".to_owned(),
+        "--disable-background-networking".to_owned(),
+        "--disable-component-update".to_owned(),
+        "--disable-dev-shm-usage".to_owned(),
+        // Windows beside each other all play.
+        "--disable-backgrounding-occluded-windows".to_owned(),
+        "--disable-renderer-backgrounding".to_owned(),
+        "--no-first-run".to_owned(),
+        // A microphone that plays beeps, and no question whether it may be used.
+        "--use-fake-device-for-media-stream".to_owned(),
+        "--use-fake-ui-for-media-stream".to_owned(),
+    ];
+    if rustix::process::geteuid().is_root() {
+        // Chromium refuses its sandbox to root, as in containers.
+        arguments.push("--no-sandbox".to_owned());
+    }
+    let mut options = json!({ "args": arguments });
+    if screen == Screen::Phone {
+        options["mobileEmulation"] = json!({
+            "deviceMetrics": { "width": 390, "height": 780, "pixelRatio": 2.0, "touch": true }
+        });
+    }
+    json!({ "goog:chromeOptions": options })
+}
+
+/// chromedriver on a port of its own choice.
+struct Driver {
+    child: Child,
+    url: String,
+}
+
+impl Driver {
+    async fn start() -> Self {
+        let mut child = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("chromedriver starts; Debian has it in the package chromium-driver");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let mut lines = BufReader::new(stdout).lines();
+        let port = timeout(PATIENCE, async {
+            loop {
+                let line = lines.next_line().await.expect("chromedriver writes text");
+                let line = line.expect("chromedriver runs");
+                if let Some((_, port)) = line.rsplit_once("successfully on port ") {
+                    return port.trim_end_matches('.').to_owned();
+                }
+            }
+        })
+        .await
+        .expect("chromedriver is ready in time");
+        // What it writes later must not block it.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self {
+            child,
+            url: format!("http://127.0.0.1:{port}"),
+        }
+    }
+}
+
+impl Drop for Browser {
+    /// chromedriver would leave Chromium behind, and a panicking test can't await the session's end.
+    fn drop(&mut self) {
+        if let Some(chromium) = self.chromium {
+            let _ = kill_process(chromium, Signal::TERM);
+            let deadline = Instant::now() + GOODBYE;
+            while Instant::now() < deadline && is_running(chromium) {
+                std::thread::sleep(POLL);
+            }
+        }
+        let _ = self.driver.child.start_kill();
+    }
+}
+
+/// Whether a process is there and isn't a zombie, which only waits for its parent.
+fn is_running(process: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The state follows the name, which stands in brackets.
+    status
+        .rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}

@@ -1,0 +1,127 @@
+//! What the tests look at in the console: its picture, its sound, its words.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::driver::Browser;
+
+/// Paints the present picture of a display onto a canvas, so that its pixels can be read.
+const SNAPSHOT: &str = "
+const video = document.querySelectorAll('.screen video')[arguments[0]];
+const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
+const context = canvas.getContext('2d');
+context.drawImage(video, 0, 0);
+";
+
+/// Where the console stands when a device plays: the first frame is on the screen.
+pub(crate) async fn plays(browser: &Browser) {
+    browser
+        .until("window.switchboard?.stats()?.firstFrameMs")
+        .await;
+    browser
+        .until("document.querySelector('#player-state').textContent === 'Live'")
+        .await;
+}
+
+/// The brightness (0–255) of one pixel of the first display.
+pub(crate) async fn brightness(browser: &Browser, x: i64, y: i64) -> f64 {
+    let script = format!(
+        "{SNAPSHOT} const [r, g, b] = context.getImageData(arguments[1], arguments[2], 1, 1).data;
+        return (r + g + b) / 3;"
+    );
+    let value = browser
+        .run(&script, vec![json!(0), json!(x), json!(y)])
+        .await;
+    value.as_f64().expect("a brightness is a number")
+}
+
+/// A number that differs between pictures that differ, and the spread of brightness in the picture.
+pub(crate) async fn picture(browser: &Browser) -> (u64, u64) {
+    let script = format!(
+        "{SNAPSHOT} const {{ data }} = context.getImageData(0, 0, canvas.width, canvas.height);
+        let hash = 0, low = 255, high = 0;
+        for (let at = 0; at < data.length; at += 4) {{
+          hash = (hash * 31 + data[at]) >>> 0;
+          low = Math.min(low, data[at]);
+          high = Math.max(high, data[at]);
+        }}
+        return [hash, high - low];"
+    );
+    let value = browser.run(&script, vec![json!(0)]).await;
+    let number = |at: usize| value[at].as_u64().expect("whole numbers");
+    (number(0), number(1))
+}
+
+/// The loudest sample (0–1) of the device's sound within a while.
+pub(crate) async fn loudness(browser: &Browser, milliseconds: u32) -> f64 {
+    let script = "
+        const audio = document.querySelector('audio');
+        const context = new AudioContext();
+        await context.resume();
+        const analyser = context.createAnalyser();
+        context.createMediaStreamSource(audio.srcObject).connect(analyser);
+        const samples = new Float32Array(analyser.fftSize);
+        const end = performance.now() + arguments[0];
+        let loudest = 0;
+        while (performance.now() < end) {
+          analyser.getFloatTimeDomainData(samples);
+          loudest = Math.max(loudest, ...samples.map(Math.abs));
+          await new Promise((next) => setTimeout(next, 10));
+        }
+        await context.close();
+        return loudest;";
+    let script = format!(
+        "return (async (...given) => {{ {} }})(...arguments)",
+        script.replace("arguments[0]", "given[0]")
+    );
+    let value = browser.run(&script, vec![json!(milliseconds)]).await;
+    value.as_f64().expect("loudness is a number")
+}
+
+/// How many frames the first display has shown.
+pub(crate) async fn frames(browser: &Browser) -> u64 {
+    let script =
+        "return document.querySelector('.screen video').getVideoPlaybackQuality().totalVideoFrames";
+    browser.run(script, vec![]).await.as_u64().expect("a count")
+}
+
+/// Waits until that many further frames were shown.
+pub(crate) async fn more_frames(browser: &Browser, count: u64) {
+    let wanted = frames(browser).await + count;
+    let shown =
+        "document.querySelector('.screen video').getVideoPlaybackQuality().totalVideoFrames";
+    browser.until(&format!("{shown} >= {wanted}")).await;
+}
+
+/// Where a pixel of the first display lies: its offset from the centre of the display's element, in
+/// pixels of the page.
+pub(crate) async fn offset_of(browser: &Browser, x: i64, y: i64) -> (f64, f64) {
+    let script = "
+        const video = document.querySelector('.screen video');
+        const box = video.getBoundingClientRect();
+        const scale = Math.min(box.width / video.videoWidth, box.height / video.videoHeight);
+        return [(arguments[0] + 0.5 - video.videoWidth / 2) * scale, (arguments[1] + 0.5 - video.videoHeight / 2) * scale];";
+    let value = browser.run(script, vec![json!(x), json!(y)]).await;
+    let number = |at: usize| value[at].as_f64().expect("numbers");
+    (number(0), number(1))
+}
+
+/// Keeps a picture of the page in `tests/artifacts`, for people to look at.
+pub(crate) async fn keep(browser: &Browser, name: &str) {
+    let picture = browser.client().screenshot().await.expect("a screenshot");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/artifacts");
+    std::fs::create_dir_all(&directory).expect("a directory for artefacts");
+    std::fs::write(directory.join(format!("{name}.png")), picture)
+        .expect("the artefact is written");
+}
+
+/// Whether a touch message has these coordinates, give or take two pixels.
+pub(crate) fn is_touch(message: &Value, x: i64, y: i64, down: bool) -> bool {
+    let near =
+        |value: &Value, wanted: i64| value[0].as_i64().is_some_and(|at| (at - wanted).abs() <= 2);
+    message["type"] == "multi-touch"
+        && message["down"] == i64::from(down)
+        && near(&message["x"], x)
+        && near(&message["y"], y)
+}

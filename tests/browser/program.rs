@@ -1,0 +1,100 @@
+//! The real binary as a child process.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// How long anything may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running `switchboard …`. Killed when dropped.
+pub(crate) struct Program {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Program {
+    /// Starts the binary with these arguments.
+    pub(crate) fn start<S: AsRef<str>>(arguments: &[S]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
+            .args(arguments.iter().map(AsRef::as_ref))
+            .current_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary starts");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        Self {
+            child,
+            lines: BufReader::new(stdout).lines(),
+        }
+    }
+
+    /// Starts a server or a demo on a free port, and waits until it listens. Gives its URL, with a
+    /// slash at the end.
+    pub(crate) async fn listen(arguments: &[&str]) -> (Self, String) {
+        let mut program = Self::start(&[arguments, &["--listen", "127.0.0.1:0"]].concat());
+        let line = program
+            .line(|line| line.strip_prefix("listening on ").map(str::to_owned))
+            .await;
+        (program, line)
+    }
+
+    /// Starts a device at a server. `registered` tells when it is there.
+    pub(crate) fn device(server: &str, id: &str, more: &[&str]) -> Self {
+        let url = server.replacen("http", "ws", 1);
+        Self::start(&[&["device", &url, "--id", id], more].concat())
+    }
+
+    /// The first line of the output from here on of which `wanted` makes something.
+    pub(crate) async fn line<T>(&mut self, wanted: impl Fn(&str) -> Option<T>) -> T {
+        timeout(PATIENCE, async {
+            loop {
+                let line = self.lines.next_line().await.expect("the output is text");
+                let line = line.expect("the program runs");
+                if let Some(found) = wanted(&line) {
+                    return found;
+                }
+            }
+        })
+        .await
+        .expect("the awaited line comes in time")
+    }
+
+    /// The first message from here on that a viewer sent on a channel and that `wanted` accepts.
+    pub(crate) async fn message(
+        &mut self,
+        channel: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
+        self.line(|line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            let message = event.get("message")?;
+            (event["channel"] == channel && wanted(message)).then(|| message.clone())
+        })
+        .await
+    }
+
+    /// Ends the program in good order, and waits until it is gone.
+    pub(crate) async fn stop(mut self) {
+        self.terminate();
+        timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("the program ends in time")
+            .expect("the program can be waited for");
+    }
+
+    fn terminate(&self) {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(pid) = id.and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+}
