@@ -215,7 +215,11 @@ impl Session {
             if id == stream_id
                 && let Some(pad) = pad.upgrade()
             {
-                pad.send_event(UpstreamForceKeyUnitEvent::builder().all_headers(true).build());
+                pad.send_event(
+                    UpstreamForceKeyUnitEvent::builder()
+                        .all_headers(true)
+                        .build(),
+                );
             }
         }
     }
@@ -253,8 +257,11 @@ impl Session {
     }
 
     fn spawn(&mut self, feeds: Vec<negotiation::Bound>) {
-        let video = feeds.iter().filter(|bound| bound.codec.kind() == Kind::Video);
-        self.key_pads.extend(video.map(|bound| bound.feed.key_pad()));
+        let video = feeds
+            .iter()
+            .filter(|bound| bound.codec.kind() == Kind::Video);
+        self.key_pads
+            .extend(video.map(|bound| bound.feed.key_pad()));
         for negotiation::Bound {
             feed,
             source,
