@@ -248,6 +248,31 @@ async fn media_goes_on_while_the_server_is_away_and_new_viewers_come_when_it_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_device_registers_over_tls_with_a_certificate_that_it_trusts_only() {
+    let state = tempfile::tempdir().unwrap();
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    command
+        .args(["serve", "--listen", "tls:127.0.0.1:0", "--tls", "self-signed"])
+        .env("XDG_STATE_HOME", state.path());
+    let mut server = Process::spawn(command);
+    let url = server
+        .line("address", |line| {
+            Some(line.strip_prefix("listening on https://")?.trim_end_matches('/').to_owned())
+        })
+        .await;
+    let url = format!("wss://{url}");
+    let certificate = state.path().join("switchboard/tls/cert.pem");
+
+    let distrustful = Process::start(&["device", &url]);
+    distrustful.logged("no signaling").await;
+    assert!(distrustful.log().contains("UnknownIssuer"), "{}", distrustful.log());
+    let trusting = Process::start(&["device", &url, "--ca", certificate.to_str().unwrap()]);
+    trusting.logged("registered").await;
+    let careless = Process::start(&["device", &url, "--id", "other", "--insecure"]);
+    careless.logged("registered").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_viewer_that_leaves_stops_the_source() {
     let (_server, address) = server("127.0.0.1:0").await;
     let device = device(&address, &["--linger", "0", "--log", "debug"]).await;
