@@ -159,6 +159,8 @@ async fn pages_come_from_the_console_or_from_assets() {
     assert_eq!(server.get("/js/app.js").await.status, 404);
     assert_eq!(server.get("/console/js/app.js").await.status, 200);
     assert_eq!(server.get("/../Cargo.toml").await.status, 404);
+    std::fs::remove_file(assets.path().join("index.html")).unwrap();
+    assert!(server.get("/").await.head.contains("location: /console/"));
     assert!(server.get("/absent").await.json()["error"].is_string());
     let metrics = server.get("/metrics").await;
     assert!(
