@@ -85,7 +85,10 @@ impl Process {
     pub async fn logged(&self, text: &str) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while !self.log().contains(text) {
-            assert!(tokio::time::Instant::now() < deadline, "{text:?} is not logged");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{text:?} is not logged"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

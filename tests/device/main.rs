@@ -252,12 +252,22 @@ async fn a_device_registers_over_tls_with_a_certificate_that_it_trusts_only() {
     let state = tempfile::tempdir().unwrap();
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_switchboard"));
     command
-        .args(["serve", "--listen", "tls:127.0.0.1:0", "--tls", "self-signed"])
+        .args([
+            "serve",
+            "--listen",
+            "tls:127.0.0.1:0",
+            "--tls",
+            "self-signed",
+        ])
         .env("XDG_STATE_HOME", state.path());
     let mut server = Process::spawn(command);
     let url = server
         .line("address", |line| {
-            Some(line.strip_prefix("listening on https://")?.trim_end_matches('/').to_owned())
+            Some(
+                line.strip_prefix("listening on https://")?
+                    .trim_end_matches('/')
+                    .to_owned(),
+            )
         })
         .await;
     let url = format!("wss://{url}");
@@ -265,7 +275,11 @@ async fn a_device_registers_over_tls_with_a_certificate_that_it_trusts_only() {
 
     let distrustful = Process::start(&["device", &url]);
     distrustful.logged("no signaling").await;
-    assert!(distrustful.log().contains("UnknownIssuer"), "{}", distrustful.log());
+    assert!(
+        distrustful.log().contains("UnknownIssuer"),
+        "{}",
+        distrustful.log()
+    );
     let trusting = Process::start(&["device", &url, "--ca", certificate.to_str().unwrap()]);
     trusting.logged("registered").await;
     let careless = Process::start(&["device", &url, "--id", "other", "--insecure"]);
