@@ -34,7 +34,7 @@ use negotiation::Negotiation;
 
 pub use channels::ChannelError;
 pub use events::{SessionEvent, SessionEvents};
-pub use receive::{Receive, ReceivedTrack};
+pub use receive::{MakeReceiver, Receive, ReceivedTrack};
 pub use stats::{OutboundStats, Stats};
 
 /// The jitter buffer for received media if nothing else is said.
@@ -128,7 +128,7 @@ impl Session {
             .map_err(|error| MediaError::Run(error.to_string()))??;
         let mut tasks = JoinSet::new();
         if let Some(bus) = pipeline.get()?.bus() {
-            tasks.spawn(watch_bus(bus, emitter.clone()));
+            tasks.spawn(watch_bus(pipeline.get()?.downgrade(), bus, emitter.clone()));
         }
         let negotiation = Negotiation::new(config, webrtc.clone(), mids);
         let previous = Mutex::default();
@@ -251,7 +251,7 @@ impl Session {
     /// Ends the session: tells the other side's channels, gives the streams back, stops the pipeline.
     /// Takes 5 s at most. Dropping a session does the same without waiting.
     pub async fn close(mut self) {
-        self.channels.close();
+        self.channels.close().await;
         self.tasks.shutdown().await;
         self.pipeline.close().await;
     }
@@ -361,22 +361,37 @@ fn listen(webrtc: &gst::Element, emitter: &Emitter, mids: &negotiation::Mids) {
     });
 }
 
-/// Fails the session on an error of its pipeline.
-async fn watch_bus(bus: gst::Bus, emitter: Emitter) {
+/// Fails the session on an error of its pipeline, and keeps the latency right.
+async fn watch_bus(pipeline: gst::glib::WeakRef<gst::Pipeline>, bus: gst::Bus, emitter: Emitter) {
     let mut messages = bus.stream();
     while let Some(message) = messages.next().await {
-        if !matches!(message.view(), gst::MessageView::Error(_)) {
-            continue;
-        }
-        let from = message
-            .src()
-            .map(|src| src.name().to_string())
-            .unwrap_or_default();
-        // A viewer that leaves takes its SCTP association along; that is how it ends.
-        if from.starts_with("sctp") {
-            emitter.fail("the other side ended the connection".to_owned());
-        } else {
-            emitter.fail(guard::describe(&message));
+        match message.view() {
+            // Streams come after the pipeline has started. Without the latency the RTCP reports
+            // lack the times by which a viewer keeps sound and pictures together.
+            gst::MessageView::Latency(_) => {
+                if let Some(pipeline) = pipeline.upgrade() {
+                    pipeline.call_async(|pipeline| {
+                        if let Err(error) = pipeline.recalculate_latency() {
+                            tracing::debug!(%error, "no latency");
+                        }
+                    });
+                }
+            }
+            gst::MessageView::Error(_) => {
+                let from = message
+                    .src()
+                    .map(|src| src.name().to_string())
+                    .unwrap_or_default();
+                // A viewer that leaves takes its SCTP association along; that is how it ends.
+                emitter.fail(match from.starts_with("sctp") {
+                    true => "the other side ended the connection".to_owned(),
+                    false => guard::describe(&message),
+                });
+            }
+            _ => {}
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -217,7 +217,6 @@ async fn a_viewer_joins_a_running_encoder_with_a_key_frame_at_once() {
         pair.close().await;
     }
     times.sort();
-    eprintln!("join to first decoded frame: {times:?}");
     // Without a request it would take up to the 30 s to the next key frame.
     assert!(times[2].as_secs() < 5, "{times:?}");
     first.close().await;
