@@ -206,6 +206,12 @@ impl Session {
         self.channels.buffered(label)
     }
 
+    /// Sends a whole picture on every display soon, because the viewer asked for it in its own words.
+    /// Throttled together with the requests of all other viewers.
+    pub fn refresh(&self) {
+        self.emitter.refresh();
+    }
+
     /// How the session is doing.
     ///
     /// # Errors

@@ -120,7 +120,17 @@ impl Feed {
             lease.request_key_frame();
         }
         self.link.set_discard(false);
-        emitter.fail(lease.failed().await);
+        let throttle = lease.loss_throttle();
+        loop {
+            tokio::select! {
+                why = lease.failed() => return emitter.fail(why),
+                () = emitter.refreshed() => {
+                    if codec.kind() == Kind::Video && throttle() {
+                        lease.request_key_frame();
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -151,10 +161,11 @@ fn guard_key_frames(payloader: &gst::Element, appsrc: &gst_app::AppSrc, throttle
             let asks = matches!(&info.data, Some(gst::PadProbeData::Event(event))
                 if gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok());
             let allowed = !asks || throttle.get().is_some_and(|allows| allows());
+            // Not `Drop`: with that one the bindings leave GStreamer a NULL event to unref, and it complains.
             if allowed {
                 gst::PadProbeReturn::Ok
             } else {
-                gst::PadProbeReturn::Drop
+                gst::PadProbeReturn::Handled
             }
         });
     }
