@@ -49,7 +49,11 @@ async fn device() {
     let mut first = 0.0;
     for viewers in [1, 2, 5, 10, 20] {
         while sessions.len() < viewers {
-            sessions.push(others.call(&source).await.0);
+            let (call, wait) = others.call(&source).await;
+            if sessions.is_empty() {
+                println!("        (session start to first packet from idle: {wait:?})");
+            }
+            sessions.push(call);
         }
         let used = cpu(MEASURE).await;
         if viewers == 1 {

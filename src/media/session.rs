@@ -19,7 +19,6 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use gst::prelude::*;
 use gstreamer as gst;
-use gstreamer_video::UpstreamForceKeyUnitEvent;
 use gstreamer_webrtc::{WebRTCICEGatheringState, WebRTCPeerConnectionState};
 use tokio::task::JoinSet;
 
@@ -97,7 +96,6 @@ pub struct Session {
     channels: Channels,
     received: Arc<receive::Counters>,
     previous: Mutex<stats::Previous>,
-    key_pads: Vec<(String, gst::glib::WeakRef<gst::Pad>)>,
     emitter: Emitter,
     /// Ends with the session, before the pipeline.
     tasks: JoinSet<()>,
@@ -137,7 +135,6 @@ impl Session {
             channels,
             received,
             previous,
-            key_pads: Vec::new(),
             emitter,
             tasks,
             webrtc,
@@ -209,19 +206,10 @@ impl Session {
         self.channels.buffered(label)
     }
 
-    /// Asks for a key frame on one of our video streams, as often as viewers' losses may.
-    pub fn request_key_frame(&self, stream_id: &str) {
-        for (id, pad) in &self.key_pads {
-            if id == stream_id
-                && let Some(pad) = pad.upgrade()
-            {
-                pad.send_event(
-                    UpstreamForceKeyUnitEvent::builder()
-                        .all_headers(true)
-                        .build(),
-                );
-            }
-        }
+    /// Sends a whole picture on every display soon, because the viewer asked for it in its own words.
+    /// Throttled together with the requests of all other viewers.
+    pub fn refresh(&self) {
+        self.emitter.refresh();
     }
 
     /// How the session is doing.
@@ -257,11 +245,6 @@ impl Session {
     }
 
     fn spawn(&mut self, feeds: Vec<negotiation::Bound>) {
-        let video = feeds
-            .iter()
-            .filter(|bound| bound.codec.kind() == Kind::Video);
-        self.key_pads
-            .extend(video.map(|bound| bound.feed.key_pad()));
         for negotiation::Bound {
             feed,
             source,

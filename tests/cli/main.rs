@@ -1,5 +1,6 @@
 //! The command line: what it says when something is wrong, and its exit codes.
 #![cfg(all(feature = "server", feature = "peer"))]
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
 use std::net::TcpListener;
 use std::process::{Command, Output};

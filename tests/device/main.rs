@@ -1,5 +1,6 @@
 //! The built `switchboard device` at the built server, watched through it.
 #![cfg(all(feature = "server", feature = "peer"))]
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
 #[path = "../common/process.rs"]
 mod process;
