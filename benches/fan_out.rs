@@ -214,7 +214,12 @@ async fn viewers() {
 }
 
 async fn viewer(id: u64, mut messages: mpsc::Receiver<Value>) {
-    let (mut session, mut events) = Session::start(SessionConfig::default()).await.unwrap();
+    // Without a jitter buffer, which would hold the first packet back.
+    let config = SessionConfig {
+        receive_latency: Duration::ZERO,
+        ..SessionConfig::default()
+    };
+    let (mut session, mut events) = Session::start(config).await.unwrap();
     loop {
         tokio::select! {
             message = messages.recv() => {
