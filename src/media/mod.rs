@@ -33,8 +33,8 @@ use gstreamer as gst;
 pub use codec::{Codec, Kind};
 pub use pipeline::{PipelineError, PipelineFile};
 pub use session::{
-    ChannelError, OutboundStats, Receive, ReceivedTrack, Session, SessionConfig, SessionEvent,
-    SessionEvents, Stats, StreamConfig,
+    ChannelError, MakeReceiver, OutboundStats, Receive, ReceivedTrack, Session, SessionConfig,
+    SessionEvent, SessionEvents, Stats, StreamConfig,
 };
 pub use source::{Activity, Source, SourceOptions};
 

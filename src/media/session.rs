@@ -19,7 +19,6 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use gst::prelude::*;
 use gstreamer as gst;
-use gstreamer_video::UpstreamForceKeyUnitEvent;
 use gstreamer_webrtc::{WebRTCICEGatheringState, WebRTCPeerConnectionState};
 use tokio::task::JoinSet;
 
@@ -34,7 +33,7 @@ use negotiation::Negotiation;
 
 pub use channels::ChannelError;
 pub use events::{SessionEvent, SessionEvents};
-pub use receive::{Receive, ReceivedTrack};
+pub use receive::{MakeReceiver, Receive, ReceivedTrack};
 pub use stats::{OutboundStats, Stats};
 
 /// The jitter buffer for received media if nothing else is said.
@@ -97,7 +96,6 @@ pub struct Session {
     channels: Channels,
     received: Arc<receive::Counters>,
     previous: Mutex<stats::Previous>,
-    key_pads: Vec<(String, gst::glib::WeakRef<gst::Pad>)>,
     emitter: Emitter,
     /// Ends with the session, before the pipeline.
     tasks: JoinSet<()>,
@@ -128,7 +126,7 @@ impl Session {
             .map_err(|error| MediaError::Run(error.to_string()))??;
         let mut tasks = JoinSet::new();
         if let Some(bus) = pipeline.get()?.bus() {
-            tasks.spawn(watch_bus(bus, emitter.clone()));
+            tasks.spawn(watch_bus(pipeline.get()?.downgrade(), bus, emitter.clone()));
         }
         let negotiation = Negotiation::new(config, webrtc.clone(), mids);
         let previous = Mutex::default();
@@ -137,7 +135,6 @@ impl Session {
             channels,
             received,
             previous,
-            key_pads: Vec::new(),
             emitter,
             tasks,
             webrtc,
@@ -209,15 +206,10 @@ impl Session {
         self.channels.buffered(label)
     }
 
-    /// Asks for a key frame on one of our video streams, as often as viewers' losses may.
-    pub fn request_key_frame(&self, stream_id: &str) {
-        for (id, pad) in &self.key_pads {
-            if id == stream_id
-                && let Some(pad) = pad.upgrade()
-            {
-                pad.send_event(UpstreamForceKeyUnitEvent::builder().all_headers(true).build());
-            }
-        }
+    /// Sends a whole picture on every display soon, because the viewer asked for it in its own words.
+    /// Throttled together with the requests of all other viewers.
+    pub fn refresh(&self) {
+        self.emitter.refresh();
     }
 
     /// How the session is doing.
@@ -247,14 +239,12 @@ impl Session {
     /// Ends the session: tells the other side's channels, gives the streams back, stops the pipeline.
     /// Takes 5 s at most. Dropping a session does the same without waiting.
     pub async fn close(mut self) {
-        self.channels.close();
+        self.channels.close().await;
         self.tasks.shutdown().await;
         self.pipeline.close().await;
     }
 
     fn spawn(&mut self, feeds: Vec<negotiation::Bound>) {
-        let video = feeds.iter().filter(|bound| bound.codec.kind() == Kind::Video);
-        self.key_pads.extend(video.map(|bound| bound.feed.key_pad()));
         for negotiation::Bound {
             feed,
             source,
@@ -354,22 +344,37 @@ fn listen(webrtc: &gst::Element, emitter: &Emitter, mids: &negotiation::Mids) {
     });
 }
 
-/// Fails the session on an error of its pipeline.
-async fn watch_bus(bus: gst::Bus, emitter: Emitter) {
+/// Fails the session on an error of its pipeline, and keeps the latency right.
+async fn watch_bus(pipeline: gst::glib::WeakRef<gst::Pipeline>, bus: gst::Bus, emitter: Emitter) {
     let mut messages = bus.stream();
     while let Some(message) = messages.next().await {
-        if !matches!(message.view(), gst::MessageView::Error(_)) {
-            continue;
-        }
-        let from = message
-            .src()
-            .map(|src| src.name().to_string())
-            .unwrap_or_default();
-        // A viewer that leaves takes its SCTP association along; that is how it ends.
-        if from.starts_with("sctp") {
-            emitter.fail("the other side ended the connection".to_owned());
-        } else {
-            emitter.fail(guard::describe(&message));
+        match message.view() {
+            // Streams come after the pipeline has started. Without the latency the RTCP reports
+            // lack the times by which a viewer keeps sound and pictures together.
+            gst::MessageView::Latency(_) => {
+                if let Some(pipeline) = pipeline.upgrade() {
+                    pipeline.call_async(|pipeline| {
+                        if let Err(error) = pipeline.recalculate_latency() {
+                            tracing::debug!(%error, "no latency");
+                        }
+                    });
+                }
+            }
+            gst::MessageView::Error(_) => {
+                let from = message
+                    .src()
+                    .map(|src| src.name().to_string())
+                    .unwrap_or_default();
+                // A viewer that leaves takes its SCTP association along; that is how it ends.
+                emitter.fail(match from.starts_with("sctp") {
+                    true => "the other side ended the connection".to_owned(),
+                    false => guard::describe(&message),
+                });
+            }
+            _ => {}
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,9 +28,11 @@ use crate::dialect::{Effect, Session};
 use crate::hub::{Command, ConnectionId, Event, Payload};
 
 /// Idle connections are many and cost this much each; a message that is larger gets its own memory.
-const READ_BUFFER: usize = 4096;
+const READ_BUFFER: usize = 2048;
 /// A batch is written when it is complete, or when it is this large.
 const WRITE_BUFFER: usize = 64 * 1024;
+/// Effects that a connection keeps memory for.
+const KEPT_EFFECTS: usize = 4;
 /// A holder of an id that was heard this recently answers a probe without a ping.
 const HEARD_RECENTLY: Duration = Duration::from_secs(1);
 
@@ -44,11 +46,13 @@ pub(super) async fn run(
 ) {
     let open = app.metrics.websockets(member.dialect_name(), member.role);
     open.inc();
-    let mut connection = Connection::open(stream, read_ahead, session, member, app).await;
+    // What is over soon, or comes at the end only, is boxed: the task of an idle connection keeps no
+    // room for it.
+    let mut connection = Box::pin(Connection::open(stream, read_ahead, session, member, app)).await;
     let end = connection.talk().await;
     connection.command(Command::Leave);
     connection.report(&end);
-    connection.close(end).await;
+    Box::pin(connection.close(end)).await;
     open.dec();
 }
 
@@ -240,7 +244,7 @@ impl Connection {
     }
 
     fn hub_events(&mut self) -> Result<(), End> {
-        while let Some(event) = self.events.pop_front() {
+        for event in std::mem::take(&mut self.events) {
             if event == Event::Probe {
                 self.probe()?;
             } else {
@@ -333,6 +337,8 @@ impl Connection {
                 Ok(())
             }
         });
+        // A burst's memory isn't kept for an idle time.
+        effects.shrink_to(KEPT_EFFECTS);
         self.effects = effects;
         result
     }

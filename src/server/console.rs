@@ -46,7 +46,7 @@ files! {
 
 /// `GET /console`
 pub(super) async fn redirect() -> Redirect {
-    Redirect::permanent("/console/")
+    Redirect::temporary("/console/")
 }
 
 /// `GET /console/`

@@ -109,8 +109,10 @@ async fn fallback(State(app): State<Arc<App>>, request: Request) -> Response {
         if response.status() != StatusCode::NOT_FOUND {
             return response.map(Body::new);
         }
-        if path != console::CONNECTOR_PATH {
-            return not_found(&path);
+        match path.as_str() {
+            "/" => return console::redirect().await.into_response(),
+            console::CONNECTOR_PATH => {}
+            _ => return not_found(&path),
         }
     }
     console::respond(&path)

@@ -74,7 +74,7 @@ impl Outbox {
         self.lock().end(Ended::ShuttingDown);
     }
 
-    /// Moves everything that waits into `into`, or waits for something.
+    /// Moves everything that waits into `into`, which must be empty, or waits for something.
     pub(super) fn poll_take(
         &self,
         cx: &Context<'_>,
@@ -88,7 +88,8 @@ impl Outbox {
             queue.wait(cx);
             return Poll::Pending;
         }
-        into.append(&mut queue.events);
+        // With its memory: an empty queue takes none.
+        *into = std::mem::take(&mut queue.events);
         queue.load = Load::default();
         Poll::Ready(Ok(()))
     }

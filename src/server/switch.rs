@@ -69,6 +69,9 @@ struct State {
 struct Seat {
     member: Member,
     inbox: Arc<dyn Inbox>,
+    /// What it registers as, for the log.
+    id: Option<EndpointId>,
+    is_registered: bool,
 }
 
 impl Switch {
@@ -102,7 +105,13 @@ impl Switch {
         if state.stopping {
             inbox.shut_down();
         }
-        state.seats.insert(id, Seat { member, inbox });
+        let seat = Seat {
+            member,
+            inbox,
+            id: None,
+            is_registered: false,
+        };
+        state.seats.insert(id, seat);
         id
     }
 
@@ -221,17 +230,26 @@ impl Switch {
         }
     }
 
-    fn observe(&self, state: &State, to: ConnectionId, event: &Event) {
+    fn observe(&self, state: &mut State, to: ConnectionId, event: &Event) {
         match event {
             Event::FromCaller { .. } => self.metrics.relayed("to_endpoint", bytes_of(event)),
             Event::FromEndpoint { .. } => self.metrics.relayed("to_caller", bytes_of(event)),
             Event::Registered => {
-                let mut endpoints = state.hub.endpoints();
-                if let Some(endpoint) = endpoints.find(|endpoint| endpoint.connection == to) {
-                    info!(id = %endpoint.id, connection = to.0, "endpoint registered");
+                if let Some(seat) = state.seats.get_mut(&to) {
+                    seat.is_registered = true;
+                    info!(id = seat.id(), connection = to.0, "endpoint registered");
                 }
             }
-            Event::Evicted => info!(connection = to.0, "endpoint evicted: it answered no probe"),
+            Event::Evicted => {
+                if let Some(seat) = state.seats.get_mut(&to) {
+                    seat.is_registered = false;
+                    info!(
+                        id = seat.id(),
+                        connection = to.0,
+                        "endpoint evicted: no answer"
+                    );
+                }
+            }
             Event::CallOpened { call, .. } => debug!(%call, connection = to.0, "call opened"),
             _ => {}
         }
@@ -244,8 +262,18 @@ impl Switch {
 
 impl State {
     fn obey(&mut self, from: ConnectionId, command: Command, outputs: &mut Vec<Output>) {
-        if command == Command::Leave {
-            self.seats.remove(&from);
+        match &command {
+            Command::Leave => {
+                if let Some(seat) = self.seats.remove(&from).filter(|seat| seat.is_registered) {
+                    info!(id = seat.id(), connection = from.0, "endpoint left");
+                }
+            }
+            Command::Register { id, .. } => {
+                if let Some(seat) = self.seats.get_mut(&from).filter(|seat| !seat.is_registered) {
+                    seat.id = Some(id.clone());
+                }
+            }
+            _ => {}
         }
         self.hub.handle(Instant::now(), from, command, outputs);
     }
@@ -258,6 +286,12 @@ impl State {
             calls: endpoint.calls,
             registered_for: endpoint.since.elapsed(),
         })
+    }
+}
+
+impl Seat {
+    fn id(&self) -> &str {
+        self.id.as_ref().map_or("", EndpointId::as_str)
     }
 }
 

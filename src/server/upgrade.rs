@@ -1,11 +1,13 @@
 //! From an HTTP request to a WebSocket (RFC 6455 section 4.2).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
@@ -85,21 +87,28 @@ async fn talk(
     origin: Origin,
     app: Arc<App>,
 ) {
-    let failure = match timeout(app.config.limits.handshake, upgraded).await {
-        Ok(Ok(upgraded)) => match upgraded.downcast::<TokioIo<Stream>>() {
-            Ok(parts) => {
-                let stream = parts.io.into_inner();
-                connection::run(stream, parts.read_buf, session, member, app).await;
-                // The connection's place is free from here on.
-                drop(origin.slot);
-                return;
-            }
-            Err(_) => "an unknown stream".to_owned(),
-        },
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "timeout".to_owned(),
-    };
-    debug!(peer = %origin.peer, failure, "upgrade to WebSocket failed");
+    // Boxed and gone before the conversation, whose task would keep room for it.
+    let taken = Box::pin(take(upgraded, app.config.limits.handshake)).await;
+    match taken {
+        Ok((stream, read_ahead)) => {
+            connection::run(stream, read_ahead, session, member, app).await;
+        }
+        Err(error) => debug!(peer = %origin.peer, error, "upgrade to WebSocket failed"),
+    }
+    // The connection's place is free from here on.
+    drop(origin.slot);
+}
+
+/// The socket itself, without what HTTP wrapped around it, and what was read from it already.
+async fn take(upgraded: OnUpgrade, patience: Duration) -> Result<(Stream, Bytes), String> {
+    let upgraded = timeout(patience, upgraded)
+        .await
+        .map_err(|_| "timeout".to_owned())?
+        .map_err(|error| error.to_string())?;
+    let parts = upgraded
+        .downcast::<TokioIo<Stream>>()
+        .map_err(|_| "an unknown stream".to_owned())?;
+    Ok((parts.io.into_inner(), parts.read_buf))
 }
 
 fn switching_protocols(accept: HeaderValue, with_subprotocol: bool) -> Response {

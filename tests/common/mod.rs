@@ -5,6 +5,11 @@
     unreachable_pub,
     reason = "each test binary compiles this file, and none uses all of it"
 )]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a helper's failure is the test's"
+)]
 
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -50,7 +55,9 @@ impl Server {
     /// Starts `switchboard serve --listen 127.0.0.1:0` with more arguments, and waits until it listens.
     pub async fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
-        command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments);
         Self::spawn(command, None, 1).await
     }
 
@@ -68,7 +75,11 @@ impl Server {
     }
 
     /// Runs a command that starts a server, and waits until it has said where its listeners are.
-    pub async fn spawn(mut command: Command, config: Option<tempfile::TempDir>, listeners: usize) -> Self {
+    pub async fn spawn(
+        mut command: Command,
+        config: Option<tempfile::TempDir>,
+        listeners: usize,
+    ) -> Self {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -87,9 +98,17 @@ impl Server {
             }
         });
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut server = Self { child, addresses: Vec::new(), log, _config: config };
+        let mut server = Self {
+            child,
+            addresses: Vec::new(),
+            log,
+            _config: config,
+        };
         while server.addresses.len() < listeners {
-            let line = timeout(PATIENCE, stdout.next_line()).await.expect("a line in time").unwrap();
+            let line = timeout(PATIENCE, stdout.next_line())
+                .await
+                .expect("a line in time")
+                .unwrap();
             let line = line.unwrap_or_else(|| panic!("the server ended: {}", server.log()));
             if let Some(url) = line.strip_prefix("listening on ") {
                 let address = url.split("://").nth(1).unwrap().trim_end_matches('/');
@@ -125,14 +144,20 @@ impl Server {
     }
 
     /// Opens a WebSocket with more request headers.
-    pub async fn try_ws(&self, path: &str, headers: &[(&'static str, &'static str)]) -> Result<Client, Error> {
+    pub async fn try_ws(
+        &self,
+        path: &str,
+        headers: &[(&'static str, &'static str)],
+    ) -> Result<Client, Error> {
         let mut request = format!("ws://{}{path}", self.address()).into_client_request()?;
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
         let tcp = self.tcp().await;
         let connecting = client_async(request, tcp);
-        let (socket, _) = timeout(PATIENCE, connecting).await.expect("an answer in time")?;
+        let (socket, _) = timeout(PATIENCE, connecting)
+            .await
+            .expect("an answer in time")?;
         Ok(Client { socket })
     }
 
@@ -160,7 +185,13 @@ impl Server {
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.request("POST", path, "Content-Type: application/json\r\n", &body.to_string()).await
+        self.request(
+            "POST",
+            path,
+            "Content-Type: application/json\r\n",
+            &body.to_string(),
+        )
+        .await
     }
 
     /// One HTTP request; `headers` are whole lines with their ends.
@@ -180,7 +211,9 @@ impl Server {
     /// The value of a metric, by its whole name with labels; 0 if it isn't there yet.
     pub async fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").await.body;
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.map_or(0.0, |value| value.parse().unwrap())
     }
 
@@ -220,8 +253,10 @@ impl Drop for Server {
 impl Client {
     pub async fn register(&mut self, id: &str) {
         let info = serde_json::json!({"hardware": {}});
-        self.send_json(&serde_json::json!({"message_type": "register", "device_id": id, "device_info": info}))
-            .await;
+        self.send_json(
+            &serde_json::json!({"message_type": "register", "device_id": id, "device_info": info}),
+        )
+        .await;
     }
 
     pub async fn send(&mut self, message: Message) {
@@ -282,7 +317,9 @@ impl Client {
     }
 
     async fn next(&mut self) -> Option<Result<Message, Error>> {
-        timeout(PATIENCE, self.socket.next()).await.expect("a message in time")
+        timeout(PATIENCE, self.socket.next())
+            .await
+            .expect("a message in time")
     }
 }
 
@@ -296,7 +333,10 @@ impl Answer {
         let text = String::from_utf8_lossy(&bytes);
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         Self {
-            status: head.split(' ').nth(1).map_or(0, |status| status.parse().unwrap()),
+            status: head
+                .split(' ')
+                .nth(1)
+                .map_or(0, |status| status.parse().unwrap()),
             head: head.to_ascii_lowercase(),
             body: body.to_owned(),
         }
@@ -326,10 +366,16 @@ pub async fn raw_ws(server: &Server, path: &str) -> TcpStream {
     tcp.write_all(request.as_bytes()).await.unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        let byte = timeout(PATIENCE, tcp.read_u8()).await.expect("an answer in time");
+        let byte = timeout(PATIENCE, tcp.read_u8())
+            .await
+            .expect("an answer in time");
         head.push(byte.unwrap());
     }
-    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+    assert!(
+        head.starts_with(b"HTTP/1.1 101"),
+        "{}",
+        String::from_utf8_lossy(&head)
+    );
     tcp
 }
 

@@ -61,6 +61,7 @@ impl Eyes {
         self.seen.subscribe()
     }
 
+    #[allow(dead_code, reason = "not every test crate looks at all of it")]
     pub(crate) fn seen(&self) -> Seen {
         self.seen.borrow().clone()
     }

@@ -11,6 +11,12 @@ fn opened(told: &[SessionEvent], wanted: &str) -> bool {
         .any(|event| matches!(event, SessionEvent::ChannelOpen { label } if label == wanted))
 }
 
+fn opens(told: &[SessionEvent]) -> usize {
+    told.iter()
+        .filter(|event| matches!(event, SessionEvent::ChannelOpen { .. }))
+        .count()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_pass_both_ways_on_channels_of_either_side_first_one_included() {
     let source = grey(120).await;
@@ -67,11 +73,6 @@ async fn messages_pass_both_ways_on_channels_of_either_side_first_one_included()
     };
     assert!(pair.told_viewer.contains(&text("device-control", "first")));
     assert!(pair.told_device.contains(&text("input-channel", "touch")));
-    let opens = |told: &[SessionEvent]| {
-        told.iter()
-            .filter(|event| matches!(event, SessionEvent::ChannelOpen { .. }))
-            .count()
-    };
     assert_eq!((opens(&pair.told_device), opens(&pair.told_viewer)), (3, 3));
     pair.close().await;
 }

@@ -1,6 +1,4 @@
-//! Viewers that come and go, and viewers that get stuck.
-
-use std::time::{Duration, Instant};
+//! Viewers that come and go.
 
 use switchboard::media::{Codec, SessionConfig};
 
@@ -46,70 +44,4 @@ async fn viewers_that_come_and_go_leave_nothing_behind() {
         })
         .await;
     stays.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stuck_viewer_slows_nobody_else() {
-    use gstreamer::prelude::*;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use switchboard::media::Receive;
-
-    let source = grey(120).await;
-    let mut good = Pair::start(video(&source, Codec::Vp8), SessionConfig::default()).await;
-    good.device_offers().await;
-    good.until("the good viewer's picture", |pair| pair.eyes.frames() > 0)
-        .await;
-
-    // This one never takes a packet: its receiving element blocks for as long as it lives.
-    let stuck = Arc::new(AtomicBool::new(false));
-    let flag = stuck.clone();
-    let blocked = Receive::Into(Arc::new(move |_| {
-        let sink = gstreamer::ElementFactory::make("fakesink")
-            .property("async", false)
-            .build()
-            .unwrap();
-        let flag = flag.clone();
-        sink.static_pad("sink").unwrap().add_probe(
-            gstreamer::PadProbeType::BLOCK | gstreamer::PadProbeType::BUFFER,
-            move |_, _| {
-                flag.store(true, Ordering::SeqCst);
-                gstreamer::PadProbeReturn::Ok
-            },
-        );
-        Some(sink)
-    }));
-    let mut bad = Pair::start_with(
-        video(&source, Codec::Vp8),
-        SessionConfig {
-            receive: blocked,
-            ..SessionConfig::default()
-        },
-    )
-    .await;
-    bad.device_offers().await;
-    let flag = stuck.clone();
-    bad.until("the bad viewer gets stuck", move |_| {
-        flag.load(Ordering::SeqCst)
-    })
-    .await;
-
-    let (start, before) = (Instant::now(), good.eyes.frames());
-    good.until("two more seconds of pictures", |pair| {
-        pair.eyes.frames() >= before + 60
-    })
-    .await;
-    let took = start.elapsed();
-    assert!(
-        took < Duration::from_secs(8),
-        "60 frames took {took:?} beside a stuck viewer"
-    );
-    let start = Instant::now();
-    bad.close().await;
-    assert!(
-        start.elapsed() < Duration::from_secs(12),
-        "closing the stuck one took {:?}",
-        start.elapsed()
-    );
-    good.close().await;
 }

@@ -1,5 +1,6 @@
 //! Sessions with real media: a device and a viewer in one process, over real ICE, DTLS and SRTP.
 #![cfg(feature = "peer")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
 #[path = "../common/viewer.rs"]
 mod viewer;
@@ -28,7 +29,7 @@ async fn source(text: &str, linger: Duration) -> Arc<Source> {
 
 /// A flat grey picture of a known brightness, and nothing else.
 async fn grey(luma: u8) -> Arc<Source> {
-    let colour = 0xff00_0000_u32 | u32::from(luma) * 0x01_0101;
+    let colour = 0xff00_0000_u32 | (u32::from(luma) * 0x01_0101);
     source(
         &format!(
             "title='grey'\npipeline='''videotestsrc is-live=true pattern=solid-color foreground-color={colour} \

@@ -31,16 +31,6 @@ impl Pair {
             receive: eyes.receive(),
             ..viewer
         };
-        Self {
-            eyes,
-            ..Self::start_with(device, viewer).await
-        }
-        .watching()
-    }
-
-    /// As [`Self::start`], with a viewer that doesn't look.
-    pub(crate) async fn start_with(device: SessionConfig, viewer: SessionConfig) -> Self {
-        let eyes = Eyes::new();
         let viewer = SessionConfig {
             receive_latency: Duration::ZERO,
             ..viewer
@@ -59,11 +49,6 @@ impl Pair {
             told_device,
             told_viewer,
         }
-    }
-
-    fn watching(mut self) -> Self {
-        self.seen = self.eyes.watch();
-        self
     }
 
     /// The device offers, the viewer answers.
@@ -121,7 +106,7 @@ impl Pair {
     pub(crate) async fn leave_and_notice(mut self) {
         self.device_offers().await;
         self.until("the channel", |pair| {
-            pair.told_device
+            pair.told_viewer
                 .iter()
                 .any(|event| matches!(event, SessionEvent::ChannelOpen { .. }))
         })

@@ -217,8 +217,26 @@ async fn a_viewer_joins_a_running_encoder_with_a_key_frame_at_once() {
         pair.close().await;
     }
     times.sort();
-    eprintln!("join to first decoded frame: {times:?}");
     // Without a request it would take up to the 30 s to the next key frame.
     assert!(times[2].as_secs() < 5, "{times:?}");
     first.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_that_asks_gets_a_whole_picture() {
+    let source = grey(120).await;
+    let mut pair = Pair::start(video(&source, Codec::Vp8), SessionConfig::default()).await;
+    pair.device_offers().await;
+    pair.until("the picture", |pair| frames(pair) > 20).await;
+    let before = pair.device.stats().await.unwrap().outbound[0].bytes;
+    pair.device.refresh();
+    let seen = frames(&pair);
+    pair.until("more pictures", |pair| frames(pair) > seen + 10)
+        .await;
+    let stats = pair.device.stats().await.unwrap();
+    assert!(
+        stats.outbound[0].bytes > before && stats.outbound[0].bitrate > 0,
+        "{stats:?}"
+    );
+    pair.close().await;
 }

@@ -11,7 +11,12 @@ use crate::common::{Client, PATIENCE, Server};
 #[tokio::test]
 async fn unknown_paths_are_404_in_json_also_for_upgrades() {
     let server = Server::start(&[]).await;
-    for path in ["/nothing", "/register_device/", "/connect_client/", "/register_device"] {
+    for path in [
+        "/nothing",
+        "/register_device/",
+        "/connect_client/",
+        "/register_device",
+    ] {
         let answer = server.get(path).await;
         assert_eq!(answer.status, 404, "{path}");
         assert!(answer.json()["error"].is_string());
@@ -56,7 +61,10 @@ async fn the_upgrade_follows_the_rfc() {
     assert!(!good.contains("sec-websocket-protocol"), "{good}");
     let offered = "Sec-WebSocket-Protocol: other, webrtc-operator\r\nSec-WebSocket-Extensions: permessage-deflate\r\n";
     let good = ask(format!("{upgrade}{version}{key}{offered}")).await;
-    assert!(good.contains("sec-websocket-protocol: webrtc-operator"), "{good}");
+    assert!(
+        good.contains("sec-websocket-protocol: webrtc-operator"),
+        "{good}"
+    );
     assert!(!good.contains("extensions"), "{good}");
 
     let old = ask(format!("{upgrade}Sec-WebSocket-Version: 8\r\n{key}")).await;
@@ -76,7 +84,10 @@ async fn devices_are_listed_for_both_generations() {
     device
         .send_json(&json!({"message_type": "register", "device_id": "a b", "device_info": info}))
         .await;
-    assert_eq!(device.recv_json().await, server.get("/infra_config").await.json());
+    assert_eq!(
+        device.recv_json().await,
+        server.get("/infra_config").await.json()
+    );
 
     assert_eq!(server.get("/devices").await.json(), json!(["a b"]));
     let object = json!({"device_id": "a b", "group_name": "g", "adb_port": 6520});
@@ -91,11 +102,17 @@ async fn devices_are_listed_for_both_generations() {
     let described = server.get("/devices/a%20b").await.json();
     assert_eq!(described["registration_info"], info);
     let absent = server.get("/devices/x").await;
-    assert_eq!((absent.status, absent.body.as_str()), (404, "Device not found"));
+    assert_eq!(
+        (absent.status, absent.body.as_str()),
+        (404, "Device not found")
+    );
 
     let listed = &server.get("/api/endpoints").await.json()["endpoints"][0];
     assert_eq!(listed["id"], "a b");
-    assert_eq!((&listed["dialect"], &listed["kind"]), (&json!("cuttlefish"), &json!("device")));
+    assert_eq!(
+        (&listed["dialect"], &listed["kind"]),
+        (&json!("cuttlefish"), &json!("device"))
+    );
     assert_eq!((&listed["calls"], &listed["info"]), (&json!(0), &info));
 }
 
@@ -108,7 +125,11 @@ async fn the_stream_of_endpoints_follows_changes() {
         .unwrap();
     let mut lines = BufReader::new(tcp).lines();
     let mut next = async || loop {
-        let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+        let line = timeout(PATIENCE, lines.next_line())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
         if let Some(data) = line.strip_prefix("data: ") {
             let snapshot: serde_json::Value = serde_json::from_str(data).unwrap();
             return snapshot["endpoints"].as_array().unwrap().len();
@@ -138,15 +159,24 @@ async fn pages_come_from_the_console_or_from_assets() {
     assert_eq!(server.get("/js/app.js").await.status, 404);
     assert_eq!(server.get("/console/js/app.js").await.status, 200);
     assert_eq!(server.get("/../Cargo.toml").await.status, 404);
+    std::fs::remove_file(assets.path().join("index.html")).unwrap();
+    assert!(server.get("/").await.head.contains("location: /console/"));
     assert!(server.get("/absent").await.json()["error"].is_string());
     let metrics = server.get("/metrics").await;
-    assert!(metrics.head.contains("application/openmetrics-text"), "{}", metrics.head);
+    assert!(
+        metrics.head.contains("application/openmetrics-text"),
+        "{}",
+        metrics.head
+    );
     assert!(metrics.body.ends_with("# EOF\n"));
     assert_eq!(server.get("/ready").await.body, "ready");
 }
 
 /// A device that serves files: one answer to each request, which it hands back.
-async fn device_with_files(server: &Server, answer: &'static str) -> (Client, tokio::sync::mpsc::Receiver<String>) {
+async fn device_with_files(
+    server: &Server,
+    answer: &'static str,
+) -> (Client, tokio::sync::mpsc::Receiver<String>) {
     let files = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = files.local_addr().unwrap().port();
     let (requests, received) = tokio::sync::mpsc::channel(8);
@@ -180,7 +210,11 @@ async fn device_files_come_from_the_device_but_the_connector_from_the_server() {
     let file = server
         .request("GET", "/devices/d/files/a%20b.css?v=1", secret, "")
         .await;
-    assert_eq!((file.status, file.body.as_str()), (200, "hello"), "{file:?}");
+    assert_eq!(
+        (file.status, file.body.as_str()),
+        (200, "hello"),
+        "{file:?}"
+    );
     assert!(file.head.contains("text/css") && !file.head.contains("set-cookie"));
     let seen = requests.recv().await.unwrap();
     assert!(seen.starts_with("get /a%20b.css?v=1 http/1.1"), "{seen}");
@@ -213,10 +247,18 @@ async fn device_files_are_refused_where_they_could_reach_too_far() {
     let _portless = server.device("portless").await;
     let why = server.get("/devices/portless/files/x").await;
     assert_eq!(why.status, 404);
-    assert!(why.json()["error"].as_str().unwrap().contains("device_port"));
+    assert!(
+        why.json()["error"]
+            .as_str()
+            .unwrap()
+            .contains("device_port")
+    );
 
     for (id, header) in [("proxied", "x-forwarded-for"), ("page", "origin")] {
-        let mut device = server.try_ws("/register_device", &[(header, "http://10.0.0.1")]).await.unwrap();
+        let mut device = server
+            .try_ws("/register_device", &[(header, "http://10.0.0.1")])
+            .await
+            .unwrap();
         device
             .send_json(&json!({"message_type": "register", "device_id": id, "device_port": 1}))
             .await;
@@ -228,5 +270,10 @@ async fn device_files_are_refused_where_they_could_reach_too_far() {
     let server = Server::configured("[cuttlefish]\ndevice_files = false", &[]).await;
     let _device = server.device("d").await;
     let off = server.get("/devices/d/files/x").await;
-    assert!(off.json()["error"].as_str().unwrap().contains("device_files"));
+    assert!(
+        off.json()["error"]
+            .as_str()
+            .unwrap()
+            .contains("device_files")
+    );
 }

@@ -84,7 +84,10 @@ async fn a_live_holder_keeps_its_id() {
         tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
         other.register("d").await;
         let error = other.recv_json().await;
-        assert!(error["error"].as_str().unwrap().contains("taken"), "{error}");
+        assert!(
+            error["error"].as_str().unwrap().contains("taken"),
+            "{error}"
+        );
         assert_eq!(other.closed().await.0, 1000);
     };
     // The holder's library answers pings while it reads.

@@ -24,7 +24,8 @@ async fn sigterm_closes_sockets_with_1001_and_ends_with_success() {
     stream.read_exact(&mut start).await.unwrap();
 
     let begun = Instant::now();
-    let (status, at_device, at_viewer) = tokio::join!(server.terminate(), device.closed(), viewer.closed());
+    let (status, at_device, at_viewer) =
+        tokio::join!(server.terminate(), device.closed(), viewer.closed());
     assert!(status.success(), "{status}");
     assert!(begun.elapsed() < Duration::from_secs(5));
     assert_eq!((at_device.0, at_viewer.0), (1001, 1001));
@@ -45,7 +46,10 @@ async fn a_taken_port_is_named() {
     let server = Server::start(&[]).await;
     let (status, text) = fails(&["--listen", server.address()]).await;
     assert_eq!(status, Some(2), "{text}");
-    assert!(text.contains(server.address()) && text.contains("in use"), "{text}");
+    assert!(
+        text.contains(server.address()) && text.contains("in use"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -79,5 +83,8 @@ pub(crate) async fn fails(arguments: &[&str]) -> (Option<i32>, String) {
         .await
         .expect("an end in time")
         .unwrap();
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
 }

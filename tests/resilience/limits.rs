@@ -36,7 +36,9 @@ async fn a_message_in_fragments_that_is_too_big_closes_with_1009() {
     let server = Server::configured("[limits]\nmessage_bytes = 1000", &[]).await;
     let mut tcp = raw_ws(&server, "/connect_client").await;
     for first_byte in [0x01, 0x00, 0x00] {
-        tcp.write_all(&frame(first_byte, &[b' '; 400])).await.unwrap();
+        tcp.write_all(&frame(first_byte, &[b' '; 400]))
+            .await
+            .unwrap();
     }
     let (first, payload) = read_frame(&mut tcp).await;
     assert_eq!((first, close_code(&payload)), (CLOSE, 1009));
@@ -53,7 +55,9 @@ async fn the_close_arrives_although_the_rest_of_a_huge_message_is_still_on_its_w
 #[tokio::test]
 async fn a_larger_request_body_is_refused() {
     let server = Server::configured("[limits]\nmessage_bytes = 1000", &[]).await;
-    let answer = server.post("/connect", &json!({"device_id": "x".repeat(1000)})).await;
+    let answer = server
+        .post("/connect", &json!({"device_id": "x".repeat(1000)}))
+        .await;
     assert_eq!(answer.status, 413, "{answer:?}");
 }
 
@@ -155,7 +159,10 @@ async fn running_out_of_descriptors_ends_nothing() {
     for _ in 0..120 {
         crowd.push(server.tcp().await);
     }
-    wait_until(PATIENCE, async || server.log().contains("cannot accept connections")).await;
+    wait_until(PATIENCE, async || {
+        server.log().contains("cannot accept connections")
+    })
+    .await;
     device.forward_to(9, &json!(0)).await;
     assert!(device.recv_json().await["error"].is_string());
     drop(crowd);
@@ -191,7 +198,9 @@ async fn one_waiting_call_too_many_is_refused() {
         .send_json(&json!({"message_type": "connect", "device_id": "d"}))
         .await;
     assert_eq!(waiting.recv_json().await["message_type"], "config");
-    server.wait_for_metric("switchboard_waiting_calls", 1.0).await;
+    server
+        .wait_for_metric("switchboard_waiting_calls", 1.0)
+        .await;
     assert_refused(&server).await;
 }
 
@@ -203,7 +212,9 @@ async fn assert_refused(server: &Server) {
     assert_eq!(viewer.recv_json().await["message_type"], "config");
     assert!(viewer.recv_json().await["error"].is_string());
     assert_eq!(viewer.closed().await.0, 1000);
-    let refused = server.metric("switchboard_causes_total{cause=\"calls_full\"}").await;
+    let refused = server
+        .metric("switchboard_causes_total{cause=\"calls_full\"}")
+        .await;
     assert!(refused >= 1.0);
 }
 
@@ -211,7 +222,9 @@ async fn assert_refused(server: &Server) {
 async fn an_idle_http_connection_is_closed() {
     let server = Server::configured("[limits]\nhandshake = 0.3", &[]).await;
     let mut tcp = server.tcp().await;
-    tcp.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    tcp.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
     let mut answer = Vec::new();
     let _ = timeout(PATIENCE, tcp.read_to_end(&mut answer))
         .await

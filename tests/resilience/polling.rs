@@ -27,14 +27,23 @@ async fn the_old_generation_forwards_and_drains() {
     device.forward_to(1, &json!({"n": 2})).await;
     let mut got = json!([]);
     wait_until(PATIENCE, async || {
-        got = server.post("/poll_messages", &json!({"connection_id": id})).await.json();
+        got = server
+            .post("/poll_messages", &json!({"connection_id": id}))
+            .await
+            .json();
         got != json!([])
     })
     .await;
     assert_eq!(got, json!([{"n": 2}]));
-    let again = server.post("/poll_messages", &json!({"connection_id": id})).await;
+    let again = server
+        .post("/poll_messages", &json!({"connection_id": id}))
+        .await;
     assert_eq!(again.json(), json!([]));
-    assert!(again.head.contains("access-control-allow-origin: *"), "{}", again.head);
+    assert!(
+        again.head.contains("access-control-allow-origin: *"),
+        "{}",
+        again.head
+    );
 }
 
 #[tokio::test]
@@ -55,7 +64,10 @@ async fn the_old_generation_hears_what_is_wrong() {
         assert!(answer.json()["error"].is_string());
     }
     assert_eq!(server.get("/connect").await.status, 405);
-    assert_eq!(server.request("OPTIONS", "/forward", "", "").await.status, 204);
+    assert_eq!(
+        server.request("OPTIONS", "/forward", "", "").await.status,
+        204
+    );
 }
 
 #[tokio::test]
@@ -65,7 +77,10 @@ async fn the_new_generation_reads_by_offset_until_the_device_leaves() {
     let id = connect(&server, "/polled_connections").await;
     let messages = |query: &str| format!("/polled_connections/{id}/messages{query}");
     let answer = server
-        .post(&format!("/polled_connections/{id}/:forward"), &json!({"payload": 7}))
+        .post(
+            &format!("/polled_connections/{id}/:forward"),
+            &json!({"payload": 7}),
+        )
         .await;
     assert_eq!(answer.json(), json!("ok"));
     device
@@ -82,7 +97,10 @@ async fn the_new_generation_reads_by_offset_until_the_device_leaves() {
         server.get(&messages("?start=0&count=1")).await.json(),
         json!([wrapped(1)])
     );
-    assert_eq!(server.get(&messages("?start=1")).await.json(), json!([wrapped(2)]));
+    assert_eq!(
+        server.get(&messages("?start=1")).await.json(),
+        json!([wrapped(2)])
+    );
     assert_eq!(server.get(&messages("?start=9")).await.json(), json!([]));
     assert_eq!(server.get(&messages("?start=x")).await.status, 400);
 
@@ -92,8 +110,13 @@ async fn the_new_generation_reads_by_offset_until_the_device_leaves() {
     })
     .await;
     assert_eq!(server.metric("switchboard_polling_clients").await, 0.0);
-    let absent = server.post("/polled_connections", &json!({"device_id": "d"})).await;
-    assert_eq!((absent.status, absent.body.as_str()), (404, "Device not found"));
+    let absent = server
+        .post("/polled_connections", &json!({"device_id": "d"}))
+        .await;
+    assert_eq!(
+        (absent.status, absent.body.as_str()),
+        (404, "Device not found")
+    );
 }
 
 #[tokio::test]
@@ -104,7 +127,9 @@ async fn a_silent_client_expires_and_its_device_hears() {
     device
         .expect(json!({"message_type": "client_disconnected", "client_id": 1}))
         .await;
-    let answer = server.post("/poll_messages", &json!({"connection_id": id})).await;
+    let answer = server
+        .post("/poll_messages", &json!({"connection_id": id}))
+        .await;
     assert_eq!(answer.status, 401);
 }
 

@@ -16,11 +16,21 @@ use crate::lifecycle::fails;
 /// A server with a plain and a TLS listener, and where it keeps its certificate.
 async fn self_signed(directory: &Path) -> Server {
     let config = directory.join("switchboard.toml");
-    let text = format!("[tls]\nself_signed = true\ndirectory = {:?}", directory.join("kept"));
+    let text = format!(
+        "[tls]\nself_signed = true\ndirectory = {:?}",
+        directory.join("kept")
+    );
     std::fs::write(&config, text).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--listen", "tls:127.0.0.1:0", "--config"])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--listen",
+            "tls:127.0.0.1:0",
+            "--config",
+        ])
         .arg(config);
     Server::spawn(command, None, 2).await
 }
@@ -28,15 +38,20 @@ async fn self_signed(directory: &Path) -> Server {
 /// `GET /health` by TLS, from a client that trusts one certificate.
 async fn health(address: &str, certificate: &Path) -> std::io::Result<Answer> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    roots
+        .add(CertificateDer::from_pem_file(certificate).unwrap())
+        .unwrap();
+    let config =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
     let tcp = tokio::net::TcpStream::connect(address).await?;
     let name = ServerName::try_from("127.0.0.1").unwrap();
-    let mut tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
+    let mut tls = TlsConnector::from(Arc::new(config))
+        .connect(name, tcp)
+        .await?;
     tls.write_all(b"GET /health HTTP/1.0\r\n\r\n").await?;
     Ok(Answer::read(&mut tls).await)
 }
@@ -63,12 +78,22 @@ async fn files_are_served_and_wrong_ones_end_with_the_reason() {
     drop(self_signed(directory.path()).await);
     let certificate = directory.path().join("kept/cert.pem");
     let key = directory.path().join("kept/key.pem");
-    let files = |certificate: &Path, key: &Path| format!("{},{}", certificate.display(), key.display());
+    let files =
+        |certificate: &Path, key: &Path| format!("{},{}", certificate.display(), key.display());
 
     let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
-    command.args(["serve", "--listen", "tls:127.0.0.1:0", "--tls", &files(&certificate, &key)]);
+    command.args([
+        "serve",
+        "--listen",
+        "tls:127.0.0.1:0",
+        "--tls",
+        &files(&certificate, &key),
+    ]);
     let server = Server::spawn(command, None, 1).await;
-    assert_eq!(health(server.address(), &certificate).await.unwrap().body, "OK");
+    assert_eq!(
+        health(server.address(), &certificate).await.unwrap().body,
+        "OK"
+    );
 
     for (wrong, reason) in [
         (files(&certificate, &certificate), "no private key"),
@@ -85,9 +110,13 @@ async fn files_are_served_and_wrong_ones_end_with_the_reason() {
 async fn plain_text_at_the_tls_port_harms_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let server = self_signed(directory.path()).await;
-    let mut tcp = tokio::net::TcpStream::connect(&server.addresses[1]).await.unwrap();
+    let mut tcp = tokio::net::TcpStream::connect(&server.addresses[1])
+        .await
+        .unwrap();
     tcp.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
-    server.wait_for_metric("switchboard_tls_handshake_failures_total", 1.0).await;
+    server
+        .wait_for_metric("switchboard_tls_handshake_failures_total", 1.0)
+        .await;
     let certificate = directory.path().join("kept/cert.pem");
     assert!(health(&server.addresses[1], &certificate).await.is_ok());
 }

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use gst::glib;
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_webrtc::{WebRTCDataChannel, WebRTCDataChannelState};
+use tokio::sync::Notify;
 
 use super::events::{Emitter, SessionEvent};
 use crate::media::MediaError;
@@ -17,6 +19,9 @@ use crate::media::MediaError;
 const CHANNELS: usize = 64;
 /// Bytes that may wait in one channel; a message beyond is refused.
 const BUFFERED: u64 = 4 * 1024 * 1024;
+
+/// How long a closing session waits for the other side to close its channels.
+const GOODBYE: Duration = Duration::from_millis(250);
 
 /// Why a message wasn't sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +53,8 @@ pub enum ChannelError {
 pub(super) struct Channels {
     by_label: Arc<Mutex<HashMap<String, WebRTCDataChannel>>>,
     emitter: Emitter,
+    /// Told when a channel was closed.
+    closed: Arc<Notify>,
 }
 
 impl Channels {
@@ -56,6 +63,7 @@ impl Channels {
         let channels = Self {
             by_label: Arc::default(),
             emitter,
+            closed: Arc::default(),
         };
         let theirs = channels.clone();
         // The handlers are attached inside this callback: attached later they miss the first messages.
@@ -103,11 +111,32 @@ impl Channels {
         Some(self.get(label)?.buffered_amount())
     }
 
-    /// Closes every channel, so that the other side sees an end.
-    pub(super) fn close(&self) {
-        let channels: Vec<_> = self.lock().drain().map(|(_, channel)| channel).collect();
-        for channel in channels {
-            channel.close();
+    /// Closes every channel, and waits a moment for the other side to agree: that is the only
+    /// goodbye that it gets.
+    pub(super) async fn close(&self) {
+        let open: Vec<_> = self.lock().values().cloned().collect();
+        for channel in open {
+            if channel.ready_state() == WebRTCDataChannelState::Open {
+                channel.close();
+            }
+        }
+        let all_closed = async {
+            loop {
+                let closed = self.closed.notified();
+                let open = self.lock().values().any(|channel| {
+                    matches!(
+                        channel.ready_state(),
+                        WebRTCDataChannelState::Open | WebRTCDataChannelState::Closing
+                    )
+                });
+                if !open {
+                    return;
+                }
+                closed.await;
+            }
+        };
+        if tokio::time::timeout(GOODBYE, all_closed).await.is_err() {
+            tracing::debug!("the other side didn't say goodbye");
         }
     }
 
@@ -137,15 +166,7 @@ impl Channels {
     /// Hears what happens on a channel. A later channel of the same label takes the label over.
     fn attach(&self, channel: &WebRTCDataChannel) {
         let label = channel.label().map(String::from).unwrap_or_default();
-        let full = {
-            let mut channels = self.lock();
-            let full = channels.len() >= CHANNELS && !channels.contains_key(&label);
-            if !full {
-                channels.insert(label.clone(), channel.clone());
-            }
-            full
-        };
-        if full {
+        if !self.keep(&label, channel) {
             tracing::warn!(
                 CHANNELS,
                 "a viewer opens too many channels; this one is ignored"
@@ -186,19 +207,38 @@ impl Channels {
                 bytes,
             });
         });
-        let (emitter, of, by_label) = (self.emitter.clone(), label, Arc::downgrade(&self.by_label));
-        channel.connect_on_close(move |channel| {
-            if let Some(by_label) = by_label.upgrade() {
-                let mut channels = by_label.lock().unwrap_or_else(PoisonError::into_inner);
-                if channels.get(&of) == Some(channel) {
-                    channels.remove(&of);
-                }
-            }
-            emitter.emit(SessionEvent::ChannelClosed { label: of.clone() });
-        });
+        self.notice_close(channel, label);
         if channel.ready_state() == WebRTCDataChannelState::Open {
             open();
         }
+    }
+
+    /// Remembers a channel, if there is room.
+    fn keep(&self, label: &str, channel: &WebRTCDataChannel) -> bool {
+        let mut channels = self.lock();
+        let room = channels.len() < CHANNELS || channels.contains_key(label);
+        if room {
+            channels.insert(label.to_owned(), channel.clone());
+        }
+        room
+    }
+
+    fn notice_close(&self, channel: &WebRTCDataChannel, label: String) {
+        let (emitter, closed) = (self.emitter.clone(), self.closed.clone());
+        // Weak: the map owns the channel that owns this callback.
+        let by_label = Arc::downgrade(&self.by_label);
+        channel.connect_on_close(move |channel| {
+            if let Some(by_label) = by_label.upgrade() {
+                let mut channels = by_label.lock().unwrap_or_else(PoisonError::into_inner);
+                if channels.get(&label) == Some(channel) {
+                    channels.remove(&label);
+                }
+            }
+            closed.notify_one();
+            emitter.emit(SessionEvent::ChannelClosed {
+                label: label.clone(),
+            });
+        });
     }
 }
 

@@ -94,6 +94,7 @@ struct Shared {
     failure: OnceLock<String>,
     failed: Notify,
     connected: watch::Sender<bool>,
+    refresh: Notify,
 }
 
 /// A new queue.
@@ -104,6 +105,7 @@ pub(super) fn queue() -> (Emitter, SessionEvents) {
         failure: OnceLock::new(),
         failed: Notify::new(),
         connected: watch::Sender::new(false),
+        refresh: Notify::new(),
     });
     let emitter = Emitter {
         queue: sender,
@@ -177,6 +179,16 @@ impl Emitter {
     /// Tells the feeds whether media can flow.
     pub(super) fn set_connected(&self, connected: bool) {
         self.shared.connected.send_replace(connected);
+    }
+
+    /// Tells the feeds that the viewer wants a whole picture.
+    pub(super) fn refresh(&self) {
+        self.shared.refresh.notify_waiters();
+    }
+
+    /// Waits until the viewer wants a whole picture.
+    pub(super) async fn refreshed(&self) {
+        self.shared.refresh.notified().await;
     }
 
     /// Whether media can flow, now and as it changes.

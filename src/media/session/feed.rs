@@ -39,8 +39,6 @@ type Throttle = Arc<OnceLock<Box<dyn Fn() -> bool + Send + Sync>>>;
 pub(super) struct Feed {
     link: ConsumptionLink,
     throttle: Throttle,
-    stream_id: String,
-    payloaded: gst::Pad,
 }
 
 impl Feed {
@@ -93,25 +91,14 @@ impl Feed {
         from.link(&pad)
             .map_err(|error| MediaError::Build(error.to_string()))?;
 
-        let payloaded = payloader.static_pad("src").ok_or(MediaError::Closed)?;
         let throttle = Throttle::default();
         if wire.codec.kind() == Kind::Video {
-            guard_key_frames(&payloaded, &appsrc, throttle.clone());
+            guard_key_frames(&payloader, &appsrc, throttle.clone());
         }
         for element in elements {
             element.sync_state_with_parent().map_err(build)?;
         }
-        Ok(Self {
-            link,
-            throttle,
-            stream_id: stream_id.to_owned(),
-            payloaded,
-        })
-    }
-
-    /// The stream's id, and the pad that takes requests for key frames, throttled.
-    pub(super) fn key_pad(&self) -> (String, gst::glib::WeakRef<gst::Pad>) {
-        (self.stream_id.clone(), self.payloaded.downgrade())
+        Ok(Self { link, throttle })
     }
 
     /// Leases the stream, waits for the connection, lets media flow, and stays until it is aborted.
@@ -133,7 +120,17 @@ impl Feed {
             lease.request_key_frame();
         }
         self.link.set_discard(false);
-        emitter.fail(lease.failed().await);
+        let throttle = lease.loss_throttle();
+        loop {
+            tokio::select! {
+                why = lease.failed() => return emitter.fail(why),
+                () = emitter.refreshed() => {
+                    if codec.kind() == Kind::Video && throttle() {
+                        lease.request_key_frame();
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -158,17 +155,20 @@ fn state_negotiated_caps(pad: &gst::Pad, wire: &Wire) {
 
 /// Two guards on the way of pictures: the viewers' requests for key frames are throttled, and after
 /// frames were left out the next one that passes is a key frame.
-fn guard_key_frames(payloaded: &gst::Pad, appsrc: &gst_app::AppSrc, throttle: Throttle) {
-    payloaded.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
-        let asks = matches!(&info.data, Some(gst::PadProbeData::Event(event))
-            if gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok());
-        let allowed = !asks || throttle.get().is_some_and(|allows| allows());
-        if allowed {
-            gst::PadProbeReturn::Ok
-        } else {
-            gst::PadProbeReturn::Drop
-        }
-    });
+fn guard_key_frames(payloader: &gst::Element, appsrc: &gst_app::AppSrc, throttle: Throttle) {
+    if let Some(pad) = payloader.static_pad("src") {
+        pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+            let asks = matches!(&info.data, Some(gst::PadProbeData::Event(event))
+                if gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok());
+            let allowed = !asks || throttle.get().is_some_and(|allows| allows());
+            // Not `Drop`: with that one the bindings leave GStreamer a NULL event to unref, and it complains.
+            if allowed {
+                gst::PadProbeReturn::Ok
+            } else {
+                gst::PadProbeReturn::Handled
+            }
+        });
+    }
     let broken = AtomicBool::new(false);
     if let Some(pad) = appsrc.static_pad("src") {
         pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {

@@ -6,6 +6,9 @@ use gstreamer as gst;
 use crate::config::IceServer;
 use crate::media::MediaError;
 
+/// Milliseconds from one connectivity check to the next.
+const PACING: u32 = 5;
+
 /// An ICE server as webrtcbin takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Server {
@@ -59,6 +62,10 @@ pub(super) fn quieten(webrtc: &gst::Element) {
         // Candidates over TCP double what is gathered, and TURN over TCP is what helps behind firewalls.
         if agent.find_property("ice-tcp").is_some() {
             agent.set_property("ice-tcp", false);
+        }
+        // A check every 5 ms, the least that RFC 8445 section 14.2 allows, instead of every 20.
+        if agent.find_property("stun-pacing-timer").is_some() {
+            agent.set_property("stun-pacing-timer", PACING);
         }
         // Notices a viewer that is gone without a goodbye.
         if agent.find_property("keepalive-conncheck").is_some() {

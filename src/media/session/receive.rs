@@ -18,8 +18,11 @@ pub enum Receive {
     Drain,
     /// This makes an element with a sink pad named `sink` for `application/x-rtp`, or `None` to
     /// drain the track. Called on a GStreamer thread: it must not wait.
-    Into(Arc<dyn Fn(&ReceivedTrack) -> Option<gst::Element> + Send + Sync>),
+    Into(MakeReceiver),
 }
+
+/// See [`Receive::Into`].
+pub type MakeReceiver = Arc<dyn Fn(&ReceivedTrack) -> Option<gst::Element> + Send + Sync>;
 
 impl std::fmt::Debug for Receive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

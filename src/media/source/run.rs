@@ -86,7 +86,7 @@ impl Run {
             preroll(&pipeline)?;
             if file.repeats() {
                 // Only after the preroll: an earlier seek crashes matroskademux 1.22.
-                repeat_from_start(pipeline.get()?, gst::SeekFlags::FLUSH)?;
+                repeat_from_start(&sinks, gst::SeekFlags::FLUSH)?;
                 preroll(&pipeline)?;
             }
         }
@@ -126,15 +126,17 @@ impl Run {
 
     /// Plays the file again, gaplessly; asked for at the end of each round.
     pub(super) fn repeat(&self) {
-        if let Ok(pipeline) = self.pipeline.get() {
-            let pipeline = pipeline.clone();
-            // A seek can wait for a streaming thread.
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = repeat_from_start(&pipeline, gst::SeekFlags::empty()) {
-                    tracing::warn!(%error, "a file can't be played again");
-                }
-            });
-        }
+        let sinks: Vec<_> = self
+            .producers
+            .iter()
+            .map(|(kind, producer)| (*kind, producer.appsink().clone()))
+            .collect();
+        // A seek can wait for a streaming thread.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = repeat_from_start(&sinks, gst::SeekFlags::empty()) {
+                tracing::warn!(%error, "a file can't be played again");
+            }
+        });
     }
 }
 
@@ -240,12 +242,26 @@ fn preroll(pipeline: &Guard) -> Result<(), MediaError> {
     }
 }
 
-fn repeat_from_start(pipeline: &gst::Pipeline, flags: gst::SeekFlags) -> Result<(), MediaError> {
-    pipeline
-        .seek_simple(flags | gst::SeekFlags::SEGMENT, gst::ClockTime::ZERO)
-        .map_err(|_| {
-            MediaError::Run("the media can't be played in a loop: it can't be sought in".to_owned())
-        })
+/// Seeks to the start. One event for all outputs: demultiplexers know it by its number and act once.
+/// Not sent to the pipeline, which would ask outputs that the file doesn't feed as well, and fail.
+fn repeat_from_start(
+    sinks: &[(Kind, gst_app::AppSink)],
+    flags: gst::SeekFlags,
+) -> Result<(), MediaError> {
+    let seek = gst::event::Seek::new(
+        1.0,
+        flags | gst::SeekFlags::SEGMENT,
+        gst::SeekType::Set,
+        gst::ClockTime::ZERO,
+        gst::SeekType::None,
+        gst::ClockTime::NONE,
+    );
+    if sinks.iter().all(|(_, sink)| sink.send_event(seek.clone())) {
+        Ok(())
+    } else {
+        let why = "the media can't be played in a loop: it can't be sought in";
+        Err(MediaError::Run(why.to_owned()))
+    }
 }
 
 fn nanoseconds(time: gst::ClockTime) -> i64 {

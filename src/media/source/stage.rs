@@ -184,7 +184,7 @@ impl Lease {
             let interval = u64::try_from(LOSS_KEY_INTERVAL.as_nanos()).unwrap_or(u64::MAX);
             shared
                 .last_key
-                .try_update(Ordering::SeqCst, Ordering::SeqCst, |last| {
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| {
                     (last == 0 || now.saturating_sub(last) >= interval).then_some(now)
                 })
                 .is_ok()

@@ -234,9 +234,7 @@ impl Viewer {
                 Err(error) => tracing::warn!(client = %self.client, %error, "no input event"),
             },
             channels::DEVICE_CONTROL => match serde_json::from_str::<Control>(text) {
-                Ok(Control::Setting(Setting::RefreshDisplay { refresh_display })) => {
-                    session.request_key_frame(&format!("display_{refresh_display}"));
-                }
+                Ok(Control::Setting(Setting::RefreshDisplay { .. })) => session.refresh(),
                 Ok(_) => {}
                 Err(error) => tracing::warn!(client = %self.client, %error, "no command"),
             },

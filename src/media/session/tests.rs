@@ -1,0 +1,175 @@
+use gstreamer_app as gst_app;
+
+use super::*;
+use crate::media::{Activity, PipelineFile, SourceOptions};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Two joined sessions and the task that carries their candidates.
+struct Call {
+    device: Session,
+    viewer: Arc<tokio::sync::Mutex<Session>>,
+    carrier: tokio::task::JoinHandle<()>,
+}
+
+async fn call(source: &Arc<Source>) -> Call {
+    let stream = StreamConfig {
+        source: source.clone(),
+        stream_id: "display_0".to_owned(),
+        kind: Kind::Video,
+        codecs: vec![Codec::Vp8],
+    };
+    let config = SessionConfig {
+        streams: vec![stream],
+        ..SessionConfig::default()
+    };
+    let (mut device, mut events) = Session::start(config).await.unwrap();
+    let (mut viewer, others) = Session::start(SessionConfig::default()).await.unwrap();
+    let offer = device.offer().await.unwrap();
+    let answer = viewer.answer(&offer).await.unwrap();
+    device.accept_answer(&answer).await.unwrap();
+    let viewer = Arc::new(tokio::sync::Mutex::new(viewer));
+    let to = viewer.clone();
+    // The viewer learns the device's candidates; the device learns the viewer's from its checks.
+    let carrier = tokio::spawn(async move {
+        let _others = others;
+        while let Some(event) = events.recv().await {
+            if let SessionEvent::Candidate {
+                mline_index,
+                mid,
+                candidate,
+            } = event
+            {
+                to.lock()
+                    .await
+                    .add_candidate(mline_index, mid.as_deref(), &candidate);
+            }
+        }
+    });
+    Call {
+        device,
+        viewer,
+        carrier,
+    }
+}
+
+impl Call {
+    async fn received(&self) -> u64 {
+        self.viewer
+            .lock()
+            .await
+            .stats()
+            .await
+            .unwrap()
+            .received_packets
+    }
+
+    /// Waits until the viewer has this many packets.
+    async fn reach(&self, packets: u64) {
+        let reached = async {
+            while self.received().await < packets {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, reached)
+            .await
+            .expect("packets arrive");
+    }
+
+    async fn close(self) {
+        self.device.close().await;
+        self.carrier.abort();
+    }
+}
+
+async fn source() -> Arc<Source> {
+    let file = PipelineFile::find("test", &[]).unwrap();
+    let options = SourceOptions {
+        linger: Duration::from_millis(10),
+    };
+    Source::open(file, options).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_viewer_slows_nobody_else_and_can_be_closed() {
+    let source = source().await;
+    let (good, bad) = (call(&source).await, call(&source).await);
+    good.reach(30).await;
+    bad.reach(30).await;
+
+    // As stuck as it gets: the session's own thread can't get rid of its frame.
+    let pipeline = bad.device.pipeline.get().unwrap().clone();
+    let feed = pipeline
+        .iterate_elements()
+        .into_iter()
+        .flatten()
+        .find(|element| element.is::<gst_app::AppSrc>())
+        .unwrap();
+    drop(pipeline);
+    let pad = feed.static_pad("src").unwrap();
+    let (blocked, wait) = std::sync::mpsc::channel();
+    pad.add_probe(gst::PadProbeType::BLOCK_DOWNSTREAM, move |_, _| {
+        let _ = blocked.send(());
+        gst::PadProbeReturn::Ok
+    });
+    tokio::task::spawn_blocking(move || wait.recv_timeout(DEADLINE).unwrap())
+        .await
+        .unwrap();
+
+    let (start, before, stuck) = (Instant::now(), good.received().await, bad.received().await);
+    good.reach(before + 90).await;
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "90 packets took {:?}",
+        start.elapsed()
+    );
+    assert!(
+        bad.received().await < stuck + 10,
+        "the stuck one isn't stuck"
+    );
+
+    let start = Instant::now();
+    bad.close().await;
+    assert!(
+        start.elapsed() < Duration::from_secs(4),
+        "closing took {:?}",
+        start.elapsed()
+    );
+    good.close().await;
+    let mut activity = source.activity();
+    tokio::time::timeout(DEADLINE, activity.wait_for(|now| *now == Activity::Idle))
+        .await
+        .expect("the source stops")
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_out_of_order_are_refused_and_do_no_harm() {
+    let (mut session, _events) = Session::start(SessionConfig {
+        channels: vec!["c".to_owned()],
+        ..SessionConfig::default()
+    })
+    .await
+    .unwrap();
+    session.add_candidate(0, None, "candidate:1 1 UDP 1 192.0.2.1 9 typ host");
+    for _ in 0..1000 {
+        session.add_candidate(7, Some("x"), "nonsense");
+    }
+    assert!(matches!(
+        session.accept_answer("v=0").await,
+        Err(MediaError::OutOfOrder(_))
+    ));
+    assert!(session.answer("this is no SDP").await.is_err());
+    let offer = session.offer().await.unwrap();
+    assert!(offer.contains("m=application"), "{offer}");
+    assert!(matches!(
+        session.offer().await,
+        Err(MediaError::OutOfOrder(_))
+    ));
+    assert!(matches!(
+        session.answer(&offer).await,
+        Err(MediaError::OutOfOrder(_))
+    ));
+    assert!(session.accept_answer("v=0").await.is_err());
+    session.close().await;
+}

@@ -1,0 +1,168 @@
+//! The command line: what it says when something is wrong, and its exit codes.
+#![cfg(all(feature = "server", feature = "peer"))]
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
+
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+/// Runs `switchboard` with these arguments until it ends.
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_switchboard"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// It ends with code 2 and one line on standard error, with all of these in it.
+fn refused(arguments: &[&str], expected: &[&str]) {
+    let output = run(arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+    for expected in expected {
+        assert!(
+            error.contains(expected),
+            "{arguments:?}: no {expected:?} in {error}"
+        );
+    }
+    assert!(!error.contains("panicked"), "{arguments:?}: {error}");
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+#[test]
+fn wrong_flags_are_named() {
+    refused(&["serve", "--lissten", "x"], &["--lissten"]);
+    refused(
+        &["serve", "--listen", "nowhere"],
+        &["--listen: \"nowhere\" is no address; write IP:PORT"],
+    );
+    refused(
+        &["serve", "--tls", "yes"],
+        &["write self-signed, or two PEM files"],
+    );
+    refused(
+        &["serve", "--ice-server", "turn:x"],
+        &["--ice-server", "needs a username and a credential"],
+    );
+    refused(&["serve", "--log", "loud=very"], &["write a level"]);
+    refused(
+        &["serve", "--listen", "0.0.0.0:0"],
+        &["add --insecure", "127.0.0.1"],
+    );
+    refused(&["device"], &["URL"]);
+    refused(
+        &["device", "localhost:8080"],
+        &["give one server's URL, as in ws://"],
+    );
+    refused(
+        &["device", "ftp://x"],
+        &["write ws://HOST:PORT or wss://HOST:PORT"],
+    );
+    refused(
+        &["device", "ws://x", "--info", "{"],
+        &["--info", "must be a JSON object"],
+    );
+    refused(&["device", "ws://x", "--linger=-1"], &["--linger"]);
+    refused(
+        &["device", "wss://x", "--ca", "/nonexistent"],
+        &["/nonexistent", "as trusted certificates"],
+    );
+}
+
+#[test]
+fn files_that_are_no_good_are_named_with_the_reason() {
+    refused(
+        &["serve", "--config", "/nonexistent.toml"],
+        &["cannot read the configuration file /nonexistent.toml"],
+    );
+    let config = file("\n[limits]\nping_after = 'often'\n");
+    let path = config.path().to_str().unwrap();
+    refused(
+        &["serve", "--config", path],
+        &[path, "line 3", "limits.ping_after", "number of seconds"],
+    );
+    refused(&["serve", "--assets", "/nonexistent"], &["/nonexistent"]);
+    refused(
+        &[
+            "serve",
+            "--listen",
+            "tls:127.0.0.1:0",
+            "--tls",
+            "/nonexistent/c.pem,/nonexistent/k.pem",
+        ],
+        &["/nonexistent/c.pem"],
+    );
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_fix() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    refused(&["serve", "--listen", &address], &[&address, "in use"]);
+    refused(&["demo", "--listen", &address], &[&address, "in use"]);
+}
+
+#[test]
+fn pipelines_that_cannot_play_are_named_with_the_fix() {
+    let device = |words: &[&'static str]| [&["device", "ws://x", "--pipeline"], words].concat();
+    refused(&device(&["nope"]), &["no pipeline file `nope`", "test"]);
+    refused(
+        &device(&["test", "colour=red"]),
+        &["no variable `colour`", "pattern"],
+    );
+    refused(&device(&["test pattern"]), &["\"pattern\" is no KEY=VALUE"]);
+    let missing = file("title = 'x'\npipeline = 'nosuchsrc ! appsink name=video'\n");
+    refused(
+        &["pipelines", "check", missing.path().to_str().unwrap()],
+        &["nosuchsrc"],
+    );
+    let outputless = file("title = 'x'\npipeline = 'videotestsrc ! fakesink'\n");
+    refused(
+        &["pipelines", "check", outputless.path().to_str().unwrap()],
+        &["appsink name=video"],
+    );
+    let wrong = file("title = 'x'\npipline = 'x'\n");
+    refused(
+        &["pipelines", "check", wrong.path().to_str().unwrap()],
+        &["pipline"],
+    );
+    refused(
+        &["pipelines", "show", "test", "width=${x}", "nope=1"],
+        &["nope"],
+    );
+}
+
+#[test]
+fn pipelines_are_listed_checked_and_shown() {
+    let text = |arguments: &[&str]| {
+        let output = run(arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let list = text(&["pipelines", "list"]);
+    assert!(
+        ["test", "camera", "file", "screen"]
+            .iter()
+            .all(|name| list.contains(name)),
+        "{list}"
+    );
+    let check = text(&["pipelines", "check", "test"]);
+    assert!(
+        check.contains(": good; gives video and audio; raw video can be sent as VP8"),
+        "{check}"
+    );
+    let show = text(&["pipelines", "show", "test", "pattern=snow"]);
+    assert!(
+        show.contains("pattern=snow") && !show.contains("${"),
+        "{show}"
+    );
+}

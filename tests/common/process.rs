@@ -1,0 +1,128 @@
+//! The built binary as a process: its lines, its log, its end.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary compiles this file, and none uses all of it"
+)]
+
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// How long anything may take that should happen at once: the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running `switchboard`. Killed when dropped; its log is printed if the test fails.
+pub struct Process {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    log: Arc<Mutex<String>>,
+}
+
+impl Process {
+    /// Starts `switchboard` with these arguments.
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts a command.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+        let kept = Arc::clone(&log);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = stderr.next_line().await {
+                let mut log = kept.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (sender, lines) = mpsc::channel(10_000);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = stdout.next_line().await {
+                // Lines that no test reads are left out once the queue is full.
+                let _ = sender.try_send(line);
+            }
+        });
+        Self { child, lines, log }
+    }
+
+    /// The next line of standard output for which `wanted` gives something.
+    pub async fn line<T>(&mut self, what: &str, mut wanted: impl FnMut(&str) -> Option<T>) -> T {
+        let found = async {
+            loop {
+                let line = self.lines.recv().await?;
+                if let Some(found) = wanted(&line) {
+                    return Some(found);
+                }
+            }
+        };
+        match timeout(PATIENCE, found).await {
+            Ok(Some(found)) => found,
+            Ok(None) => panic!("no {what}: the process ended"),
+            Err(_) => panic!("no {what} in time"),
+        }
+    }
+
+    /// Waits until the log has a line with `text`.
+    pub async fn logged(&self, text: &str) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{text:?} is not logged"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What was logged until now.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Its process id, while it runs.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("a running process")
+    }
+
+    /// Sends a signal and waits for the end.
+    pub async fn end(&mut self, signal: Signal) -> ExitStatus {
+        let id = Pid::from_raw(i32::try_from(self.id()).unwrap()).unwrap();
+        kill_process(id, signal).unwrap();
+        self.exit().await
+    }
+
+    /// Waits for the end.
+    pub async fn exit(&mut self) -> ExitStatus {
+        timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("the process ends in time")
+            .unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the process's log:\n{}", self.log());
+        }
+    }
+}
