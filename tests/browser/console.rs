@@ -169,14 +169,25 @@ async fn the_microphone_sends_sound_to_the_device_and_the_picture_goes_on() {
     let microphone = browser.find("#microphone").await;
 
     microphone.click().await.unwrap();
-    browser.until("document.querySelector('#microphone').ariaPressed === 'true'").await;
-    browser.until("window.switchboard.stats().sentBytes > 1000").await;
+    browser
+        .until("document.querySelector('#microphone').ariaPressed === 'true'")
+        .await;
+    browser
+        .until("window.switchboard.stats().sentBytes > 1000")
+        .await;
     page::more_frames(&browser, 30).await;
 
     microphone.click().await.unwrap();
-    browser.until("document.querySelector('#microphone').ariaPressed === 'false'").await;
+    browser
+        .until("document.querySelector('#microphone').ariaPressed === 'false'")
+        .await;
     page::more_frames(&browser, 30).await;
-    let notice = browser.run("return document.querySelector('#player-notice').hidden", vec![]).await;
+    let notice = browser
+        .run(
+            "return document.querySelector('#player-notice').hidden",
+            vec![],
+        )
+        .await;
     assert_eq!(notice, true, "there is nothing to complain of");
 }
 
