@@ -375,5 +375,6 @@ async fn middle(browser: &Browser, selector: &str) -> (i64, i64) {
     let script = "const box = document.querySelector(arguments[0]).getBoundingClientRect();
         return [Math.round(box.left + box.width / 2), Math.round(box.top + box.height / 2)]";
     let value = browser.run(script, vec![selector.into()]).await;
-    (value[0].as_i64().unwrap(), value[1].as_i64().unwrap())
+    let number = |at: usize| value[at].as_i64().expect("whole numbers");
+    (number(0), number(1))
 }

@@ -112,6 +112,10 @@ impl Program {
 }
 
 impl Drop for Program {
+    #[allow(
+        clippy::print_stderr,
+        reason = "the test harness shows it with the failed test"
+    )]
     fn drop(&mut self) {
         if std::thread::panicking()
             && let Ok(log) = self.log.lock()
