@@ -16,6 +16,7 @@ use async_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 use bytes::Bytes;
 use futures_util::{Sink as _, Stream as _, StreamExt as _};
 use tokio::io::AsyncWriteExt as _;
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
@@ -35,6 +36,9 @@ const WRITE_BUFFER: usize = 64 * 1024;
 const KEPT_EFFECTS: usize = 4;
 /// A holder of an id that was heard this recently answers a probe without a ping.
 const HEARD_RECENTLY: Duration = Duration::from_secs(1);
+/// After this many frames a task lets others run. Whoever a burst is for couldn't take it otherwise,
+/// however fast it reads: its queue would overflow while its own task waits for this one.
+const FRAMES_PER_TURN: u32 = 32;
 
 /// Talks to one WebSocket until it is closed.
 pub(super) async fn run(
@@ -163,10 +167,16 @@ impl Connection {
             return end;
         }
         let mut timer = pin!(sleep_until(self.deadline()));
+        let mut frames_in_turn = 0;
         loop {
+            if frames_in_turn >= FRAMES_PER_TURN {
+                frames_in_turn = 0;
+                yield_now().await;
+            }
             let step = poll_fn(|cx| self.poll_step(cx, timer.as_mut())).await;
             let result = match step {
                 Step::Frame(frame) => {
+                    frames_in_turn += 1;
                     let was_pinged = self.pinged.is_some();
                     let result = self.frame(frame);
                     if was_pinged {
