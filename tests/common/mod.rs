@@ -21,7 +21,9 @@ use async_tungstenite::tungstenite::client::IntoClientRequest as _;
 use async_tungstenite::tungstenite::{Error, Message};
 use futures_util::StreamExt as _;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -38,9 +40,9 @@ pub struct Server {
     _config: Option<tempfile::TempDir>,
 }
 
-/// A WebSocket to the server.
-pub struct Client {
-    pub socket: WebSocketStream<TokioAdapter<TcpStream>>,
+/// A WebSocket to the server, over TCP or what lies on top of it.
+pub struct Client<S = TcpStream> {
+    pub socket: WebSocketStream<TokioAdapter<S>>,
 }
 
 /// An answer to an HTTP request.
@@ -250,7 +252,7 @@ impl Drop for Server {
     }
 }
 
-impl Client {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub async fn register(&mut self, id: &str) {
         let info = serde_json::json!({"hardware": {}});
         self.send_json(
@@ -270,6 +272,10 @@ impl Client {
         self.send(Message::text(message.to_string())).await;
     }
 
+    pub async fn send_text(&mut self, text: &str) {
+        self.send(Message::text(text)).await;
+    }
+
     /// A `forward`, as a client sends it.
     pub async fn forward(&mut self, payload: &Value) {
         self.send_json(&serde_json::json!({"message_type": "forward", "payload": payload}))
@@ -282,11 +288,16 @@ impl Client {
             .await;
     }
 
-    /// The next text message.
+    /// The next text message, as JSON.
     pub async fn recv_json(&mut self) -> Value {
+        serde_json::from_str(&self.recv_text().await).unwrap()
+    }
+
+    /// The next text message, as it came.
+    pub async fn recv_text(&mut self) -> String {
         loop {
             match self.next().await {
-                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+                Some(Ok(Message::Text(text))) => return text.as_str().to_owned(),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 other => panic!("no text message: {other:?}"),
             }
@@ -316,7 +327,8 @@ impl Client {
         }
     }
 
-    async fn next(&mut self) -> Option<Result<Message, Error>> {
+    /// The next message of any kind; `None` after the end.
+    pub async fn next(&mut self) -> Option<Result<Message, Error>> {
         timeout(PATIENCE, self.socket.next())
             .await
             .expect("a message in time")
@@ -324,7 +336,7 @@ impl Client {
 }
 
 impl Answer {
-    pub async fn read(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Self {
+    pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Self {
         let mut bytes = Vec::new();
         // A reset after the answer is no failure of the answer.
         let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes))
