@@ -57,8 +57,10 @@ pub(super) async fn run(flags: Flags) -> Outcome {
         wait_for_device: flags.wait_for_device,
         ..flags.listen.into_overrides()
     };
+    // Before anyone can know that the server is there, and ask it to stop.
+    let interrupted = interrupted();
     let server = start(overrides).await?;
-    server.run(interrupted()).await;
+    server.run(interrupted).await;
     Ok(())
 }
 
