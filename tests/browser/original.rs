@@ -57,6 +57,11 @@ async fn play(address: &str) -> Value {
     assert!(result["infraConfig"]["ice_servers"].is_array(), "{result}");
     assert!(result["deviceInfo"].is_object(), "{result}");
     assert_eq!(result["width"], 640, "the first frame came: {result}");
+    assert_eq!(
+        result["microphone"],
+        Value::Null,
+        "the microphone went on and off: {result}"
+    );
 
     let message = browser.until("window.displaysInfo").await;
     assert_eq!(message["device_id"], "phone");

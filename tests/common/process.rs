@@ -5,6 +5,11 @@
     unreachable_pub,
     reason = "each test binary compiles this file, and none uses all of it"
 )]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a helper's failure is the test's, and its log belongs to it"
+)]
 
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
