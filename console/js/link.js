@@ -163,7 +163,8 @@ export class Link {
       try {
         await step();
       } catch (error) {
-        this.#end({ error: error.message });
+        // The browser's own words, without the names of its functions.
+        this.#end({ error: error.message.replace(/^Failed to execute .*?: /, '') });
       }
     });
   }

@@ -57,6 +57,7 @@ export class MeshPage {
   #rejoinMs = REJOIN_MS;
   #idsTried = 1;
   #wasIn = false;
+  #isIn = false;
   #end = null;
   #over = false;
 
@@ -118,7 +119,7 @@ export class MeshPage {
 
   #entered(ids) {
     if (this.#wasIn) this.#frame.clearNotice();
-    this.#wasIn = true;
+    this.#isIn = this.#wasIn = true;
     this.#rejoinMs = REJOIN_MS;
     // After the server was away, everyone begins anew.
     for (const id of [...this.#members.keys()]) this.#drop(id);
@@ -208,11 +209,12 @@ export class MeshPage {
 
   #refused(error) {
     // Once inside, errors are about members that left while something was on its way to them.
-    if (this.#wasIn && this.#members.size > 0) console.warn('The server says:', error);
+    if (this.#isIn) console.warn('The server says:', error);
     else this.#showEnd('refused', { title: 'The server does not open this room', text: `It says: ${error}` });
   }
 
   #closed({ code, reason, opened }) {
+    this.#isIn = false;
     if (this.#wasIn) {
       this.#rejoin();
     } else if (!opened) {

@@ -9,6 +9,8 @@ import { Rows } from './rows.js';
 const MOST_ROWS = 100;
 /** Members of a room that are named; the others are counted. */
 const MOST_NAMES = 4;
+/** How often the ages of the rows are written anew. */
+const AGE_MS = 5_000;
 
 /** The part of the address that calls a peer. */
 export const callAddress = (peer) => `#call=${encodeURIComponent(peer)}`;
@@ -28,6 +30,7 @@ export class PeopleList {
   #selected = null;
 
   constructor() {
+    setInterval(() => this.#render(), AGE_MS);
     byId('join-name').addEventListener('input', () => this.#render());
     byId('join-form').addEventListener('submit', (event) => {
       event.preventDefault();
@@ -62,7 +65,7 @@ export class PeopleList {
     byId('room-count').hidden = rooms.length === 0;
     setText(byId('room-count'), String(rooms.length));
     for (const row of this.#callers.place(callers)) {
-      setText(row.about, `waiting for a call · up ${span(performance.now() / 1000 - row.thing.since)}`);
+      setText(row.about, `up ${span(performance.now() / 1000 - row.thing.since)}`);
       this.#mark(row, 'call');
     }
     for (const row of this.#rooms.place(rooms)) {
