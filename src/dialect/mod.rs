@@ -2,6 +2,7 @@
 
 pub mod cause;
 pub mod cuttlefish;
+pub mod gstreamer;
 pub mod negotiation;
 
 use cause::Level;
