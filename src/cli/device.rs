@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use super::{Failure, Outcome, interrupted, say};
-use crate::hub::EndpointId;
+use crate::hub::{EndpointId, Namespace};
 use crate::media::pipeline::PipelineFile;
 use crate::media::{Source, SourceOptions};
 use crate::peer::device::{self, Device, hook};
@@ -172,5 +172,6 @@ fn printer() -> mpsc::Sender<Arc<str>> {
 }
 
 pub(super) fn id(text: &str) -> Result<EndpointId, String> {
-    EndpointId::new(text).ok_or_else(|| "an id has at least one character".to_owned())
+    EndpointId::new(Namespace::Device, text)
+        .ok_or_else(|| "an id has at least one character".to_owned())
 }
