@@ -74,7 +74,7 @@ pub enum CallError {
     #[error("the call did not come about: {0}")]
     NotConnected(String),
     /// The call is over, but its recording isn't complete.
-    #[error("the recording is not complete: {0}")]
+    #[error("the recording is not complete")]
     Recording(#[source] MediaError),
 }
 

@@ -123,9 +123,9 @@ impl Writer {
         );
         for (kind, codec, caps) in tracks {
             text += &format!(
-                " appsrc name={} format=time max-bytes=0 ! {} ! mux.",
-                kind.name(),
-                container.convert_text(*codec, caps)
+                " appsrc name={kind} format=time max-bytes=0 ! {} ! mux.{kind}_0",
+                container.convert_text(*codec, caps),
+                kind = kind.name(),
             );
         }
         let pipeline = Guard::launch(&text)?;
