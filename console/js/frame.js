@@ -3,10 +3,8 @@
 import { byId, element, icon, setIcon, setText, toggleFullscreen } from './dom.js';
 import { describe } from './stats.js';
 
-/** Everything that one kind of page shows and another doesn't. */
-const EXTRAS = ['failure', 'player-notice', 'sound', 'sound-on', 'microphone', 'camera', 'hang-up', 'show-chat', 'chat', 'keys', 'alone'];
-/** Everything that a dead page can't use. */
-const CONTROLS = ['progress', 'player-notice', 'keys', 'sound', 'sound-on', 'microphone', 'camera', 'hang-up', 'show-chat', 'chat', 'alone'];
+/** What a living page may show, depending on its kind and state. */
+const EXTRAS = ['player-notice', 'sound', 'sound-on', 'microphone', 'camera', 'hang-up', 'show-chat', 'chat', 'keys', 'alone'];
 
 /** The frame of one page, until `close()`. */
 export class Frame {
@@ -17,7 +15,7 @@ export class Frame {
     byId('player').dataset.kind = kind;
     delete byId('player').dataset.end;
     setText(byId('player-title'), title);
-    for (const id of EXTRAS) byId(id).hidden = true;
+    for (const id of [...EXTRAS, 'failure']) byId(id).hidden = true;
     for (const id of ['keys', 'displays', 'tiles']) byId(id).replaceChildren();
     byId('microphone').setAttribute('aria-pressed', 'false');
     setIcon(byId('microphone'), 'microphone');
@@ -65,7 +63,7 @@ export class Frame {
     byId('player').dataset.end = name;
     byId('player-state').dataset.state = 'lost';
     setText(byId('player-state'), 'Not connected');
-    for (const id of CONTROLS) byId(id).hidden = true;
+    for (const id of [...EXTRAS, 'progress']) byId(id).hidden = true;
     setText(byId('failure-title'), title);
     setText(byId('failure-text'), text);
     byId('failure-advice').hidden = !advice;

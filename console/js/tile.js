@@ -2,7 +2,7 @@
 
 import { byId, element, onFirstFrame, setText } from './dom.js';
 
-/** Rows of tiles are filled evenly; a phone held upright shows few in a row. */
+/** Up to so many tiles lie below each other on a phone that is held upright; more lie in pairs. */
 const FEW = 3;
 
 /** One tile in the grid, from its making until `remove()`. */
@@ -11,7 +11,7 @@ export class Tile {
   #cover;
   #words = element('p', {});
   #numbers = element('span', { class: 'tile-numbers' });
-  #muted = element('span', { class: 'tile-state' });
+  #badge = element('span', { class: 'tile-state' });
   #hasFrame = false;
   /** The element that plays the person's picture and sound. */
   video = element('video', { autoplay: true, playsInline: true, disablePictureInPicture: true });
@@ -20,7 +20,7 @@ export class Tile {
   constructor(id, name, firstFrame = () => {}) {
     this.#cover = element('div', { class: 'tile-cover' },
       element('span', { class: 'face', 'aria-hidden': 'true', textContent: [...name][0].toUpperCase() }), this.#words);
-    const caption = element('figcaption', {}, element('span', { class: 'tile-name', textContent: name }), this.#muted, this.#numbers);
+    const caption = element('figcaption', {}, element('span', { class: 'tile-name', textContent: name }), this.#badge, this.#numbers);
     this.#figure = element('figure', { class: 'tile' }, this.video, this.#cover, caption);
     this.#figure.dataset.member = id;
     this.video.setAttribute('aria-label', `Picture of ${name}`);
@@ -53,7 +53,7 @@ export class Tile {
   /** Says a state in words; `badge` goes beside the name, even over a picture. */
   say(text, badge = '') {
     setText(this.#words, text);
-    setText(this.#muted, badge);
+    setText(this.#badge, badge);
     this.#showCover();
   }
 
