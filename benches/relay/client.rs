@@ -22,9 +22,12 @@ pub(crate) async fn open(server: &Server) -> io::Result<TcpStream> {
           Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
     )
     .await?;
-    let mut head = Vec::new();
+    // Nothing follows the head until this side has spoken.
+    let mut head = Vec::with_capacity(1024);
     while !head.ends_with(b"\r\n\r\n") {
-        head.push(tcp.read_u8().await?);
+        if tcp.read_buf(&mut head).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
     }
     assert!(head.starts_with(b"HTTP/1.1 101"));
     Ok(tcp)
