@@ -3,6 +3,7 @@
 mod crowd;
 mod hello;
 mod room;
+mod schedule;
 
 mod session;
 mod slow;
