@@ -5,6 +5,10 @@
     unreachable_pub,
     reason = "each test binary compiles this file, and none uses all of it"
 )]
+#![allow(
+    clippy::print_stderr,
+    reason = "a failed test shows the process's log"
+)]
 
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
