@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use driver::{Browser, Screen};
@@ -54,7 +54,7 @@ return (async (wanted) => {
 #[tokio::main]
 async fn main() {
     let runs = runs();
-    let (_server, url) = Program::listen(&["serve"]).await;
+    let (_server, url) = Program::listen("serve").await;
     let linger = LINGER.to_string();
     let _device = Program::device(
         &url,
@@ -69,56 +69,15 @@ async fn main() {
     // The first call in a new browser pays for the browser's own start.
     let first = call(&browser).await;
 
-    let mut idle = Vec::new();
-    for _ in 0..runs {
-        leave(&browser).await;
-        sleep(SETTLE).await;
-        idle.push(call(&browser).await);
-    }
-    leave(&browser).await;
-
-    let viewer = browser.client().window().await.expect("a window");
-    let other = browser.client().new_window(false).await.expect("a window");
-    browser
-        .client()
-        .switch_to_window(other.handle)
-        .await
-        .expect("it is there");
-    browser.open(&format!("{url}#device=clock")).await;
-    browser
-        .until("window.switchboard?.stats()?.firstFrameMs")
-        .await;
-    let keeper = browser.client().window().await.expect("a window");
-    browser
-        .client()
-        .switch_to_window(viewer.clone())
-        .await
-        .expect("it is there");
-    let mut running = Vec::new();
-    for _ in 0..runs {
-        running.push(call(&browser).await);
-        leave(&browser).await;
-    }
-
-    // One viewer, as the target has it.
-    browser
-        .client()
-        .switch_to_window(keeper)
-        .await
-        .expect("it is there");
-    browser.client().close_window().await.expect("it closes");
-    browser
-        .client()
-        .switch_to_window(viewer)
-        .await
-        .expect("it is there");
+    let idle = calls_while_idle(&browser, runs).await;
+    let running = calls_while_running(&browser, &url, runs).await;
     call(&browser).await;
     let ages = browser.run(AGES, vec![json!(FRAMES)]).await;
     let ages = ages
         .as_array()
         .expect("an array")
         .iter()
-        .filter_map(serde_json::Value::as_f64);
+        .filter_map(Value::as_f64);
 
     report(&[
         ("first call of a new browser", vec![first], "–"),
@@ -134,6 +93,48 @@ async fn main() {
             "median ≤ 40",
         ),
     ]);
+}
+
+/// Nobody watches before each call: the device has stopped its source and its encoder.
+async fn calls_while_idle(browser: &Browser, runs: usize) -> Vec<f64> {
+    let mut taken = Vec::new();
+    for _ in 0..runs {
+        leave(browser).await;
+        sleep(SETTLE).await;
+        taken.push(call(browser).await);
+    }
+    leave(browser).await;
+    taken
+}
+
+/// Another window watches all the time. It is closed afterwards.
+async fn calls_while_running(browser: &Browser, url: &str, runs: usize) -> Vec<f64> {
+    let client = browser.client();
+    let window = client.window().await.expect("a window");
+    let other = client.new_window(false).await.expect("a window").handle;
+    client
+        .switch_to_window(other.clone())
+        .await
+        .expect("it is there");
+    browser.open(&format!("{url}#device=clock")).await;
+    browser
+        .until("window.switchboard?.stats()?.firstFrameMs")
+        .await;
+
+    client
+        .switch_to_window(window.clone())
+        .await
+        .expect("it is there");
+    let mut taken = Vec::new();
+    for _ in 0..runs {
+        taken.push(call(browser).await);
+        leave(browser).await;
+    }
+
+    client.switch_to_window(other).await.expect("it is there");
+    client.close_window().await.expect("it closes");
+    client.switch_to_window(window).await.expect("it is there");
+    taken
 }
 
 /// `--runs N`. Cargo adds a flag of its own, which means nothing here.

@@ -71,6 +71,6 @@ followAddress();
 /**
  * For tests and for the developer's console; read only. `stats()` gives the present numbers
  * (`codec`, `width`, `height`, `fps`, `bitsPerSecond`, `roundTripMs`, `bufferMs`, `lost`, `path`,
- * `firstFrameMs`, `end`), or null while nothing plays.
+ * `sentBytes`, `firstFrameMs`, `end`), or null while nothing plays.
  */
 window.switchboard = Object.freeze({ stats: () => stage?.numbers ?? null });

@@ -18,7 +18,6 @@ async function candidates(peer) {
   const pairs = all
     .filter((entry) => entry.type === 'candidate-pair')
     .map((pair) => ({
-      state: pair.state,
       sent: pair.requestsSent ?? 0,
       answered: pair.responsesReceived ?? 0,
       local: stats.get(pair.localCandidateId),
@@ -34,12 +33,17 @@ async function candidates(peer) {
 function describe(pairs, local, remote) {
   const lines = pairs
     .slice(0, MOST_PAIRS)
-    .map((pair) => `${name(pair.local)} → ${name(pair.remote)}: ${pair.sent} checks sent, ${pair.answered} answered`);
+    .map((pair) => `${name(pair.local)} → ${name(pair.remote)}: ${outcome(pair)}`);
   if (pairs.length > MOST_PAIRS) lines.push(`and ${pairs.length - MOST_PAIRS} pairs more`);
   if (pairs.length === 0) {
     lines.push(`Addresses of this browser: ${list(local)}`, `Addresses of the device: ${list(remote)}`);
   }
   return lines;
+}
+
+function outcome({ sent, answered }) {
+  if (answered > 0) return 'answers came';
+  return sent > 0 ? `no answer to ${sent} checks` : 'no answer';
 }
 
 const list = (some) => (some.length === 0 ? 'none' : some.map(name).join(', '));
@@ -65,9 +69,9 @@ function advise(local, remote, iceServers) {
     return 'Not even a relay address worked. Check that the TURN server can reach both sides, and that its relay ports are open.';
   }
   if (remote.every((candidate) => isContainerBridge(candidate.address))) {
-    return 'The device knows only addresses of a container network, which other machines cannot reach. Run it with the network of its host, or configure a TURN server (ice_servers in the configuration of the server).';
+    return 'The device knows only addresses of a container network, which other machines cannot reach. Run it with the network of its host, or name a TURN server under [[ice.servers]] in the configuration of the server.';
   }
-  return 'A firewall or NAT between this browser and the device is likely. A TURN server relays media past it: name one under ice_servers in the configuration of the server.';
+  return 'A firewall or NAT between this browser and the device is likely. A TURN server relays media past it: name one under [[ice.servers]] in the configuration of the server.';
 }
 
 /** Docker's default pool for bridges, 172.17.0.0 – 172.31.255.255. */

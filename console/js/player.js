@@ -96,23 +96,20 @@ export class Player {
 
   /** Turns the microphone on or off. Rejects with an explanation when that isn't possible. */
   async setMicrophone(on) {
-    const line = this.#audioLine();
-    if (!line) throw new Error('This device has no sound.');
-    if (on) {
-      const media = await navigator.mediaDevices.getUserMedia({ audio: true });
-      if (this.#over) return stopAll(media);
-      this.#microphone = media;
-      await line.sender.replaceTrack(media.getAudioTracks()[0]);
-      line.direction = 'sendrecv';
-    } else {
+    if (!on) {
       this.#releaseMicrophone();
-      await line.sender.replaceTrack(null);
-      line.direction = 'recvonly';
+      await this.#audioLine()?.sender.replaceTrack(null);
+      return;
     }
-    await this.#offer();
-    if (on && !line.currentDirection?.includes('send')) {
+    const media = await navigator.mediaDevices.getUserMedia({ audio: true });
+    if (this.#over) return stopAll(media);
+    this.#microphone = media;
+    try {
+      await this.#openAudioLine();
+      await this.#audioLine().sender.replaceTrack(media.getAudioTracks()[0]);
+    } catch (error) {
       this.#releaseMicrophone();
-      throw new Error('This device does not take sound.');
+      throw error;
     }
   }
 
@@ -189,6 +186,10 @@ export class Player {
     // With an offer of ours under way this rolls it back: the device's goes first.
     await peer.setRemoteDescription({ type: 'offer', sdp });
     await this.#flushCandidates();
+    // Ready for the microphone from the start: later it needs a track only, and no negotiation. A
+    // device that takes no sound says so in its offer, which the answer respects.
+    const line = this.#audioLine();
+    if (line && this.canTalk) line.direction = 'sendrecv';
     await peer.setLocalDescription(await peer.createAnswer());
     this.#signaling.forward({ type: 'answer', sdp: peer.localDescription.sdp });
     if (!this.#wasLive) {
@@ -323,6 +324,16 @@ export class Player {
       // The device said goodbye in good order; no need to wait until ICE notices.
       if (this.#wasLive && !this.#signaling.isOpen) this.#end('lost', {});
     };
+  }
+
+  /** Makes the audio line carry sound to the device, where the device's first offer didn't. */
+  async #openAudioLine() {
+    const line = this.#audioLine();
+    if (!line) throw new Error('This device has no sound.');
+    if (line.currentDirection.includes('send')) return;
+    line.direction = 'sendrecv';
+    await this.#offer();
+    if (!line.currentDirection.includes('send')) throw new Error('This device does not take sound.');
   }
 
   #audioLine() {

@@ -94,8 +94,9 @@ export class Stage {
     setText(byId('player-title'), this.#id);
     for (const id of ['failure', 'player-notice', 'sound', 'sound-on', 'microphone', 'keys']) byId(id).hidden = true;
     byId('keys').replaceChildren();
-    byId('stats').replaceChildren();
     byId('displays').replaceChildren();
+    delete byId('player').dataset.end;
+    this.#writeStats();
     byId('microphone').setAttribute('aria-pressed', 'false');
     byId('fullscreen').hidden = !document.fullscreenEnabled;
   }
@@ -153,6 +154,7 @@ export class Stage {
     const [title, text] = ENDS[this.#end];
     clearInterval(this.#statsTimer);
     this.#clearMedia();
+    byId('player').dataset.end = this.#end;
     byId('player-state').dataset.state = 'lost';
     setText(byId('player-state'), 'Not connected');
     for (const id of ['progress', 'player-notice', 'keys', 'sound', 'sound-on', 'microphone']) byId(id).hidden = true;
@@ -341,7 +343,11 @@ export class Stage {
     const { peer } = this.#player;
     if (!peer || peer.connectionState !== 'connected') return;
     this.#numbers = await this.#meter.read(peer);
-    if (this.#end || byId('stats').hidden) return;
+    if (!this.#end) this.#writeStats();
+  }
+
+  /** All rows from the start: a picture that moves when numbers come would lead touches astray. */
+  #writeStats() {
     const rows = describe(this.#numbers, this.#firstFrameMs).map(([label, text]) =>
       element('div', {}, element('dt', { textContent: label }), element('dd', { textContent: text })));
     byId('stats').replaceChildren(...rows);

@@ -8,8 +8,8 @@ export class Meter {
 
   /**
    * The present numbers of all displays together:
-   * `{codec, width, height, fps, bitsPerSecond, roundTripMs, bufferMs, lost, path}`; a number that
-   * isn't known yet is null.
+   * `{codec, width, height, fps, bitsPerSecond, roundTripMs, bufferMs, lost, path, sentBytes}`; a
+   * number that isn't known yet is null. `sentBytes` is the microphone's.
    */
   async read(peer) {
     const stats = await peer.getStats();
@@ -32,6 +32,7 @@ export class Meter {
       roundTripMs: pair?.currentRoundTripTime === undefined ? null : pair.currentRoundTripTime * 1000,
       lost: sum(videos, 'packetsLost'),
       path: pathOf(stats, pair),
+      sentBytes: sum(entries.filter((entry) => entry.type === 'outbound-rtp'), 'bytesSent'),
       ...rates,
     };
   }
@@ -48,20 +49,20 @@ export class Meter {
   }
 }
 
-/** The numbers as `[label, text]`, without the unknown ones. */
+/** The numbers as `[label, text]`; a dash stands for those that aren't known, or for all without numbers. */
 export function describe(numbers, firstFrameMs) {
-  const lines = [
-    ['Codec', numbers.codec],
-    ['Picture', numbers.width && `${numbers.width} × ${numbers.height}`],
-    ['Frame rate', numbers.fps !== null && `${Math.round(numbers.fps)} fps`],
-    ['Bitrate', numbers.bitsPerSecond !== null && bitrate(numbers.bitsPerSecond)],
-    ['Round trip', numbers.roundTripMs !== null && milliseconds(numbers.roundTripMs)],
-    ['Buffer', numbers.bufferMs !== null && milliseconds(numbers.bufferMs)],
-    ['Lost packets', String(numbers.lost)],
-    ['Path', numbers.path],
-    ['First frame', firstFrameMs !== null && milliseconds(firstFrameMs)],
+  const known = (value, text) => (value === null || value === undefined ? '–' : text(value));
+  return [
+    ['Codec', known(numbers?.codec, String)],
+    ['Picture', known(numbers?.width, (width) => `${width} × ${numbers.height}`)],
+    ['Frame rate', known(numbers?.fps, (fps) => `${Math.round(fps)} fps`)],
+    ['Bitrate', known(numbers?.bitsPerSecond, bitrate)],
+    ['Round trip', known(numbers?.roundTripMs, milliseconds)],
+    ['Buffer', known(numbers?.bufferMs, milliseconds)],
+    ['Lost packets', known(numbers?.lost, String)],
+    ['Path', known(numbers?.path, String)],
+    ['First frame', known(firstFrameMs, milliseconds)],
   ];
-  return lines.filter(([, text]) => text);
 }
 
 function activePair(stats, entries) {

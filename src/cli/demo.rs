@@ -47,6 +47,7 @@ pub(super) async fn run(flags: Flags) -> Outcome {
         anyone: true,
     };
     let dialer = Dialer::new(url, &trust).map_err(Failure::usage)?;
+    let interrupted = interrupted();
     say(format_args!(
         "open {}#device={}",
         page,
@@ -57,7 +58,7 @@ pub(super) async fn run(flags: Flags) -> Outcome {
         let _ = stopped.wait_for(|stop| *stop).await;
     };
     let interrupt = async {
-        interrupted().await;
+        interrupted.await;
         let _ = stop.send(true);
     };
     tokio::join!(

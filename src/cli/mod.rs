@@ -21,6 +21,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// WebRTC signaling for four existing dialects, and headless media peers on GStreamer.
 #[derive(Debug, Parser)]
@@ -104,20 +105,32 @@ fn block_on(run: impl Future<Output = Outcome>) -> Outcome {
         .block_on(run)
 }
 
-/// Ends at Ctrl-C or SIGTERM.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        },
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM can't be caught; Ctrl-C still can");
-            let _ = tokio::signal::ctrl_c().await;
+/// Ends at Ctrl-C or SIGTERM. From the call on, and not only when it is awaited, they don't kill the
+/// process any more.
+fn interrupted() -> impl Future<Output = ()> {
+    let caught = |kind| {
+        signal(kind)
+            .inspect_err(|error| tracing::warn!(%error, ?kind, "a signal can't be caught"))
+            .ok()
+    };
+    let terminate = caught(SignalKind::terminate());
+    let interrupt = caught(SignalKind::interrupt());
+    async {
+        tokio::select! {
+            () = received(terminate) => {}
+            () = received(interrupt) => {}
         }
+        tracing::info!("stopping");
     }
-    tracing::info!("stopping");
+}
+
+async fn received(signal: Option<Signal>) {
+    match signal {
+        Some(mut signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
 }
 
 /// Prints a line of results to standard output. A reader that has gone away is no error.

@@ -16,7 +16,7 @@ pub(super) struct Flags {
     /// Read this configuration file (TOML); flags go before it
     #[arg(long, value_name = "FILE", env = "SWITCHBOARD_CONFIG")]
     config: Option<PathBuf>,
-    /// Serve the static files of this directory in front of the console
+    /// Serve the static files of this directory at `/`; the console is at `/console/` then
     #[arg(long, value_name = "DIR", env = "SWITCHBOARD_ASSETS")]
     assets: Option<PathBuf>,
     /// Tell every peer and page of this STUN server (repeatable); TURN servers go into the file, under [[ice.servers]]
@@ -57,8 +57,10 @@ pub(super) async fn run(flags: Flags) -> Outcome {
         wait_for_device: flags.wait_for_device,
         ..flags.listen.into_overrides()
     };
+    // Before anyone can know that the server is there, and ask it to stop.
+    let interrupted = interrupted();
     let server = start(overrides).await?;
-    server.run(interrupted()).await;
+    server.run(interrupted).await;
     Ok(())
 }
 

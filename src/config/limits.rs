@@ -58,7 +58,7 @@ limits! {
     /// Bytes in one WebSocket message, and in one HTTP request body. A larger message closes its connection with 1009.
     message_bytes: count = 1024 * 1024;
     /// Messages that wait to be sent to one connection. One more closes it with 1013.
-    queue_messages: count = 1024;
+    queue_messages: count = 8192;
     /// Bytes that wait to be sent to one connection, beside one message of any size. More closes it with 1013.
     queue_bytes: count = 1024 * 1024;
     /// How long a new TCP connection may take for its TLS handshake, and for each request's head.

@@ -16,6 +16,7 @@ use async_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 use bytes::Bytes;
 use futures_util::{Sink as _, Stream as _, StreamExt as _};
 use tokio::io::AsyncWriteExt as _;
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
@@ -33,8 +34,14 @@ const READ_BUFFER: usize = 2048;
 const WRITE_BUFFER: usize = 64 * 1024;
 /// Effects that a connection keeps memory for.
 const KEPT_EFFECTS: usize = 4;
-/// A holder of an id that was heard this recently answers a probe without a ping.
+/// A holder of an id that was heard this recently answers a probe without a ping…
 const HEARD_RECENTLY: Duration = Duration::from_secs(1);
+/// …but only after this time: the end of its connection may have come, and not be read yet, when the
+/// same device comes back on another.
+const PROBE_GRACE: Duration = Duration::from_millis(100);
+/// After this many frames a task lets others run. Whoever a burst is for couldn't take it otherwise,
+/// however fast it reads: its queue would overflow while its own task waits for this one.
+const FRAMES_PER_TURN: u32 = 32;
 
 /// Talks to one WebSocket until it is closed.
 pub(super) async fn run(
@@ -74,7 +81,8 @@ struct Connection {
     spoke: bool,
     heard: Instant,
     pinged: Option<Instant>,
-    probed: bool,
+    // Since when the hub waits for a sign of life.
+    probed: Option<Instant>,
     ping_after: Duration,
     ping_timeout: Duration,
 }
@@ -150,7 +158,7 @@ impl Connection {
             spoke: false,
             heard: now,
             pinged: None,
-            probed: false,
+            probed: None,
             ping_after,
             ping_timeout,
         }
@@ -163,10 +171,16 @@ impl Connection {
             return end;
         }
         let mut timer = pin!(sleep_until(self.deadline()));
+        let mut frames_in_turn = 0;
         loop {
+            if frames_in_turn >= FRAMES_PER_TURN {
+                frames_in_turn = 0;
+                yield_now().await;
+            }
             let step = poll_fn(|cx| self.poll_step(cx, timer.as_mut())).await;
             let result = match step {
                 Step::Frame(frame) => {
+                    frames_in_turn += 1;
                     let was_pinged = self.pinged.is_some();
                     let result = self.frame(frame);
                     if was_pinged {
@@ -174,7 +188,13 @@ impl Connection {
                     }
                     result
                 }
-                Step::Events => self.hub_events(),
+                Step::Events => {
+                    let result = self.hub_events();
+                    if self.probed.is_some() {
+                        timer.as_mut().reset(self.deadline());
+                    }
+                    result
+                }
                 Step::Timer => {
                     let result = self.timeouts(Instant::now());
                     timer.as_mut().reset(self.deadline());
@@ -229,7 +249,12 @@ impl Connection {
     }
 
     fn poll_peer(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
-        Pin::new(&mut self.socket).poll_next(cx).map(Step::Frame)
+        let frame = Pin::new(&mut self.socket).poll_next(cx);
+        // Not before all that came is read: the last of it may be the end.
+        if frame.is_pending() && self.probed.is_some_and(|probed| self.heard > probed) {
+            self.answer_probe();
+        }
+        frame.map(Step::Frame)
     }
 
     /// Takes events only when the last batch is written: until then they wait in the outbox, which
@@ -256,12 +281,24 @@ impl Connection {
     }
 
     fn probe(&mut self) -> Result<(), End> {
-        if self.heard.elapsed() < HEARD_RECENTLY {
-            self.command(Command::Alive);
+        self.probed = Some(Instant::now());
+        if self.probe_deadline().is_some() {
             return Ok(());
         }
-        self.probed = true;
         self.send(Message::Ping(Bytes::new()))
+    }
+
+    /// When to answer a probe, if no ping is needed for it.
+    fn probe_deadline(&self) -> Option<Instant> {
+        let probed = self.probed?;
+        // The hub's patience may be shorter.
+        let grace = PROBE_GRACE.min(self.app.config.limits.probe / 2);
+        (probed < self.heard + HEARD_RECENTLY).then(|| probed + grace)
+    }
+
+    fn answer_probe(&mut self) {
+        self.probed = None;
+        self.command(Command::Alive);
     }
 
     fn frame(&mut self, frame: Option<Result<Message, Error>>) -> Result<(), End> {
@@ -272,9 +309,6 @@ impl Connection {
         };
         self.heard = Instant::now();
         self.pinged = None;
-        if std::mem::take(&mut self.probed) {
-            self.command(Command::Alive);
-        }
         match message {
             Message::Text(text) => {
                 self.spoke = true;
@@ -365,14 +399,21 @@ impl Connection {
             Some(pinged) => pinged + self.ping_timeout,
             None => self.heard + self.ping_after,
         };
-        if self.spoke {
-            keepalive
-        } else {
-            keepalive.min(self.opened + self.app.config.limits.first_message)
-        }
+        let first_message =
+            (!self.spoke).then(|| self.opened + self.app.config.limits.first_message);
+        [first_message, self.probe_deadline()]
+            .into_iter()
+            .flatten()
+            .fold(keepalive, Instant::min)
     }
 
     fn timeouts(&mut self, now: Instant) -> Result<(), End> {
+        if self
+            .probe_deadline()
+            .is_some_and(|deadline| now >= deadline)
+        {
+            self.answer_probe();
+        }
         if !self.spoke && now >= self.opened + self.app.config.limits.first_message {
             return Err(End::Close {
                 code: 1008,

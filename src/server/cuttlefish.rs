@@ -1,10 +1,12 @@
 //! Cuttlefish's WebSockets and device list (cuttlefish.md A1, A6).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use hyper::StatusCode;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -123,19 +125,24 @@ impl Filter {
 
 impl<'a> Described<'a> {
     fn new(device: &'a EndpointView) -> Self {
-        let info: serde_json::Value = device
+        // Only these fields are read: what else is in there may be beyond what a reader takes.
+        let info: HashMap<String, &RawValue> = device
             .info
             .as_ref()
             .and_then(|info| serde_json::from_str(info.as_str()).ok())
             .unwrap_or_default();
-        let text = |key: &str| info[key].as_str().unwrap_or_default().to_owned();
+        let text = |key| read(info.get(key)).unwrap_or_default();
         Self {
             device_id: device.id.as_str(),
             group_name: text("group_name"),
-            adb_port: info["adb_port"].as_u64().unwrap_or_default(),
+            adb_port: read(info.get("adb_port")).unwrap_or_default(),
             owner: text("owner"),
             name: text("name"),
             registration_info: None,
         }
     }
+}
+
+fn read<T: DeserializeOwned>(value: Option<&&RawValue>) -> Option<T> {
+    serde_json::from_str(value?.get()).ok()
 }

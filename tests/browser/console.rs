@@ -14,12 +14,10 @@ use crate::program::Program;
 
 /// A pixel that the test picture leaves black: the ball doesn't come here.
 const CORNER: (i64, i64) = (40, 30);
-/// A ball and ticks, as `switchboard demo` plays by default.
-const DEMO: &[&str] = &["demo"];
 
 #[tokio::test]
 async fn the_demo_plays_with_picture_and_sound() {
-    let (_demo, url) = Program::listen(DEMO).await;
+    let (_demo, url) = Program::listen("demo").await;
     let browser = Browser::start(Screen::Desktop).await;
     browser.open(&format!("{url}#device=demo")).await;
     page::plays(&browser).await;
@@ -50,64 +48,72 @@ async fn the_demo_plays_with_picture_and_sound() {
 
 #[tokio::test]
 async fn a_touch_reaches_the_device_and_shows_on_the_picture() {
-    let (mut demo, url) = Program::listen(DEMO).await;
+    let (mut demo, url) = Program::listen("demo").await;
     let browser = Browser::start(Screen::Desktop).await;
     browser.open(&format!("{url}#device=demo")).await;
     page::plays(&browser).await;
     input_is_open(&browser, &mut demo).await;
 
     let (x, y) = CORNER;
+    let (x_to, y_to) = (x + 50, y + 20);
     assert!(
         page::brightness(&browser, x, y).await < 60.0,
         "the corner is dark before"
     );
+    page::watch_brightness(&browser, &[(x, y), (x_to, y_to)]).await;
     let (dx, dy) = page::offset_of(&browser, x, y).await;
-    let (dx_to, dy_to) = page::offset_of(&browser, x + 50, y + 20).await;
+    let (dx_to, dy_to) = page::offset_of(&browser, x_to, y_to).await;
     let screen = browser.find(".screen").await;
+    let element = || screen.clone();
+    let hold = || PointerAction::Pause {
+        duration: Duration::from_millis(800),
+    };
 
-    let press = MouseActions::new("mouse".to_owned())
+    let drag = MouseActions::new("mouse".to_owned())
         .then(PointerAction::MoveToElement {
-            element: screen.clone(),
+            element: element(),
             duration: None,
             x: dx,
             y: dy,
         })
         .then(PointerAction::Down {
             button: MOUSE_BUTTON_LEFT,
+        })
+        .then(hold())
+        .then(PointerAction::MoveToElement {
+            element: element(),
+            duration: None,
+            x: dx_to,
+            y: dy_to,
+        })
+        .then(hold())
+        .then(PointerAction::Up {
+            button: MOUSE_BUTTON_LEFT,
         });
-    browser.client().perform_actions(press).await.unwrap();
+    browser.client().perform_actions(drag).await.unwrap();
+
     demo.message("input-channel", |message| {
         page::is_touch(message, x, y, true)
     })
     .await;
-    bright(&browser, x, y).await;
-    page::keep(&browser, "console-touch").await;
-
-    let drag = MouseActions::new("mouse".to_owned()).then(PointerAction::MoveToElement {
-        element: screen,
-        duration: None,
-        x: dx_to,
-        y: dy_to,
-    });
-    browser.client().perform_actions(drag).await.unwrap();
     demo.message("input-channel", |message| {
-        page::is_touch(message, x + 50, y + 20, true)
+        page::is_touch(message, x_to, y_to, true)
     })
     .await;
-    bright(&browser, x + 50, y + 20).await;
-
-    browser.client().release_actions().await.unwrap();
     let lifted = demo
         .message("input-channel", |message| {
-            page::is_touch(message, x + 50, y + 20, false)
+            page::is_touch(message, x_to, y_to, false)
         })
         .await;
     assert_eq!(lifted["device_label"], "display_0");
+    browser
+        .until("window.brightest.every((one) => one > 180)")
+        .await;
 }
 
 #[tokio::test]
 async fn keys_wheel_and_buttons_reach_the_device() {
-    let (mut demo, url) = Program::listen(DEMO).await;
+    let (mut demo, url) = Program::listen("demo").await;
     let browser = Browser::start(Screen::Desktop).await;
     browser.open(&format!("{url}#device=demo")).await;
     page::plays(&browser).await;
@@ -155,8 +161,39 @@ async fn keys_wheel_and_buttons_reach_the_device() {
 }
 
 #[tokio::test]
+async fn the_microphone_sends_sound_to_the_device_and_the_picture_goes_on() {
+    let (_demo, url) = Program::listen("demo").await;
+    let browser = Browser::start(Screen::Desktop).await;
+    browser.open(&format!("{url}#device=demo")).await;
+    page::plays(&browser).await;
+    let microphone = browser.find("#microphone").await;
+
+    microphone.click().await.unwrap();
+    browser
+        .until("document.querySelector('#microphone').ariaPressed === 'true'")
+        .await;
+    browser
+        .until("window.switchboard.stats().sentBytes > 1000")
+        .await;
+    page::more_frames(&browser, 30).await;
+
+    microphone.click().await.unwrap();
+    browser
+        .until("document.querySelector('#microphone').ariaPressed === 'false'")
+        .await;
+    page::more_frames(&browser, 30).await;
+    let notice = browser
+        .run(
+            "return document.querySelector('#player-notice').hidden",
+            vec![],
+        )
+        .await;
+    assert_eq!(notice, true, "there is nothing to complain of");
+}
+
+#[tokio::test]
 async fn the_keyboard_alone_chooses_a_device_and_leaves_it() {
-    let (_demo, url) = Program::listen(DEMO).await;
+    let (_demo, url) = Program::listen("demo").await;
     let browser = Browser::start(Screen::Desktop).await;
     browser.open(&url).await;
     browser
@@ -215,7 +252,7 @@ async fn the_keyboard_alone_chooses_a_device_and_leaves_it() {
 
 #[tokio::test]
 async fn a_second_window_plays_beside_the_first() {
-    let (_demo, url) = Program::listen(DEMO).await;
+    let (_demo, url) = Program::listen("demo").await;
     let browser = Browser::start(Screen::Desktop).await;
     let address = format!("{url}#device=demo");
     browser.open(&address).await;
@@ -245,7 +282,7 @@ async fn a_second_window_plays_beside_the_first() {
 
 #[tokio::test]
 async fn the_console_fits_a_phone() {
-    let (mut demo, url) = Program::listen(DEMO).await;
+    let (mut demo, url) = Program::listen("demo").await;
     let browser = Browser::start(Screen::Phone).await;
     browser.open(&format!("{url}console/")).await;
     browser
@@ -333,21 +370,11 @@ async fn input_is_open(browser: &Browser, demo: &mut Program) {
     browser.run("clearInterval(window.knocking)", vec![]).await;
 }
 
-/// Waits until a pixel of the picture is bright.
-async fn bright(browser: &Browser, x: i64, y: i64) {
-    let deadline = std::time::Instant::now() + crate::program::PATIENCE;
-    while page::brightness(browser, x, y).await < 180.0 {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "the touch shows at {x}, {y}"
-        );
-    }
-}
-
 /// The middle of an element, in pixels of the page.
 async fn middle(browser: &Browser, selector: &str) -> (i64, i64) {
     let script = "const box = document.querySelector(arguments[0]).getBoundingClientRect();
         return [Math.round(box.left + box.width / 2), Math.round(box.top + box.height / 2)]";
     let value = browser.run(script, vec![selector.into()]).await;
-    (value[0].as_i64().unwrap(), value[1].as_i64().unwrap())
+    let number = |at: usize| value[at].as_i64().expect("whole numbers");
+    (number(0), number(1))
 }

@@ -1,12 +1,14 @@
 //! Devices and servers that come and go.
 
+use crate::common::Server;
 use crate::driver::{Browser, Screen};
 use crate::page;
 use crate::program::Program;
 
 #[tokio::test]
 async fn the_list_follows_devices_as_they_come_and_go() {
-    let (_server, url) = Program::listen(&["serve"]).await;
+    let server = Server::start(&[]).await;
+    let url = format!("http://{}/", server.address());
     let browser = Browser::start(Screen::Desktop).await;
     browser.open(&url).await;
     browser
@@ -40,7 +42,8 @@ async fn the_list_follows_devices_as_they_come_and_go() {
 
 #[tokio::test]
 async fn the_page_says_that_a_device_is_absent_or_has_left_and_plays_it_when_it_returns() {
-    let (_server, url) = Program::listen(&["serve"]).await;
+    let server = Server::start(&[]).await;
+    let url = format!("http://{}/", server.address());
     let browser = Browser::start(Screen::Desktop).await;
     browser.open(&format!("{url}#device=phone")).await;
     browser
@@ -65,13 +68,14 @@ async fn the_page_says_that_a_device_is_absent_or_has_left_and_plays_it_when_it_
 
 #[tokio::test]
 async fn media_goes_on_when_the_server_goes_away() {
-    let (server, url) = Program::listen(&["serve"]).await;
+    let mut server = Server::start(&[]).await;
+    let url = format!("http://{}/", server.address());
     let _device = Program::device(&url, "phone", &[]);
     let browser = Browser::start(Screen::Desktop).await;
     browser.open(&format!("{url}#device=phone")).await;
     page::plays(&browser).await;
 
-    server.stop().await;
+    server.terminate().await;
     browser
         .until("document.querySelector('#server-state').textContent === 'Server away'")
         .await;
@@ -84,7 +88,8 @@ async fn media_goes_on_when_the_server_goes_away() {
 
 #[tokio::test]
 async fn two_displays_play_side_by_side() {
-    let (_server, url) = Program::listen(&["serve"]).await;
+    let server = Server::start(&[]).await;
+    let url = format!("http://{}/", server.address());
     let _device = Program::device(
         &url,
         "wide",

@@ -33,7 +33,7 @@ pub(crate) struct Browser {
     client: Client,
     chromium: Option<Pid>,
     driver: Driver,
-    _profile: TempDir,
+    profile: TempDir,
 }
 
 impl Browser {
@@ -56,7 +56,7 @@ impl Browser {
             client,
             chromium: id.and_then(|id| Pid::from_raw(id.try_into().ok()?)),
             driver,
-            _profile: profile,
+            profile,
         }
     }
 
@@ -173,12 +173,18 @@ impl Drop for Browser {
     fn drop(&mut self) {
         if let Some(chromium) = self.chromium {
             let _ = kill_process(chromium, Signal::TERM);
-            let deadline = Instant::now() + GOODBYE;
-            while Instant::now() < deadline && is_running(chromium) {
-                std::thread::sleep(POLL);
-            }
+            wait_until(|| !is_running(chromium));
         }
+        // Chromium's helpers may write for a moment longer.
+        wait_until(|| std::fs::remove_dir_all(self.profile.path()).is_ok());
         let _ = self.driver.child.start_kill();
+    }
+}
+
+fn wait_until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + GOODBYE;
+    while Instant::now() < deadline && !condition() {
+        std::thread::sleep(POLL);
     }
 }
 

@@ -1,5 +1,7 @@
 //! The console in a real Chromium, against the real binary with real media.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod console;
 mod devices;
 mod driver;

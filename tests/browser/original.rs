@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use crate::common::{PATIENCE, Server, wait_until};
 use crate::driver::{Browser, Screen};
 use crate::program::Program;
 
@@ -33,8 +34,13 @@ async fn play(address: &str) -> Value {
         std::fs::write(assets.path().join(name), content).expect("the page is written");
     }
     let directory = assets.path().to_str().expect("a path in UTF-8");
-    let (_server, url) = Program::listen(&["serve", "--assets", directory]).await;
+    let server = Server::start(&["--assets", directory]).await;
+    let url = format!("http://{}/", server.address());
     let _device = Program::device(&url, "phone", &[]);
+    wait_until(PATIENCE, async || {
+        server.get("/devices/phone").await.status == 200
+    })
+    .await;
 
     let browser = Browser::start(Screen::Desktop).await;
     browser.open(&format!("{url}{address}")).await;
@@ -51,6 +57,11 @@ async fn play(address: &str) -> Value {
     assert!(result["infraConfig"]["ice_servers"].is_array(), "{result}");
     assert!(result["deviceInfo"].is_object(), "{result}");
     assert_eq!(result["width"], 640, "the first frame came: {result}");
+    assert_eq!(
+        result["microphone"],
+        Value::Null,
+        "the microphone went on and off: {result}"
+    );
 
     let message = browser.until("window.displaysInfo").await;
     assert_eq!(message["device_id"], "phone");

@@ -36,6 +36,27 @@ pub(crate) async fn brightness(browser: &Browser, x: i64, y: i64) -> f64 {
     value.as_f64().expect("a brightness is a number")
 }
 
+/// Keeps the greatest brightness of some pixels of the first display from now on, frame by frame, in
+/// `window.brightest`.
+pub(crate) async fn watch_brightness(browser: &Browser, pixels: &[(i64, i64)]) {
+    let script = "
+        const pixels = arguments[0];
+        const video = document.querySelector('.screen video');
+        const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
+        const context = canvas.getContext('2d', { willReadFrequently: true });
+        window.brightest = pixels.map(() => 0);
+        const look = () => {
+          context.drawImage(video, 0, 0);
+          pixels.forEach(([x, y], at) => {
+            const [r, g, b] = context.getImageData(x, y, 1, 1).data;
+            window.brightest[at] = Math.max(window.brightest[at], (r + g + b) / 3);
+          });
+          video.requestVideoFrameCallback(look);
+        };
+        look();";
+    browser.run(script, vec![json!(pixels)]).await;
+}
+
 /// A number that differs between pictures that differ, and the spread of brightness in the picture.
 pub(crate) async fn picture(browser: &Browser) -> (u64, u64) {
     let script = format!(

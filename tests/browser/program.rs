@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,10 +14,11 @@ use tokio::time::timeout;
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running `switchboard …`. Killed when dropped.
+/// A running `switchboard …`. Killed when dropped; its log is printed if the test fails.
 pub(crate) struct Program {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    log: Arc<Mutex<String>>,
 }
 
 impl Program {
@@ -27,27 +29,37 @@ impl Program {
             .current_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .expect("the binary starts");
         let stdout = child.stdout.take().expect("stdout is piped");
+        let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&log);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = stderr.next_line().await {
+                *kept.lock().expect("nobody panics with the log") += &(line + "\n");
+            }
+        });
         Self {
             child,
             lines: BufReader::new(stdout).lines(),
+            log,
         }
     }
 
     /// Starts a server or a demo on a free port, and waits until it listens. Gives its URL, with a
     /// slash at the end.
-    pub(crate) async fn listen(arguments: &[&str]) -> (Self, String) {
-        let mut program = Self::start(&[arguments, &["--listen", "127.0.0.1:0"]].concat());
+    pub(crate) async fn listen(command: &str) -> (Self, String) {
+        let mut program = Self::start(&[command, "--listen", "127.0.0.1:0"]);
         let line = program
             .line(|line| line.strip_prefix("listening on ").map(str::to_owned))
             .await;
         (program, line)
     }
 
-    /// Starts a device at a server. `registered` tells when it is there.
+    /// Starts a device at a server. It registers some time later.
     pub(crate) fn device(server: &str, id: &str, more: &[&str]) -> Self {
         let url = server.replacen("http", "ws", 1);
         Self::start(&[&["device", &url, "--id", id], more].concat())
@@ -95,6 +107,20 @@ impl Program {
         let id = self.child.id().and_then(|id| i32::try_from(id).ok());
         if let Some(pid) = id.and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+}
+
+impl Drop for Program {
+    #[allow(
+        clippy::print_stderr,
+        reason = "the test harness shows it with the failed test"
+    )]
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Ok(log) = self.log.lock()
+        {
+            eprintln!("the program's log:\n{log}");
         }
     }
 }

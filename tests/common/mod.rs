@@ -5,14 +5,11 @@
     unreachable_pub,
     reason = "each test binary compiles this file, and none uses all of it"
 )]
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a helper's failure is the test's"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper's failure is the test's")]
 
-use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+pub mod process;
+
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use async_tungstenite::WebSocketStream;
@@ -21,26 +18,25 @@ use async_tungstenite::tungstenite::client::IntoClientRequest as _;
 use async_tungstenite::tungstenite::{Error, Message};
 use futures_util::StreamExt as _;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::timeout;
 
-/// How long anything may take that should happen at once: the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub use process::PATIENCE;
+use process::Process;
 
 /// A running server. Killed when dropped; its log is printed if the test fails.
 pub struct Server {
-    child: Child,
+    process: Process,
     /// `HOST:PORT` of each listener, in order.
     pub addresses: Vec<String>,
-    log: Arc<Mutex<String>>,
     _config: Option<tempfile::TempDir>,
 }
 
-/// A WebSocket to the server.
-pub struct Client {
-    pub socket: WebSocketStream<TokioAdapter<TcpStream>>,
+/// A WebSocket to the server, over TCP or what lies on top of it.
+pub struct Client<S = TcpStream> {
+    pub socket: WebSocketStream<TokioAdapter<S>>,
 }
 
 /// An answer to an HTTP request.
@@ -76,52 +72,32 @@ impl Server {
 
     /// Runs a command that starts a server, and waits until it has said where its listeners are.
     pub async fn spawn(
-        mut command: Command,
+        command: Command,
         config: Option<tempfile::TempDir>,
         listeners: usize,
     ) -> Self {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
-        let kept = Arc::clone(&log);
-        tokio::spawn(async move {
-            while let Ok(Some(line)) = stderr.next_line().await {
-                let mut log = kept.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
-        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut server = Self {
-            child,
-            addresses: Vec::new(),
-            log,
-            _config: config,
-        };
-        while server.addresses.len() < listeners {
-            let line = timeout(PATIENCE, stdout.next_line())
-                .await
-                .expect("a line in time")
-                .unwrap();
-            let line = line.unwrap_or_else(|| panic!("the server ended: {}", server.log()));
-            if let Some(url) = line.strip_prefix("listening on ") {
-                let address = url.split("://").nth(1).unwrap().trim_end_matches('/');
-                server.addresses.push(address.to_owned());
-            }
+        let mut process = Process::spawn(command);
+        let mut addresses = Vec::new();
+        while addresses.len() < listeners {
+            let address = process
+                .line("listener", |line| {
+                    let url = line.strip_prefix("listening on ")?;
+                    let (_, address) = url.split_once("://")?;
+                    Some(address.trim_end_matches('/').to_owned())
+                })
+                .await;
+            addresses.push(address);
         }
-        tokio::spawn(async move { while let Ok(Some(_)) = stdout.next_line().await {} });
-        server
+        Self {
+            process,
+            addresses,
+            _config: config,
+        }
     }
 
     /// What the server has logged until now.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.process.log()
     }
 
     /// The first listener's `HOST:PORT`.
@@ -131,7 +107,7 @@ impl Server {
 
     /// The process, for looking at its memory.
     pub fn process(&self) -> u32 {
-        self.child.id().expect("a running server")
+        self.process.id()
     }
 
     pub async fn tcp(&self) -> TcpStream {
@@ -232,25 +208,11 @@ impl Server {
 
     /// Asks the server to end, and waits for it.
     pub async fn terminate(&mut self) -> ExitStatus {
-        let id = i32::try_from(self.process()).unwrap();
-        let process = rustix::process::Pid::from_raw(id).unwrap();
-        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
-        timeout(PATIENCE, self.child.wait())
-            .await
-            .expect("the server ends in time")
-            .unwrap()
+        self.process.end(rustix::process::Signal::TERM).await
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the server's log:\n{}", self.log());
-        }
-    }
-}
-
-impl Client {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub async fn register(&mut self, id: &str) {
         let info = serde_json::json!({"hardware": {}});
         self.send_json(
@@ -270,6 +232,10 @@ impl Client {
         self.send(Message::text(message.to_string())).await;
     }
 
+    pub async fn send_text(&mut self, text: &str) {
+        self.send(Message::text(text)).await;
+    }
+
     /// A `forward`, as a client sends it.
     pub async fn forward(&mut self, payload: &Value) {
         self.send_json(&serde_json::json!({"message_type": "forward", "payload": payload}))
@@ -282,11 +248,16 @@ impl Client {
             .await;
     }
 
-    /// The next text message.
+    /// The next text message, as JSON.
     pub async fn recv_json(&mut self) -> Value {
+        serde_json::from_str(&self.recv_text().await).unwrap()
+    }
+
+    /// The next text message, as it came.
+    pub async fn recv_text(&mut self) -> String {
         loop {
             match self.next().await {
-                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+                Some(Ok(Message::Text(text))) => return text.as_str().to_owned(),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 other => panic!("no text message: {other:?}"),
             }
@@ -316,7 +287,8 @@ impl Client {
         }
     }
 
-    async fn next(&mut self) -> Option<Result<Message, Error>> {
+    /// The next message of any kind; `None` after the end.
+    pub async fn next(&mut self) -> Option<Result<Message, Error>> {
         timeout(PATIENCE, self.socket.next())
             .await
             .expect("a message in time")
@@ -324,7 +296,7 @@ impl Client {
 }
 
 impl Answer {
-    pub async fn read(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Self {
+    pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Self {
         let mut bytes = Vec::new();
         // A reset after the answer is no failure of the answer.
         let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes))

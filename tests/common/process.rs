@@ -6,8 +6,9 @@
     reason = "each test binary compiles this file, and none uses all of it"
 )]
 #![allow(
+    clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "a failed test shows the process's log"
+    reason = "a helper's failure is the test's, and its log belongs to it"
 )]
 
 use std::process::{ExitStatus, Stdio};

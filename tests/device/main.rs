@@ -241,7 +241,6 @@ async fn media_goes_on_while_the_server_is_away_and_new_viewers_come_when_it_is_
             .expect("a new viewer within 10 s")
     };
     let gap = watcher.longest_gap(away).await;
-    println!("longest gap: {quiet:?} before, {gap:?} while the server was away");
     assert!(
         gap < Duration::from_millis(200).max(quiet * 2),
         "a gap of {gap:?}; {quiet:?} before"

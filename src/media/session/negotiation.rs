@@ -83,6 +83,8 @@ pub(super) struct Negotiation {
     /// The other side's DTLS role, once it is settled.
     their_role: Option<Role>,
     has_remote: bool,
+    /// The directions in the offer that we are to answer.
+    offered: Vec<String>,
     candidates: Vec<(u32, String)>,
     dropped_candidates: usize,
 }
@@ -99,6 +101,7 @@ impl Negotiation {
             offering: false,
             their_role: None,
             has_remote: false,
+            offered: Vec::new(),
             candidates: Vec::new(),
             dropped_candidates: 0,
         }
@@ -179,7 +182,10 @@ impl Negotiation {
         }
         self.set(
             "set-remote-description",
-            &describe(WebRTCSDPType::Answer, text)?,
+            &describe(
+                WebRTCSDPType::Answer,
+                &sdp::both_ways(text, &self.open_sections()),
+            )?,
         )
         .await?;
         self.offering = false;
@@ -196,9 +202,12 @@ impl Negotiation {
                 "both sides made an offer at once; start the session again",
             ));
         }
+        let sections = sdp::sections(text);
+        self.offered = sections.iter().map(|it| it.direction.to_owned()).collect();
+        let text = sdp::both_ways(text, &self.open_sections());
         let text = match self.their_role {
-            Some(role) => sdp::with_role(text, role),
-            None => text.to_owned(),
+            Some(role) => sdp::with_role(&text, role),
+            None => text,
         };
         self.set(
             "set-remote-description",
@@ -246,7 +255,8 @@ impl Negotiation {
             .their_role
             .or_else(|| sdp::role(&text).map(Role::other));
         self.remote_is_set();
-        Ok(text)
+        let offered: Vec<_> = self.offered.iter().map(String::as_str).collect();
+        Ok(sdp::answering(&text, &offered))
     }
 
     /// See [`super::Session::add_candidate`].
@@ -287,6 +297,15 @@ impl Negotiation {
             self.webrtc
                 .emit_by_name::<()>("add-ice-candidate", &[&index, &candidate]);
         }
+    }
+
+    /// The sections of our streams in which the other side may send, too.
+    fn open_sections(&self) -> Vec<u32> {
+        let wires = self.wires.iter().flatten();
+        wires
+            .filter(|wire| wire.direction == Direction::Sendrecv)
+            .map(|wire| wire.mline)
+            .collect()
     }
 
     fn wanted(&self, index: usize) -> Vec<Codec> {

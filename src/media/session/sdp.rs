@@ -158,6 +158,52 @@ pub(super) fn with_open_role(sdp: &str) -> String {
     })
 }
 
+/// A description of the other side in which the media of these sections flows both ways.
+///
+/// webrtcbin 1.22 can't change what was settled at first: "transceiver direction changes are not
+/// implemented". So it is told of both ways from the start, and a page that turns on its microphone
+/// later (cuttlefish.md B1) changes nothing for it.
+pub(super) fn both_ways(sdp: &str, sections: &[u32]) -> String {
+    map_directions(sdp, |index, direction| {
+        if sections.contains(&index) {
+            "a=sendrecv"
+        } else {
+            direction
+        }
+    })
+}
+
+/// Our answer as it fits what was really offered: `offered` is each section's direction.
+pub(super) fn answering(sdp: &str, offered: &[&str]) -> String {
+    map_directions(sdp, |index, direction| {
+        let offered = usize::try_from(index)
+            .ok()
+            .and_then(|index| offered.get(index));
+        match (offered.copied(), direction) {
+            (Some("recvonly"), "a=sendrecv") => "a=sendonly",
+            (Some("sendonly"), "a=sendrecv") => "a=recvonly",
+            (Some("inactive"), _) => "a=inactive",
+            _ => direction,
+        }
+    })
+}
+
+/// Changes the direction line of each media section, by its index.
+fn map_directions<'a>(sdp: &'a str, change: impl Fn(u32, &'a str) -> &'a str) -> String {
+    let section = std::cell::Cell::new(None::<u32>);
+    map_lines(sdp, |line| {
+        if line.starts_with("m=") {
+            section.set(Some(section.get().map_or(0, |index| index + 1)));
+        }
+        match (section.get(), line) {
+            (Some(index), "a=sendrecv" | "a=sendonly" | "a=recvonly" | "a=inactive") => {
+                change(index, line)
+            }
+            _ => line,
+        }
+    })
+}
+
 fn map_lines<'a>(sdp: &'a str, change: impl Fn(&'a str) -> &'a str) -> String {
     let mut out = String::with_capacity(sdp.len() + 64);
     for line in sdp.lines() {
@@ -214,6 +260,22 @@ mod tests {
         let ours = with_open_role(&theirs);
         assert_eq!(ours, OFFER);
         assert_eq!(role(&ours), None);
+    }
+
+    #[test]
+    fn directions_are_opened_for_us_and_fitted_for_them() {
+        let opened = both_ways(OFFER, &[0]);
+        assert_eq!(opened, OFFER.replace("a=recvonly", "a=sendrecv"));
+        assert_eq!(both_ways(OFFER, &[1, 2]), OFFER);
+        let offered: Vec<_> = sections(OFFER).iter().map(|it| it.direction).collect();
+        assert_eq!(
+            answering(&opened, &offered),
+            OFFER.replace("a=recvonly", "a=sendonly")
+        );
+        assert_eq!(
+            answering(&opened, &["inactive"]),
+            OFFER.replace("a=recvonly", "a=inactive")
+        );
     }
 
     #[test]

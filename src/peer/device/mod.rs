@@ -229,13 +229,16 @@ impl Running {
         }
     }
 
-    /// Passes a message to its viewer, a new one if it is the first.
+    /// Passes a message to its viewer, a new one if it asks for an offer.
     fn message(&mut self, client: CallNumber, message: FromClient) {
         let key = (self.registration, client);
         let known = self
             .inboxes
             .get(&key)
             .is_some_and(|inbox| !inbox.is_closed());
+        if !known && !matches!(message, FromClient::RequestOffer { .. }) {
+            return tracing::debug!(%client, "a message for a session that is over is left out");
+        }
         if !known && !self.admit(key) {
             return;
         }

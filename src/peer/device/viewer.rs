@@ -150,11 +150,8 @@ impl Viewer {
             (FromClient::Unknown(kind), _) => {
                 self.reply(FromDevice::Error(format!("unknown message type {kind:?}")));
             }
-            (_, _) => {
-                return Err(End::Failed(
-                    "the first message must be request-offer".to_owned(),
-                ));
-            }
+            // A request for an offer is taken before, and without a session there is nothing to do.
+            (_, _) => {}
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ const early = (await outcome(connector.sendToDevice({}))) !== null;
 const peer = new RTCPeerConnection();
 const video = document.querySelector('video');
 let work = Promise.resolve();
+let answered = () => {};
 connector.onDeviceMsg((message) => {
   work = work.then(() => take(message));
 });
@@ -42,6 +43,9 @@ async function take(message) {
     await peer.setRemoteDescription(message);
     await peer.setLocalDescription();
     await connector.sendToDevice({ type: 'answer', sdp: peer.localDescription.sdp });
+  } else if (message.type === 'answer') {
+    await peer.setRemoteDescription(message);
+    answered();
   } else if (message.type === 'ice-candidate') {
     await peer.addIceCandidate({ candidate: message.candidate, sdpMid: message.mid, sdpMLineIndex: message.mLineIndex });
   }
@@ -51,6 +55,41 @@ await new Promise((shown) => video.requestVideoFrameCallback(shown));
 const displays = createParentController().createDeviceDisplaysMessage(90);
 displays.addDisplay('display_0', video.videoWidth, video.videoHeight);
 displays.send();
+const microphone = await outcome(useMicrophone());
 window.parent.result = {
-  deviceId: deviceId(), deviceInfo, infraConfig, refused, early, sockets, width: video.videoWidth,
+  deviceId: deviceId(), deviceInfo, infraConfig, refused, early, sockets, width: video.videoWidth, microphone,
 };
+
+// Press and release, twice: each is an offer of the page's, for the section that it answered with
+// recvonly at first.
+async function useMicrophone() {
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+  for (let press = 1; press <= 2; press += 1) {
+    const sender = peer.addTrack(stream.getTracks()[0]);
+    await offer();
+    // The device tells what it received of it.
+    await until(async () => [...(await peer.getStats()).values()].some(
+      (it) => it.type === 'remote-inbound-rtp' && it.kind === 'audio'));
+    await moreFrames();
+    peer.removeTrack(sender);
+    await offer();
+    await moreFrames();
+  }
+}
+
+async function offer() {
+  const answer = new Promise((resolve) => (answered = resolve));
+  await peer.setLocalDescription();
+  await connector.sendToDevice({ type: 'offer', sdp: peer.localDescription.sdp });
+  await answer;
+}
+
+async function moreFrames() {
+  for (let frame = 0; frame < 30; frame += 1) {
+    await new Promise((shown) => video.requestVideoFrameCallback(shown));
+  }
+}
+
+async function until(condition) {
+  while (!(await condition())) await new Promise((later) => setTimeout(later, 50));
+}
