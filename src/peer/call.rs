@@ -380,17 +380,14 @@ impl Call {
     }
 }
 
-/// Waits until the conversation is over; never without one.
+/// Waits until the conversation is over, or to be ended; never without one.
 async fn over(call: &Option<Call>) {
-    match call {
-        Some(call) => {
-            // A closed inbox is how a conversation tells its end before its files are complete.
-            match &call.inbox {
-                Some(inbox) => inbox.closed().await,
-                None => {}
-            }
-        }
-        None => std::future::pending().await,
+    let Some(call) = call else {
+        return std::future::pending().await;
+    };
+    // A conversation drops its inbox when it ends, before its files are complete.
+    if let Some(inbox) = &call.inbox {
+        inbox.closed().await;
     }
 }
 

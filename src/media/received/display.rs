@@ -14,6 +14,10 @@ use crate::media::{Kind, MediaError, Receive};
 /// If [`crate::media::init`] fails, or there is no display. Missing loudspeakers are no error.
 pub fn display() -> Result<Receive, MediaError> {
     crate::media::init()?;
+    // DirectFB's sink crashes where there is no display, and then the whole process.
+    if let Some(factory) = gst::ElementFactory::find("dfbvideosink") {
+        factory.set_rank(gst::Rank::NONE);
+    }
     let sink = gst::ElementFactory::make("autovideosink")
         .build()
         .map_err(|error| MediaError::Build(error.to_string()))?;
