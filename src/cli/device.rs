@@ -1,23 +1,17 @@
 //! `switchboard device`: a headless Cuttlefish-style device.
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
 use clap::Args;
 use serde_json::{Map, Value};
-use tokio::sync::mpsc;
 
-use super::{Failure, Outcome, interrupted, say};
-use crate::hub::EndpointId;
-use crate::media::pipeline::PipelineFile;
+use super::media::{Printer, Server, pipeline};
+use super::{Failure, Outcome, interrupted};
+use crate::hub::{EndpointId, Namespace};
 use crate::media::{Source, SourceOptions};
 use crate::peer::device::{self, Device, hook};
-use crate::peer::link::{Dialer, ServerUrl, Trust};
-
-/// Events that wait to be printed; more are dropped.
-const EVENT_QUEUE: usize = 256;
+use crate::peer::link::Dialer;
 
 /// Register as a device, and play pipelines to every viewer
 #[derive(Debug, Args)]
@@ -29,20 +23,13 @@ Examples:
   switchboard device wss://example.org --id cam-1 --pipeline camera device=/dev/video2
   switchboard device ws://127.0.0.1:8080 --pipeline test --pipeline 'test pattern=snow'")]
 pub(super) struct Flags {
-    /// The server's URL, then values for the pipelines' variables
-    #[arg(value_name = "URL [KEY=VALUE]", required = true)]
-    words: Vec<String>,
+    #[command(flatten)]
+    server: Server,
     /// The id to register under
     #[arg(long, default_value = "cvd-1", value_parser = id)]
     id: EndpointId,
     #[command(flatten)]
     media: Media,
-    /// Trust these certificates too (PEM)
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// Take any certificate of the server
-    #[arg(long)]
-    insecure: bool,
 }
 
 /// What a device plays, and what it does with input.
@@ -73,17 +60,7 @@ pub(super) async fn run(flags: Flags) -> Outcome {
 
 impl Flags {
     async fn prepare(self) -> anyhow::Result<(Dialer, Device)> {
-        let (urls, variables): (Vec<_>, Vec<_>) =
-            self.words.into_iter().partition(|word| is_url(word));
-        let [url] = &urls[..] else {
-            bail!("give one server's URL, as in ws://127.0.0.1:8080");
-        };
-        let url = ServerUrl::new(url, device::PATH)?;
-        let trust = Trust {
-            ca: self.ca,
-            anyone: self.insecure,
-        };
-        let dialer = Dialer::new(url, &trust)?;
+        let (dialer, variables) = self.server.prepare(device::PATH)?;
         let device = self.media.prepare(self.id, &variables).await?;
         Ok((dialer, device))
     }
@@ -106,10 +83,10 @@ impl Media {
             .context("--info")?;
         let mut sources = Vec::new();
         for words in &self.pipeline {
-            sources
-                .push(Source::open(pipeline(words, variables)?, SourceOptions { linger }).await?);
+            let file = pipeline("--pipeline", words, variables)?;
+            sources.push(Source::open(file, SourceOptions { linger }).await?);
         }
-        let mut events = vec![printer()];
+        let mut events = vec![Printer::start().lines()];
         events.extend(self.on_input.map(hook::spawn));
         let options = device::Options {
             id,
@@ -122,35 +99,6 @@ impl Media {
     }
 }
 
-/// `uri=file:///x` is no URL, `ws://x/?y=z` is.
-fn is_url(word: &str) -> bool {
-    word.find("://")
-        .is_some_and(|at| word[..at].chars().all(|c| c.is_ascii_alphanumeric()))
-}
-
-/// A pipeline by its name or file, with its own variables after those for all.
-fn pipeline(words: &str, variables: &[String]) -> anyhow::Result<PipelineFile> {
-    let mut words = words.split_whitespace();
-    let name = words
-        .next()
-        .ok_or_else(|| anyhow!("--pipeline needs a name"))?;
-    let pairs = variables
-        .iter()
-        .map(String::as_str)
-        .chain(words)
-        .map(key_value)
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(PipelineFile::find(name, &pairs)?)
-}
-
-/// Splits `KEY=VALUE`.
-pub(super) fn key_value(word: &str) -> anyhow::Result<(String, String)> {
-    word.split_once('=')
-        .filter(|(key, _)| !key.is_empty())
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .ok_or_else(|| anyhow!("\"{word}\" is no KEY=VALUE for a pipeline's variable"))
-}
-
 fn read_info(text: &str) -> anyhow::Result<Map<String, Value>> {
     let json = if text.trim_start().starts_with('{') {
         text.to_owned()
@@ -160,17 +108,7 @@ fn read_info(text: &str) -> anyhow::Result<Map<String, Value>> {
     serde_json::from_str(&json).context("the device's info must be a JSON object")
 }
 
-fn printer() -> mpsc::Sender<Arc<str>> {
-    let (lines, mut receiver) = mpsc::channel::<Arc<str>>(EVENT_QUEUE);
-    // A thread of its own: standard output may block for as long as its reader likes.
-    std::thread::spawn(move || {
-        while let Some(line) = receiver.blocking_recv() {
-            say(line);
-        }
-    });
-    lines
-}
-
 pub(super) fn id(text: &str) -> Result<EndpointId, String> {
-    EndpointId::new(text).ok_or_else(|| "an id has at least one character".to_owned())
+    EndpointId::new(Namespace::Device, text)
+        .ok_or_else(|| "an id has at least one character".to_owned())
 }

@@ -1,11 +1,17 @@
 //! The command line: one file per subcommand, flags in, exit code out. Nothing else parses flags or
 //! prints. Exit codes: 0 success, 1 the thing asked for failed, 2 wrong usage or configuration.
 
+#[cfg(feature = "peer")]
+mod call;
 #[cfg(all(feature = "server", feature = "peer"))]
 mod demo;
 #[cfg(feature = "peer")]
 mod device;
 mod log;
+#[cfg(feature = "peer")]
+mod media;
+#[cfg(feature = "peer")]
+mod mesh;
 #[cfg(feature = "peer")]
 mod pipelines;
 #[cfg(feature = "server")]
@@ -33,6 +39,10 @@ enum Command {
     Serve(Box<serve::Flags>),
     #[cfg(feature = "peer")]
     Device(device::Flags),
+    #[cfg(feature = "peer")]
+    Call(call::Flags),
+    #[cfg(feature = "peer")]
+    Mesh(mesh::Flags),
     #[cfg(all(feature = "server", feature = "peer"))]
     Demo(demo::Flags),
     #[cfg(feature = "peer")]
@@ -60,6 +70,10 @@ pub fn main() -> ExitCode {
         Command::Serve(flags) => block_on(serve::run(*flags)),
         #[cfg(feature = "peer")]
         Command::Device(flags) => block_on(device::run(flags)),
+        #[cfg(feature = "peer")]
+        Command::Call(flags) => block_on(call::run(flags)),
+        #[cfg(feature = "peer")]
+        Command::Mesh(flags) => block_on(mesh::run(flags)),
         #[cfg(all(feature = "server", feature = "peer"))]
         Command::Demo(flags) => block_on(demo::run(flags)),
         #[cfg(feature = "peer")]

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 
-use super::device::key_value;
+use super::media::key_value;
 use super::{Failure, Outcome, say};
 use crate::media::pipeline::{Origin, PipelineFile, Report};
 use crate::media::{self, Codec, Kind};

@@ -18,6 +18,7 @@ pub(super) struct File {
     pub(super) tls: Option<Tls>,
     pub(super) ice: Ice,
     pub(super) cuttlefish: Cuttlefish,
+    pub(super) gstreamer: GStreamer,
     pub(super) limits: BTreeMap<Spanned<String>, toml::Value>,
 }
 
@@ -42,6 +43,12 @@ pub(super) struct Ice {
 pub(super) struct Cuttlefish {
     pub(super) wait_for_device: Option<bool>,
     pub(super) device_files: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct GStreamer {
+    pub(super) paths: Vec<Spanned<String>>,
 }
 
 /// A file's text and name, to say where in it something is wrong.

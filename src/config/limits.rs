@@ -91,6 +91,14 @@ limits! {
     waiting_calls: count = 1_000;
     /// Endpoint ids whose last call number is remembered after the endpoint has left.
     remembered_endpoints: count = 10_000;
+    /// Bytes in the id of a GStreamer peer or room. A longer id of a peer closes with 1002.
+    id_bytes: count = 20_000;
+    /// Rooms of GStreamer peers at once.
+    rooms: count = 10_000;
+    /// Members of one such room at once.
+    members_per_room: count = 1_000;
+    /// How long messages to a member that left its room are dropped without an error.
+    just_left: seconds = Duration::from_secs(5);
     /// Polling clients at once.
     polling_clients: count = 1_000;
     /// Silence after which a polling client counts as gone. Old pages poll at least once a minute.

@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 /// Where `serve` listens unless told otherwise. Browsers treat it as secure.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
+/// Where GStreamer's peers connect: their examples to `/`, their forks to the others.
+pub const GSTREAMER_PATHS: [&str; 4] = ["/", "/ws", "/signalling", "/signaling"];
+
 /// What the flags and the environment say; each goes before the file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
@@ -101,6 +104,8 @@ pub struct Config {
     pub ice_servers: Vec<IceServer>,
     /// The Cuttlefish dialect's own settings.
     pub cuttlefish: Cuttlefish,
+    /// The GStreamer dialect's own settings.
+    pub gstreamer: GStreamer,
     /// How much of everything.
     pub limits: Limits,
 }
@@ -157,6 +162,22 @@ pub struct Cuttlefish {
     pub device_files: bool,
 }
 
+/// What only the GStreamer dialect asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GStreamer {
+    /// Where its WebSocket is, with or without a slash at the end: [`GSTREAMER_PATHS`], and those of
+    /// the configuration. A path that serves something else already goes on to do so.
+    pub paths: Vec<String>,
+}
+
+impl Default for GStreamer {
+    fn default() -> Self {
+        Self {
+            paths: GSTREAMER_PATHS.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
 impl Default for Cuttlefish {
     fn default() -> Self {
         Self {
@@ -197,6 +218,12 @@ impl Config {
             check_ice(server.get_ref())
                 .map_err(|e| source.error(at, format!("ice.servers: {e}")))?;
             self.ice_servers.push(server.into_inner());
+        }
+        for path in file.gstreamer.paths {
+            let at = path.span().start;
+            check_path(path.get_ref())
+                .map_err(|e| source.error(at, format!("gstreamer.paths: {e}")))?;
+            self.gstreamer.paths.push(path.into_inner());
         }
         for (key, value) in &file.limits {
             self.limits.set(key.get_ref(), value).map_err(|e| {
@@ -316,6 +343,19 @@ fn state_directory() -> PathBuf {
         .or_else(|| from("XDG_STATE_HOME").map(|dir| dir.join("switchboard")))
         .or_else(|| from("HOME").map(|dir| dir.join(".local/state/switchboard")))
         .unwrap_or_else(|| PathBuf::from("switchboard-state"))
+}
+
+/// A path as it comes in a request, so that it can be compared.
+fn check_path(path: &str) -> Result<(), String> {
+    let is_plain = path
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && !b"?#".contains(&b));
+    if path.starts_with('/') && is_plain {
+        return Ok(());
+    }
+    Err(format!(
+        "\"{path}\" is no path; write it as in a URL and without a query, as in /peers"
+    ))
 }
 
 /// What makes an ICE server one that every client accepts.

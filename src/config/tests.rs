@@ -73,6 +73,11 @@ fn errors_name_the_file_the_line_the_key_and_the_fix() {
             "must be written as stun:HOST[:PORT]",
         ),
         (
+            "[gstreamer]\npaths = [\"/a\", \"b\"]",
+            ", line 2: gstreamer.paths: \"b\" is no path; write it as in a URL",
+        ),
+        ("[gstreamer]\npaths = [\"/a?b\"]", "\"/a?b\" is no path"),
+        (
             "[tls]\nself_signed = true\nkey = \"k\"",
             "either self_signed = true, or both certificate and key",
         ),
@@ -119,6 +124,15 @@ fn flags_go_before_the_file() {
     assert!(config.cuttlefish.wait_for_device);
     assert!(
         matches!(config.tls, Some(TlsSource::SelfSigned { names, .. }) if names.contains(&"localhost".to_owned()))
+    );
+}
+
+#[test]
+fn paths_of_gstreamer_peers_are_added_to_the_known_ones() {
+    let config = load("[gstreamer]\npaths = [\"/a/b\"]", |_| {}).unwrap();
+    assert_eq!(
+        config.gstreamer.paths,
+        ["/", "/ws", "/signalling", "/signaling", "/a/b"]
     );
 }
 

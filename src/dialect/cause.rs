@@ -3,10 +3,14 @@
 
 use std::borrow::Cow;
 
-use crate::hub::{CallError, EndpointId, RegistrationError};
+use super::gstreamer::wire::quoted as python;
+use crate::hub::{CallError, EndpointId, JoinError, PairError, RegistrationError};
 
 /// Quoted text longer than this, in bytes, is cut in errors.
 const QUOTED_BYTES: usize = 200;
+/// Quoted ids of GStreamer peers and rooms are cut only here, above any that are taken: clients
+/// compare the whole line.
+const QUOTED_PEER_BYTES: usize = 20_000;
 
 /// What went wrong, with the facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +78,43 @@ pub enum Cause<'a> {
     Evicted,
     /// A polling client's connection is unknown, or expired.
     UnknownMailbox,
+    /// The first frame registers nobody.
+    NoHello,
+    /// A peer gave no usable id.
+    InvalidPeerId,
+    /// A peer asks for a session and names nobody.
+    MissingPeerId,
+    /// The peer that is called is in a session or a room.
+    Busy {
+        /// Its id.
+        id: &'a EndpointId,
+    },
+    /// A room can't have this id.
+    InvalidRoomId {
+        /// The id, as it was sent.
+        id: &'a str,
+    },
+    /// The room takes no more members.
+    RoomFull {
+        /// The limit.
+        limit: usize,
+    },
+    /// The server takes no more rooms.
+    RoomsFull {
+        /// The limit.
+        limit: usize,
+    },
+    /// A peer in a room asks for what only one outside may have.
+    AlreadyInRoom,
+    /// A peer in no room asks for what only a member may have.
+    NotInRoom,
+    /// A message to a member without the member or the message.
+    IncompleteMessage,
+    /// A message to somebody who is in another place than the sender's room.
+    NotAMember {
+        /// Whom.
+        id: &'a EndpointId,
+    },
 }
 
 /// Which side of a call made a mistake.
@@ -107,6 +148,8 @@ pub struct Row {
     pub level: Level,
     /// What a Cuttlefish peer is sent.
     pub cuttlefish: Answer,
+    /// What a GStreamer peer is sent.
+    pub gstreamer: Answer,
 }
 
 /// What a peer is sent, and whether the conversation goes on.
@@ -116,6 +159,8 @@ pub struct Answer {
     pub text: Option<String>,
     /// The close code (RFC 6455 section 7.4); `None` if the connection stays.
     pub close: Option<u16>,
+    /// The close's reason; often empty.
+    pub reason: &'static str,
 }
 
 impl Cause<'_> {
@@ -128,6 +173,7 @@ impl Cause<'_> {
             http,
             level,
             cuttlefish: self.cuttlefish(),
+            gstreamer: self.gstreamer(),
         }
     }
 
@@ -154,6 +200,17 @@ impl Cause<'_> {
             Self::CallsFull { .. }         => ("calls_full",         503, Level::Warn),
             Self::Evicted                  => ("evicted",            410, Level::Warn),
             Self::UnknownMailbox           => ("unknown_mailbox",    401, Level::Info),
+            Self::NoHello                  => ("no_hello",           400, Level::Info),
+            Self::InvalidPeerId            => ("invalid_peer_id",    400, Level::Info),
+            Self::MissingPeerId            => ("missing_peer_id",    400, Level::Info),
+            Self::Busy { .. }              => ("busy",               409, Level::Info),
+            Self::InvalidRoomId { .. }     => ("invalid_room_id",    400, Level::Info),
+            Self::RoomFull { .. }          => ("room_full",          503, Level::Warn),
+            Self::RoomsFull { .. }         => ("rooms_full",         503, Level::Warn),
+            Self::AlreadyInRoom            => ("already_in_room",    409, Level::Info),
+            Self::NotInRoom                => ("not_in_room",        400, Level::Info),
+            Self::IncompleteMessage        => ("incomplete_message", 400, Level::Info),
+            Self::NotAMember { .. }        => ("not_a_member",       404, Level::Info),
         }
     }
 
@@ -183,8 +240,43 @@ impl Cause<'_> {
                 close(format!("Registration failed: This server takes no more than {limit} devices")),
             Self::CallsFull { limit } => close(format!("Connection failed: No more than {limit} clients are taken")),
             // A failed keepalive, only sooner; and to an old device any text is an error to retry.
-            Self::Evicted => Answer { text: None, close: Some(1011) },
+            Self::Evicted => close_silently(1011, ""),
             Self::UnknownMailbox => close("Unknown connection id"),
+            // A Cuttlefish peer causes none of these.
+            Self::NoHello | Self::InvalidPeerId | Self::MissingPeerId | Self::InvalidRoomId { .. }
+            | Self::IncompleteMessage => close("Invalid message"),
+            Self::Busy { .. } | Self::RoomFull { .. } | Self::RoomsFull { .. } | Self::AlreadyInRoom
+            | Self::NotInRoom | Self::NotAMember { .. } => close("Connection failed"),
+        }
+    }
+
+    /// The texts and closes are the reference server's where it has one; where it closes without a
+    /// word or says nothing, an `ERROR` line (gst.md A.3 to A.6, with the decisions there).
+    #[rustfmt::skip]
+    fn gstreamer(&self) -> Answer {
+        match self {
+            Self::NoHello => close_silently(1002, "invalid protocol"),
+            Self::InvalidPeerId | Self::IdTaken { .. } => close_silently(1002, "invalid peer uid"),
+            Self::EndpointsFull { .. } => close_silently(1013, "too many peers"),
+            Self::Evicted => close_silently(1011, "no answer to a ping"),
+            Self::EndpointLeft => close_silently(1000, ""),
+            Self::Absent { id } => stay(format!("peer {} not found", quoted_id(id))),
+            Self::Busy { id } => stay(format!("peer {} busy", quoted_id(id.as_str()))),
+            Self::NotAMember { id } => stay(format!("peer {} is not in the room", quoted_id(id.as_str()))),
+            Self::InvalidRoomId { id } => stay(format!("invalid room id {}", quoted_id(id))),
+            Self::RoomFull { limit } => stay(format!("room full, no more than {limit} peers are taken")),
+            Self::RoomsFull { limit } => stay(format!("too many rooms, no more than {limit} are taken")),
+            Self::AlreadyInRoom => stay("invalid msg, already in room"),
+            Self::NotInRoom => stay("invalid msg, not in a room"),
+            Self::MissingPeerId => stay("invalid msg, SESSION needs the id of a peer"),
+            Self::IncompleteMessage => stay("invalid msg, ROOM_PEER_MSG needs the id of a peer and a message"),
+            Self::UnknownType { name } => stay(format!("invalid msg, unknown command {}", quoted_id(name))),
+            Self::Binary => stay("invalid msg, commands are text"),
+            Self::NotRegistered => stay("invalid msg, not registered yet"),
+            // A GStreamer peer causes none of these.
+            Self::Malformed | Self::NotAMessage { .. } | Self::MissingId(_) | Self::MissingPayload(_)
+            | Self::MissingCaller | Self::NotInCall | Self::AlreadyInCall | Self::NoSuchCaller { .. }
+            | Self::AlreadyRegistered { .. } | Self::CallsFull { .. } | Self::UnknownMailbox => stay("invalid msg"),
         }
     }
 }
@@ -209,6 +301,28 @@ impl<'a> From<&'a CallError> for Cause<'a> {
     }
 }
 
+impl<'a> From<&'a PairError> for Cause<'a> {
+    fn from(error: &'a PairError) -> Self {
+        match error {
+            PairError::NotRegistered => Self::NotRegistered,
+            PairError::Engaged => Self::AlreadyInRoom,
+            PairError::Absent(id) => Self::Absent { id: id.as_str() },
+            PairError::Busy(id) => Self::Busy { id },
+        }
+    }
+}
+
+impl From<&JoinError> for Cause<'_> {
+    fn from(error: &JoinError) -> Self {
+        match *error {
+            JoinError::NotRegistered => Self::NotRegistered,
+            JoinError::Engaged => Self::AlreadyInRoom,
+            JoinError::Full(limit) => Self::RoomFull { limit },
+            JoinError::TooManyRooms(limit) => Self::RoomsFull { limit },
+        }
+    }
+}
+
 /// The start of a text that a stranger sent, short enough to send it back.
 fn quoted(text: &str) -> String {
     if text.len() <= QUOTED_BYTES {
@@ -217,10 +331,16 @@ fn quoted(text: &str) -> String {
     format!("{}…", &text[..text.floor_char_boundary(QUOTED_BYTES)])
 }
 
+/// An id as GStreamer's server shows it.
+fn quoted_id(id: &str) -> String {
+    python(&id[..id.floor_char_boundary(QUOTED_PEER_BYTES)])
+}
+
 fn close(text: impl Into<String>) -> Answer {
     Answer {
         text: Some(text.into()),
         close: Some(1000),
+        reason: "",
     }
 }
 
@@ -228,6 +348,15 @@ fn stay(text: impl Into<String>) -> Answer {
     Answer {
         text: Some(text.into()),
         close: None,
+        reason: "",
+    }
+}
+
+const fn close_silently(code: u16, reason: &'static str) -> Answer {
+    Answer {
+        text: None,
+        close: Some(code),
+        reason,
     }
 }
 

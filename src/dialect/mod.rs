@@ -2,6 +2,7 @@
 
 pub mod cause;
 pub mod cuttlefish;
+pub mod gstreamer;
 pub mod negotiation;
 
 use cause::Level;
@@ -13,12 +14,36 @@ use crate::hub::{Command, Event, Payload};
 pub enum Dialect {
     /// Android Cuttlefish.
     Cuttlefish,
+    /// GStreamer's simple signalling.
+    GStreamer,
+}
+
+impl Dialect {
+    /// The name in logs, metrics and the admin API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cuttlefish => "cuttlefish",
+            Self::GStreamer => "gstreamer",
+        }
+    }
+
+    /// The WebSocket subprotocol that is accepted when it is offered (RFC 6455 section 1.9). Old
+    /// Cuttlefish devices offer theirs and pages offer none (cuttlefish.md A1); GStreamer's server
+    /// never selects one (gst.md A.1).
+    #[must_use]
+    pub const fn subprotocol(self) -> Option<&'static str> {
+        match self {
+            Self::Cuttlefish => Some("webrtc-operator"),
+            Self::GStreamer => None,
+        }
+    }
 }
 
 /// What a session asks of whoever carries it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Send a text frame.
+    /// Send a frame.
     Send(Payload),
     /// Send what is queued, then close with this code. Nothing follows, and the session ignores
     /// what still comes. The carrier passes [`Command::Leave`] to the hub at once, as at every other
@@ -61,7 +86,7 @@ pub trait Session: Send {
     fn text(&mut self, frame: &Payload, out: &mut Vec<Effect>);
 
     /// A whole binary frame came.
-    fn binary(&mut self, frame: &[u8], out: &mut Vec<Effect>);
+    fn binary(&mut self, frame: &Payload, out: &mut Vec<Effect>);
 
     /// The hub says something to this connection. [`Event::Probe`] means nothing here: whoever
     /// carries the connection pings the other side, and answers the hub.

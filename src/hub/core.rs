@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::store::{Call, LAST_NUMBER, Newcomer, Registration, Seat, Store};
+use super::store::{Call, EndedCall, LAST_NUMBER, Newcomer, Registration, Seat, Store};
 use super::{
-    CallError, CallNumber, Command, ConnectionId, EndpointId, Event, Payload, RegistrationError,
-    Undelivered, WhenAbsent,
+    CallError, CallNumber, Command, ConnectionId, EndpointId, Event, Namespace, Payload,
+    RegistrationError, RoomId, Undelivered, WhenAbsent,
 };
 
-/// How much the hub takes. All but `probe` bound its memory.
+/// How much the hub takes. All but the durations bound its memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Registered endpoints at once; one more is refused.
@@ -21,6 +21,12 @@ pub struct Limits {
     /// the id that left longest ago; from then on, ids that aren't remembered start above its last
     /// number instead of at 1, so that a number still is never reused for one id.
     pub remembered_endpoints: usize,
+    /// Rooms at once; one more is refused. An empty room is none.
+    pub rooms: usize,
+    /// Members of one room at once; one more is refused.
+    pub members_per_room: usize,
+    /// How long a message to a member that has left is dropped without a word.
+    pub just_left: Duration,
     /// How long a connection may take to answer [`Event::Probe`].
     pub probe: Duration,
 }
@@ -47,6 +53,27 @@ pub struct Endpoint<'a> {
     pub calls: usize,
     /// When it registered.
     pub since: Instant,
+    /// Whether it has a partner, or a room.
+    pub place: Place,
+}
+
+/// Where an endpoint is, beside its calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Nowhere: it may be asked for a pair.
+    Idle,
+    /// In a pair.
+    Pair,
+    /// In a room.
+    Room,
+}
+
+/// A room, as the admin pages show it.
+#[derive(Debug, Clone, Copy)]
+pub struct Room<'a> {
+    /// Its id.
+    pub id: &'a RoomId,
+    members: &'a super::rooms::Members,
 }
 
 /// How many of each there are now.
@@ -54,10 +81,12 @@ pub struct Endpoint<'a> {
 pub struct Counts {
     /// Registered endpoints.
     pub endpoints: usize,
-    /// Open calls.
+    /// Open calls, and pairs.
     pub calls: usize,
     /// Callers that wait for an absent endpoint.
     pub waiting_calls: usize,
+    /// Rooms.
+    pub rooms: usize,
     /// Holders of an id that are being probed for a newcomer.
     pub probes: usize,
 }
@@ -68,8 +97,8 @@ pub struct Counts {
 /// anything. A connection may be an endpoint, a caller, or both, even of itself.
 #[derive(Debug)]
 pub struct Hub {
-    limits: Limits,
-    store: Store,
+    pub(super) limits: Limits,
+    pub(super) store: Store,
 }
 
 impl Hub {
@@ -98,6 +127,9 @@ impl Hub {
             } => self.call(from, &endpoint, when_absent, out),
             Command::ToCaller { call, payload } => self.to_caller(from, call, payload, out),
             Command::ToEndpoint { payload } => self.to_endpoint(from, payload, out),
+            Command::ToPartner { frame, otherwise } => {
+                self.to_partner(now, from, frame, otherwise, out);
+            }
             Command::Alive => self.alive(from, out),
             Command::Leave => self.end(now, from, out),
         }
@@ -123,11 +155,16 @@ impl Hub {
         }
     }
 
-    /// Every registered endpoint, in order of id.
+    /// Every registered endpoint, in order of namespace and id.
     pub fn endpoints(&self) -> impl Iterator<Item = Endpoint<'_>> {
         self.store
             .endpoints()
-            .map(|(id, registration)| Endpoint::new(id, registration))
+            .map(|(id, registration)| self.shown(id, registration))
+    }
+
+    /// The registered endpoints of a namespace, in order of id.
+    pub fn endpoints_in(&self, space: Namespace) -> impl Iterator<Item = Endpoint<'_>> {
+        self.endpoints().filter(move |it| it.id.space() == space)
     }
 
     /// One registered endpoint.
@@ -135,7 +172,15 @@ impl Hub {
     pub fn endpoint(&self, id: &EndpointId) -> Option<Endpoint<'_>> {
         self.store
             .entry(id)
-            .map(|(id, registration)| Endpoint::new(id, registration))
+            .map(|(id, registration)| self.shown(id, registration))
+    }
+
+    /// Every room, in order of namespace and id.
+    pub fn rooms(&self) -> impl Iterator<Item = Room<'_>> {
+        self.store
+            .rooms
+            .iter()
+            .map(|(id, members)| Room { id, members })
     }
 
     /// How many of each there are now. Walks over all endpoints: for metrics, not for each message.
@@ -147,8 +192,10 @@ impl Hub {
                 .store
                 .endpoints()
                 .map(|(_, registration)| registration.calls.len())
-                .sum(),
+                .sum::<usize>()
+                + self.store.pairs(),
             waiting_calls: self.store.waiting_calls(),
+            rooms: self.store.rooms.len(),
             probes: self.store.probes(),
         }
     }
@@ -292,15 +339,22 @@ impl Hub {
         }
     }
 
-    /// Ends everything that a connection holds or wants, and tells everyone but itself.
+    /// Ends everything that a connection holds or wants, and tells everyone but itself. The other
+    /// end of a pair ends with it.
     fn end(&mut self, now: Instant, who: ConnectionId, out: &mut Vec<Output>) {
         let Some(seat) = self.store.connection(who).map(|it| it.seat.clone()) else {
             return;
         };
-        if let Some((endpoint, call)) = self.store.end_call(who)
-            && endpoint != who
-        {
-            tell(out, endpoint, Event::CallerLeft { call });
+        match self.store.end_call(who) {
+            Some(EndedCall::Open(endpoint, call)) if endpoint != who => {
+                tell(out, endpoint, Event::CallerLeft { call });
+            }
+            Some(EndedCall::Paired(partner)) if partner != who => {
+                tell(out, partner, Event::PartnerLeft);
+                self.end(now, partner, out);
+            }
+            Some(EndedCall::Member(room)) => self.leave_room(now, &room, seat.as_ref(), out),
+            Some(EndedCall::Open(..) | EndedCall::Paired(_)) | None => {}
         }
         match seat {
             Some(Seat::Holder(id)) => self.vacate(now, &id, out),
@@ -323,21 +377,27 @@ impl Hub {
             self.seat(now, newcomer.connection, id, newcomer.info, out);
         }
     }
-}
 
-impl<'a> Endpoint<'a> {
-    fn new(id: &'a EndpointId, registration: &'a Registration) -> Self {
-        Self {
+    fn shown<'a>(&'a self, id: &'a EndpointId, registration: &'a Registration) -> Endpoint<'a> {
+        Endpoint {
             id,
             connection: registration.connection,
             info: registration.info.as_ref(),
             calls: registration.calls.len(),
             since: registration.since,
+            place: self.place(registration.connection),
         }
     }
 }
 
-fn tell(out: &mut Vec<Output>, to: ConnectionId, event: Event) {
+impl<'a> Room<'a> {
+    /// Its members, in order of id.
+    pub fn members(self) -> impl Iterator<Item = &'a EndpointId> {
+        self.members.ids()
+    }
+}
+
+pub(super) fn tell(out: &mut Vec<Output>, to: ConnectionId, event: Event) {
     out.push(Output { to, event });
 }
 

@@ -1,16 +1,20 @@
 //! Who is here, and who talks to whom. Pure: commands in, events out, time as an argument.
 //!
 //! An **endpoint** registers under an id with free-form info. A **call** joins a caller to an
-//! endpoint. The four dialects translate their own words into these, so that the rules about
-//! duplicate ids, goodbyes and numbering stand once, here.
+//! endpoint, which may have many; a **pair** joins two endpoints that are equals, and have no other;
+//! a **room** has endpoints for members that know of each other. The four dialects translate their
+//! own words into these, so that the rules about duplicate ids, goodbyes and numbering stand once,
+//! here.
 
 mod core;
+mod mesh;
 mod payload;
+mod rooms;
 mod store;
 #[cfg(test)]
 mod tests;
 
-pub use self::core::{Counts, Endpoint, Hub, Limits, Output};
+pub use self::core::{Counts, Endpoint, Hub, Limits, Output, Place, Room};
 pub use payload::Payload;
 
 use std::sync::Arc;
@@ -20,9 +24,28 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
 
-/// The id under which an endpoint registers. Any text but the empty one.
+/// Whose ids these are. The same text in two namespaces names two things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Namespace {
+    /// Cuttlefish devices.
+    Device,
+    /// GStreamer peers, and their rooms.
+    Peer,
+}
+
+/// The id under which an endpoint registers: a namespace, and any text but the empty one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EndpointId(Arc<str>);
+pub struct EndpointId {
+    space: Namespace,
+    name: Arc<str>,
+}
+
+/// A room's id: a namespace, and any text but the empty one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoomId {
+    space: Namespace,
+    name: Arc<str>,
+}
 
 /// A call's number at its endpoint: 1 for an endpoint id's first caller, then one more each time,
 /// never reused for one endpoint id while the process lives (cuttlefish.md A2, A4).
@@ -60,12 +83,41 @@ pub enum Command {
         /// The message, as it was sent.
         payload: Payload,
     },
+    /// From an endpoint that knows partners: its frame goes to the partner if there is one, even
+    /// one of whom it hasn't heard yet, because the other one made the pair. Otherwise it is what
+    /// the frame asks for; and if it asks for nothing, it comes back as [`Event::NoPartner`].
+    ToPartner {
+        /// The frame, as it was sent.
+        frame: Payload,
+        /// What it asks for.
+        otherwise: Option<Request>,
+    },
     /// The answer to [`Event::Probe`]: the other side of this connection lives. At any other time
     /// it means nothing.
     Alive,
     /// This connection is gone. Nothing is delivered to it any more, its registration ends, and
     /// everyone it talked with is told.
     Leave,
+}
+
+/// What an endpoint without a partner asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Make a pair with this endpoint; it may be oneself. A pair is for ever: when one end goes, the
+    /// other one's registration ends too. Answered by [`Event::Paired`] or [`Event::PairRefused`].
+    Pair(EndpointId),
+    /// Become a member of this room, for ever. Answered by [`Event::Joined`] or [`Event::JoinRefused`].
+    Join(RoomId),
+    /// To a member of one's room; it may be oneself. A failure is answered by
+    /// [`Event::NotReached`]; outside of rooms, [`Event::NoPartner`].
+    ToMember {
+        /// Whom.
+        to: EndpointId,
+        /// The message, as it was sent.
+        payload: Payload,
+    },
+    /// Name the other members of one's room. Answered by [`Event::Members`] or [`Event::NoPartner`].
+    Members,
 }
 
 /// What [`Command::Call`] does when the endpoint isn't registered.
@@ -127,6 +179,55 @@ pub enum Event {
         /// Why.
         why: Undelivered,
     },
+    /// The pair that this endpoint asked for is made.
+    Paired,
+    /// Another endpoint has made a pair with this one. Comes before the first [`Event::FromPartner`].
+    PairedBy,
+    /// There is no pair.
+    PairRefused(PairError),
+    /// A frame of the partner.
+    FromPartner {
+        /// The frame, as it was sent.
+        payload: Payload,
+    },
+    /// The partner is gone, and with it the pair and this connection's registration.
+    PartnerLeft,
+    /// This endpoint has neither a partner nor asked for anything that it can have here.
+    NoPartner {
+        /// The frame, as it was sent.
+        frame: Payload,
+        /// Where the endpoint is.
+        place: Place,
+    },
+    /// The endpoint is a member of the room that it asked for. It hears of every member that comes
+    /// or goes from now on.
+    Joined {
+        /// The other members, in order of id.
+        members: Vec<EndpointId>,
+    },
+    /// The endpoint isn't a member.
+    JoinRefused(JoinError),
+    /// Another endpoint is a member of the room from now on. Comes before everything that it says.
+    MemberJoined(EndpointId),
+    /// A member is gone. Nothing comes from it any more.
+    MemberLeft(EndpointId),
+    /// A message of a member.
+    FromMember {
+        /// Which one.
+        from: EndpointId,
+        /// The message, as it was sent.
+        payload: Payload,
+    },
+    /// The other members of the room, in order of id.
+    Members(Vec<EndpointId>),
+    /// The message to a member reached nobody. Not told when that member has only just left: the
+    /// two crossed.
+    NotReached {
+        /// Whom it named.
+        to: EndpointId,
+        /// Why.
+        why: Unreached,
+    },
 }
 
 /// Why a registration was refused.
@@ -159,6 +260,51 @@ pub enum CallError {
     Full(usize),
 }
 
+/// Why there is no pair.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PairError {
+    /// The connection that asks isn't registered.
+    #[error("this connection isn't registered")]
+    NotRegistered,
+    /// The connection that asks is in a room or a call.
+    #[error("this connection is in a room or a call already")]
+    Engaged,
+    /// Nobody is registered under the id.
+    #[error("nobody is registered as {0}")]
+    Absent(EndpointId),
+    /// The other endpoint has a partner, or is in a room or a call.
+    #[error("{0} is in a pair, a room or a call already")]
+    Busy(EndpointId),
+}
+
+/// Why a room wasn't joined.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The connection that asks isn't registered.
+    #[error("this connection isn't registered")]
+    NotRegistered,
+    /// The connection that asks is in a room or a call.
+    #[error("this connection is in a room or a call already")]
+    Engaged,
+    /// The room's limit of members is reached.
+    #[error("the room has {0} members, the most that a room takes")]
+    Full(usize),
+    /// The limit of rooms is reached.
+    #[error("there are {0} rooms, the most that this server takes")]
+    TooManyRooms(usize),
+}
+
+/// Why a message to a member reached nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreached {
+    /// Nobody is registered under the id.
+    Absent,
+    /// The endpoint isn't a member of the sender's room.
+    NotInRoom,
+}
+
 /// Why a message to a caller reached nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Undelivered {
@@ -168,23 +314,58 @@ pub enum Undelivered {
     NoSuchCall,
 }
 
-impl EndpointId {
-    /// An id, or `None` for the empty text.
-    #[must_use]
-    pub fn new(id: &str) -> Option<Self> {
-        (!id.is_empty()).then(|| Self(id.into()))
-    }
+macro_rules! scoped_id {
+    ($id:ident) => {
+        impl $id {
+            /// An id, or `None` for the empty text.
+            #[must_use]
+            pub fn new(space: Namespace, name: &str) -> Option<Self> {
+                (!name.is_empty()).then(|| Self {
+                    space,
+                    name: name.into(),
+                })
+            }
 
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+            /// Whose id it is.
+            #[must_use]
+            pub const fn space(&self) -> Namespace {
+                self.space
+            }
+
+            /// The id as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.name
+            }
+        }
+
+        impl std::fmt::Display for $id {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.name)
+            }
+        }
+    };
 }
 
-impl std::fmt::Display for EndpointId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+scoped_id!(EndpointId);
+scoped_id!(RoomId);
+
+impl Event {
+    /// Whether this carries a message between two that are joined already, or its failure, and
+    /// changes nothing of who is here and who talks to whom.
+    #[must_use]
+    pub const fn is_message(&self) -> bool {
+        matches!(
+            self,
+            Self::FromCaller { .. }
+                | Self::FromEndpoint { .. }
+                | Self::FromPartner { .. }
+                | Self::FromMember { .. }
+                | Self::NotDelivered { .. }
+                | Self::NotReached { .. }
+                | Self::NoPartner { .. }
+                | Self::Members(_)
+        )
     }
 }
 

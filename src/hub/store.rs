@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
-use super::{CallNumber, ConnectionId, EndpointId, Payload};
+use super::rooms::Rooms;
+use super::{CallNumber, ConnectionId, EndpointId, Payload, RoomId};
 
 /// Ids longer than this are not remembered after they left, so that the memory is bounded in bytes too.
 const REMEMBERED_ID_BYTES: usize = 256;
@@ -23,6 +24,7 @@ pub(super) struct Store {
     /// When the holders' time to answer ends; one entry for each newcomer.
     probes: BTreeSet<(Instant, EndpointId)>,
     numbers: Numbers,
+    pub(super) rooms: Rooms,
 }
 
 /// What one connection holds or wants.
@@ -41,13 +43,28 @@ pub(super) enum Seat {
     Newcomer(EndpointId),
 }
 
-/// A connection's part as a caller.
+/// With whom a connection talks, of its own will or, in a pair, perhaps of the other's.
 #[derive(Debug, Clone)]
 pub(super) enum Call {
     /// It talks with the endpoint.
     Open(EndpointId, CallNumber),
     /// It waits for the endpoint to register.
     Waiting(EndpointId),
+    /// It is one end of a pair, and this is the other one.
+    Paired(ConnectionId),
+    /// It is a member of the room.
+    Member(RoomId),
+}
+
+/// What [`Store::end_call`] ended, and who is to be told.
+#[derive(Debug)]
+pub(super) enum EndedCall {
+    /// An open call: who the endpoint is, and the call's number there.
+    Open(ConnectionId, CallNumber),
+    /// A pair: the other end, which is in no pair any more.
+    Paired(ConnectionId),
+    /// A membership: the room.
+    Member(RoomId),
 }
 
 /// A registered endpoint.
@@ -215,27 +232,50 @@ impl Store {
         callers
     }
 
-    /// Ends the caller's part of a connection. If that ended an open call: who the endpoint was, and
-    /// the call's number there.
-    pub(super) fn end_call(&mut self, caller: ConnectionId) -> Option<(ConnectionId, CallNumber)> {
-        let call = self.connections.get_mut(&caller)?.call.take()?;
-        self.set_call(caller, None);
+    /// Makes a pair of two registered connections, or of one with itself.
+    pub(super) fn pair(&mut self, one: ConnectionId, other: ConnectionId) {
+        self.set_call(one, Some(Call::Paired(other)));
+        self.set_call(other, Some(Call::Paired(one)));
+    }
+
+    /// Makes a registered connection a member of a room.
+    pub(super) fn join(&mut self, room: &RoomId, id: EndpointId, member: ConnectionId) {
+        self.rooms.add(room, id, member);
+        self.set_call(member, Some(Call::Member(room.clone())));
+    }
+
+    /// Ends whatever call, pair or membership a connection has. A member's place in the room's own
+    /// list isn't touched.
+    pub(super) fn end_call(&mut self, who: ConnectionId) -> Option<EndedCall> {
+        let call = self.connections.get_mut(&who)?.call.take()?;
+        self.set_call(who, None);
         match call {
             Call::Open(id, number) => {
                 let registration = self.endpoints.get_mut(&id)?;
                 registration.calls.remove(&number)?;
-                Some((registration.connection, number))
+                Some(EndedCall::Open(registration.connection, number))
             }
             Call::Waiting(id) => {
                 if let Some(queue) = self.waiting.get_mut(&id) {
-                    queue.retain(|waiting| *waiting != caller);
+                    queue.retain(|waiting| *waiting != who);
                     if queue.is_empty() {
                         self.waiting.remove(&id);
                     }
                 }
                 None
             }
+            Call::Paired(partner) => {
+                self.set_call(partner, None);
+                Some(EndedCall::Paired(partner))
+            }
+            Call::Member(room) => Some(EndedCall::Member(room)),
         }
+    }
+
+    /// How many pairs there are.
+    pub(super) fn pairs(&self) -> usize {
+        let is_first = |(id, it): &(&ConnectionId, &Connection)| matches!(it.call, Some(Call::Paired(other)) if **id <= other);
+        self.connections.iter().filter(is_first).count()
     }
 
     fn set_seat(&mut self, id: ConnectionId, seat: Option<Seat>) {
@@ -314,7 +354,11 @@ impl Numbers {
 impl Store {
     /// How many entries there are, beside the bounded memory of numbers.
     pub(super) fn entries(&self) -> usize {
-        self.connections.len() + self.endpoints.len() + self.waiting.len() + self.probes.len()
+        self.connections.len()
+            + self.endpoints.len()
+            + self.waiting.len()
+            + self.probes.len()
+            + self.rooms.len()
     }
 
     /// How many ids are remembered.

@@ -179,6 +179,27 @@ impl Codec {
         }
     }
 
+    /// The gst-launch text from received packets, into the element `in`, to whole encoded frames in a
+    /// form that files hold.
+    pub(super) const fn unpack_text(self) -> &'static str {
+        match self {
+            Self::Vp8 => "rtpvp8depay name=in request-keyframe=true wait-for-keyframe=true",
+            Self::Vp9 => {
+                "rtpvp9depay name=in request-keyframe=true wait-for-keyframe=true \
+                 ! vp9parse ! video/x-vp9,alignment=super-frame"
+            }
+            Self::H264 => {
+                "rtph264depay name=in request-keyframe=true wait-for-keyframe=true \
+                 ! h264parse config-interval=-1 ! video/x-h264,stream-format=avc,alignment=au"
+            }
+            Self::Av1 => {
+                "rtpav1depay name=in request-keyframe=true wait-for-keyframe=true \
+                 ! av1parse ! video/x-av1,stream-format=obu-stream,alignment=tu"
+            }
+            Self::Opus => "rtpopusdepay name=in ! opusparse",
+        }
+    }
+
     /// A payloader with its payload type and SSRC set.
     ///
     /// The SSRC is explicit because an answer without one names only the retransmission stream, and

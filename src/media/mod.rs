@@ -22,6 +22,7 @@ mod guard;
 mod overlay;
 mod packages;
 pub mod pipeline;
+mod received;
 mod session;
 mod source;
 
@@ -32,6 +33,7 @@ use gstreamer as gst;
 
 pub use codec::{Codec, Kind};
 pub use pipeline::{PipelineError, PipelineFile};
+pub use received::{Container, Counter, Counts, Recorded, Recorder, TrackCount, display};
 pub use session::{
     ChannelError, MakeReceiver, OutboundStats, Receive, ReceivedTrack, Session, SessionConfig,
     SessionEvent, SessionEvents, Stats, StreamConfig,
@@ -138,6 +140,11 @@ pub enum MediaError {
         "the ICE server URL {0} can't be used; write stun:HOST[:PORT], turn:HOST[:PORT][?transport=udp|tcp] or turns:HOST[:PORT]"
     )]
     IceServer(String),
+    /// There is nothing to show pictures on.
+    #[error(
+        "no display can be opened; run it where DISPLAY or WAYLAND_DISPLAY is set, or receive into a file"
+    )]
+    NoDisplay,
     /// It is closed already.
     #[error("it is closed")]
     Closed,

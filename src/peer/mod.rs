@@ -1,5 +1,10 @@
 //! Peers: a dialect's client × media, with reconnection.
 
 pub mod backoff;
+pub mod call;
+mod conversation;
 pub mod device;
+mod events;
 pub mod link;
+pub mod mesh;
+pub mod reception;

@@ -14,8 +14,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use super::switch::EndpointView;
+use super::switch::{EndpointView, RoomView};
 use super::{App, http, metrics};
+use crate::dialect::Dialect;
+use crate::hub::{EndpointId, Namespace, Place};
 
 /// Changes that follow one another faster than this are told as one.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -75,9 +77,10 @@ async fn next_change(changes: &mut watch::Receiver<()>) -> Option<()> {
 }
 
 fn snapshot(app: &App) -> String {
-    let endpoints = app.switch.endpoints();
+    let (endpoints, rooms) = app.switch.everything();
     let snapshot = Snapshot {
         endpoints: endpoints.iter().map(Shown::new).collect(),
+        rooms: rooms.iter().map(ShownRoom::new).collect(),
     };
     // Only text, numbers and checked JSON: printing them can't fail.
     serde_json::to_string(&snapshot).unwrap_or_default()
@@ -86,6 +89,7 @@ fn snapshot(app: &App) -> String {
 #[derive(Serialize)]
 struct Snapshot<'a> {
     endpoints: Vec<Shown<'a>>,
+    rooms: Vec<ShownRoom<'a>>,
 }
 
 #[derive(Serialize)]
@@ -94,8 +98,32 @@ struct Shown<'a> {
     kind: &'static str,
     id: &'a str,
     calls: usize,
+    /// Of those that have a partner or a room: where they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
     registered_seconds_ago: f64,
     info: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct ShownRoom<'a> {
+    dialect: &'static str,
+    id: &'a str,
+    members: Vec<&'a str>,
+}
+
+impl<'a> ShownRoom<'a> {
+    fn new(room: &'a RoomView) -> Self {
+        let dialect = match room.id.space() {
+            Namespace::Device => Dialect::Cuttlefish,
+            Namespace::Peer => Dialect::GStreamer,
+        };
+        Self {
+            dialect: dialect.name(),
+            id: room.id.as_str(),
+            members: room.members.iter().map(EndpointId::as_str).collect(),
+        }
+    }
 }
 
 impl<'a> Shown<'a> {
@@ -107,6 +135,14 @@ impl<'a> Shown<'a> {
             kind: endpoint.member.role,
             id: endpoint.id.as_str(),
             calls: endpoint.calls,
+            state: match endpoint.id.space() {
+                Namespace::Device => None,
+                Namespace::Peer => Some(match endpoint.place {
+                    Place::Idle => "idle",
+                    Place::Pair => "session",
+                    Place::Room => "room",
+                }),
+            },
             registered_seconds_ago: seconds,
             info: endpoint
                 .info

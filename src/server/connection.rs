@@ -312,13 +312,13 @@ impl Connection {
         match message {
             Message::Text(text) => {
                 self.spoke = true;
-                match Payload::from_utf8(text.into()) {
-                    Ok(text) => self.session.text(&text, &mut self.effects),
-                    Err(_) => return Err(not_utf8()),
-                }
+                // The library has checked that it is UTF-8.
+                let text = Payload::checked_text(text.into());
+                self.session.text(&text, &mut self.effects);
             }
             Message::Binary(bytes) => {
                 self.spoke = true;
+                let bytes = Payload::binary(bytes);
                 self.session.binary(&bytes, &mut self.effects);
             }
             Message::Close(frame) => {
@@ -351,9 +351,14 @@ impl Connection {
     fn obey(&mut self) -> Result<(), End> {
         let mut effects = std::mem::take(&mut self.effects);
         let result = effects.drain(..).try_for_each(|effect| match effect {
-            Effect::Send(text) => {
-                // The text is known to be UTF-8: as a raw frame it isn't checked again.
-                let frame = Frame::message(text.into_bytes(), OpCode::Data(Data::Text), true);
+            Effect::Send(payload) => {
+                let kind = if payload.is_binary() {
+                    Data::Binary
+                } else {
+                    Data::Text
+                };
+                // Text is known to be UTF-8: as a raw frame it isn't checked again.
+                let frame = Frame::message(payload.into_bytes(), OpCode::Data(kind), true);
                 self.send(Message::Frame(frame))
             }
             Effect::Close { code, reason } => Err(End::Close { code, reason }),

@@ -31,16 +31,27 @@ files! {
     "favicon.svg" => IMAGE,
     "index.html" => HTML,
     "js/app.js" => SCRIPT,
+    "js/call.js" => SCRIPT,
+    "js/camera.js" => SCRIPT,
+    "js/chat.js" => SCRIPT,
     "js/devices.js" => SCRIPT,
     "js/diagnosis.js" => SCRIPT,
     "js/dom.js" => SCRIPT,
     "js/format.js" => SCRIPT,
+    "js/frame.js" => SCRIPT,
     "js/input.js" => SCRIPT,
+    "js/link.js" => SCRIPT,
+    "js/mesh.js" => SCRIPT,
+    "js/people.js" => SCRIPT,
     "js/player.js" => SCRIPT,
+    "js/registration.js" => SCRIPT,
+    "js/rows.js" => SCRIPT,
     "js/server_connector.js" => SCRIPT,
     "js/signaling.js" => SCRIPT,
+    "js/sound.js" => SCRIPT,
     "js/stage.js" => SCRIPT,
     "js/stats.js" => SCRIPT,
+    "js/tile.js" => SCRIPT,
     "style.css" => STYLE,
 }
 
@@ -59,19 +70,22 @@ pub(super) async fn file(Path(path): Path<String>) -> Response {
     respond(&format!("/{path}"))
 }
 
-/// A file of the console, or 404.
-pub(super) fn respond(path: &str) -> Response {
+/// A file of the console.
+pub(super) fn find(path: &str) -> Option<Response> {
     let path = if path == "/" { "/index.html" } else { path };
-    let Some(&(_, content_type, content)) = FILES.iter().find(|file| file.0 == path) else {
-        return http::not_found(path);
-    };
+    let &(_, content_type, content) = FILES.iter().find(|file| file.0 == path)?;
     let headers = [
         (CONTENT_TYPE, content_type),
         // The next version of the server brings other files under the same names.
         (CACHE_CONTROL, "no-cache"),
         (CONTENT_SECURITY_POLICY, POLICY),
     ];
-    (headers, content).into_response()
+    Some((headers, content).into_response())
+}
+
+/// A file of the console, or 404.
+pub(super) fn respond(path: &str) -> Response {
+    find(path).unwrap_or_else(|| http::not_found(path))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::switch::EndpointView;
 use super::{App, http, upgrade};
 use crate::dialect::cuttlefish::server::{BareClientSession, ClientSession, DeviceSession};
-use crate::hub::EndpointId;
+use crate::hub::{EndpointId, Namespace};
 
 /// `/register_device`
 pub(super) async fn register_device(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -54,7 +54,7 @@ pub(super) async fn infra_config(State(app): State<Arc<App>>) -> Response {
 /// array of ids; the new ones, which filter by `groupId` or `owner` (empty for all), an array of
 /// objects.
 pub(super) async fn devices(State(app): State<Arc<App>>, Query(filter): Query<Filter>) -> Response {
-    let devices = app.switch.endpoints();
+    let devices = app.switch.endpoints_in(Namespace::Device);
     if filter.group_id.is_none() && filter.owner.is_none() {
         let ids: Vec<&str> = devices.iter().map(|device| device.id.as_str()).collect();
         return axum::Json(ids).into_response();
@@ -82,7 +82,8 @@ pub(super) async fn device(State(app): State<Arc<App>>, Path(id): Path<String>) 
 
 /// A registered device.
 pub(super) fn find(app: &App, id: &str) -> Option<EndpointView> {
-    app.switch.endpoint(&EndpointId::new(id)?)
+    app.switch
+        .endpoint(&EndpointId::new(Namespace::Device, id)?)
 }
 
 pub(super) fn device_not_found() -> Response {

@@ -15,7 +15,7 @@ use serde_json::json;
 use tower::ServiceExt as _;
 use tower_http::services::ServeDir;
 
-use super::{App, admin, console, cuttlefish, files, polling, upgrade};
+use super::{App, admin, console, cuttlefish, files, gstreamer, polling, upgrade};
 use crate::hub::Payload;
 
 /// Everything that the port serves.
@@ -97,13 +97,16 @@ pub(super) async fn text_body(app: &App, request: Request) -> Result<Payload, Re
     Payload::from_utf8(bytes).map_err(|_| error(StatusCode::BAD_REQUEST, "the body is not UTF-8"))
 }
 
-/// Static files, the console, and 404 for everything else.
+/// GStreamer's peers, static files, the console, and 404 for everything else.
 async fn fallback(State(app): State<Arc<App>>, request: Request) -> Response {
-    let is_page = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !is_page || upgrade::is_wanted(&request) {
-        return not_found(request.uri().path());
+    if gstreamer::is_wanted(&app, &request) {
+        return gstreamer::connect(app, request);
     }
     let path = request.uri().path().to_owned();
+    let is_page = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !is_page || upgrade::is_wanted(&request) {
+        return gstreamer::not_found(&app, &path);
+    }
     if let Some(directory) = &app.config.assets {
         let Ok(response) = ServeDir::new(directory).oneshot(request).await;
         if response.status() != StatusCode::NOT_FOUND {
@@ -112,10 +115,13 @@ async fn fallback(State(app): State<Arc<App>>, request: Request) -> Response {
         match path.as_str() {
             "/" => return console::redirect().await.into_response(),
             console::CONNECTOR_PATH => {}
-            _ => return not_found(&path),
+            _ => return gstreamer::not_found(&app, &path),
         }
     }
-    console::respond(&path)
+    match console::find(&path) {
+        Some(response) => response,
+        None => gstreamer::not_found(&app, &path),
+    }
 }
 
 pub(super) fn not_found(path: &str) -> Response {

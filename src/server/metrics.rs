@@ -132,14 +132,14 @@ impl Metrics {
             websockets: "Open WebSockets",
             websocket_closes: "WebSockets that were closed, by whom and with which code (1006: without one, 0: another)",
             polling_clients: "Polling clients",
-            relayed_messages: "Messages relayed between endpoints and callers",
+            relayed_messages: "Messages relayed, by kind of receiver",
             queue_overflows: "Connections that were closed because they took their messages too slowly",
             causes: "Refusals by cause",
             http_requests: "HTTP requests answered",
         }
         to.register_with_unit(
             "relayed",
-            "Bytes relayed between endpoints and callers",
+            "Bytes relayed, by kind of receiver",
             Unit::Bytes,
             self.relayed_bytes.clone(),
         );
@@ -154,7 +154,8 @@ impl Collector for HubCounts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let gauges = [
             ("endpoints", "Registered endpoints", self.0.endpoints),
-            ("calls", "Open calls", self.0.calls),
+            ("calls", "Open calls and pairs", self.0.calls),
+            ("rooms", "Rooms with a member", self.0.rooms),
             (
                 "waiting_calls",
                 "Callers that wait for an absent endpoint",

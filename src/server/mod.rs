@@ -9,6 +9,7 @@ mod connection;
 mod console;
 mod cuttlefish;
 mod files;
+mod gstreamer;
 mod http;
 mod listener;
 mod metrics;

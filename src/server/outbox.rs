@@ -147,11 +147,18 @@ impl Queue {
     }
 }
 
-/// How many bytes of relayed text an event carries.
+/// How many bytes of others' frames and ids an event carries.
 pub(super) fn bytes_of(event: &Event) -> usize {
     match event {
-        Event::FromCaller { payload, .. } | Event::FromEndpoint { payload } => payload.len(),
+        Event::FromCaller { payload, .. }
+        | Event::FromEndpoint { payload }
+        | Event::FromPartner { payload }
+        | Event::FromMember { payload, .. }
+        | Event::NoPartner { frame: payload, .. } => payload.len(),
         Event::CallOpened { info, .. } => info.as_ref().map_or(0, crate::hub::Payload::len),
+        Event::Joined { members } | Event::Members(members) => {
+            members.iter().map(|id| id.as_str().len()).sum()
+        }
         _ => 0,
     }
 }

@@ -13,7 +13,10 @@ use super::metrics::Metrics;
 use super::outbox::{Outbox, Overflow, bytes_of};
 use crate::config;
 use crate::dialect::Dialect;
-use crate::hub::{self, Command, ConnectionId, Counts, EndpointId, Event, Hub, Output, Payload};
+use crate::hub::{
+    self, Command, ConnectionId, Counts, EndpointId, Event, Hub, Namespace, Output, Payload, Place,
+    RoomId,
+};
 
 /// Where the hub's events for one connection go.
 pub(super) trait Inbox: Send + Sync {
@@ -44,6 +47,14 @@ pub(super) struct EndpointView {
     pub(super) info: Option<Payload>,
     pub(super) calls: usize,
     pub(super) registered_for: Duration,
+    pub(super) place: Place,
+}
+
+/// A room, as the HTTP interfaces show it.
+#[derive(Debug, Clone)]
+pub(super) struct RoomView {
+    pub(super) id: RoomId,
+    pub(super) members: Vec<EndpointId>,
 }
 
 /// The one place where connections meet.
@@ -81,6 +92,9 @@ impl Switch {
             calls_per_endpoint: limits.calls_per_endpoint,
             waiting_calls: limits.waiting_calls,
             remembered_endpoints: limits.remembered_endpoints,
+            rooms: limits.rooms,
+            members_per_room: limits.members_per_room,
+            just_left: limits.just_left,
             probe: limits.probe,
         });
         Self {
@@ -123,12 +137,13 @@ impl Switch {
             return;
         }
         let mut outputs = std::mem::take(&mut state.outputs);
-        let relayed = matches!(
+        // What else these may do shows in what follows from them.
+        let changes = !matches!(
             command,
-            Command::ToCaller { .. } | Command::ToEndpoint { .. }
+            Command::ToCaller { .. } | Command::ToEndpoint { .. } | Command::ToPartner { .. }
         );
         state.obey(from, command, &mut outputs);
-        self.deliver(&mut state, outputs, relayed);
+        self.deliver(&mut state, outputs, changes);
     }
 
     /// Notes where an endpoint serves files.
@@ -154,7 +169,7 @@ impl Switch {
                     let mut state = self.lock();
                     let mut outputs = std::mem::take(&mut state.outputs);
                     state.hub.handle_timeout(Instant::now(), &mut outputs);
-                    self.deliver(&mut state, outputs, false);
+                    self.deliver(&mut state, outputs, true);
                 }
                 // The sender lives as long as `self`.
                 _ = deadlines.changed() => {}
@@ -171,10 +186,22 @@ impl Switch {
         }
     }
 
-    /// Every registered endpoint, in order of id.
-    pub(super) fn endpoints(&self) -> Vec<EndpointView> {
+    /// Every registered endpoint and every room, in order of namespace and id.
+    pub(super) fn everything(&self) -> (Vec<EndpointView>, Vec<RoomView>) {
         let state = self.lock();
         let endpoints = state.hub.endpoints();
+        let rooms = state.hub.rooms().map(|room| RoomView {
+            id: room.id.clone(),
+            members: room.members().cloned().collect(),
+        });
+        let endpoints = endpoints.filter_map(|found| state.view(found));
+        (endpoints.collect(), rooms.collect())
+    }
+
+    /// The registered endpoints of a namespace, in order of id.
+    pub(super) fn endpoints_in(&self, space: Namespace) -> Vec<EndpointView> {
+        let state = self.lock();
+        let endpoints = state.hub.endpoints_in(space);
         endpoints.filter_map(|found| state.view(found)).collect()
     }
 
@@ -196,12 +223,12 @@ impl Switch {
 
     /// Delivers until nothing follows. A full inbox costs its owner the seat, and its partners hear
     /// of it at once.
-    fn deliver(&self, state: &mut State, mut outputs: Vec<Output>, relayed: bool) {
-        let mut changed = !relayed;
+    fn deliver(&self, state: &mut State, mut outputs: Vec<Output>, mut changed: bool) {
         let mut next = 0;
         while let Some(output) = outputs.get(next) {
             let (to, event) = (output.to, output.event.clone());
             next += 1;
+            changed |= !event.is_message();
             self.observe(state, to, &event);
             let Some(seat) = state.seats.get(&to) else {
                 continue;
@@ -234,6 +261,8 @@ impl Switch {
         match event {
             Event::FromCaller { .. } => self.metrics.relayed("to_endpoint", bytes_of(event)),
             Event::FromEndpoint { .. } => self.metrics.relayed("to_caller", bytes_of(event)),
+            Event::FromPartner { .. } => self.metrics.relayed("to_partner", bytes_of(event)),
+            Event::FromMember { .. } => self.metrics.relayed("to_member", bytes_of(event)),
             Event::Registered => {
                 if let Some(seat) = state.seats.get_mut(&to) {
                     seat.is_registered = true;
@@ -251,6 +280,10 @@ impl Switch {
                 }
             }
             Event::CallOpened { call, .. } => debug!(%call, connection = to.0, "call opened"),
+            Event::Paired => debug!(connection = to.0, "pair made"),
+            Event::Joined { members } => {
+                debug!(connection = to.0, others = members.len(), "room joined");
+            }
             _ => {}
         }
     }
@@ -285,6 +318,7 @@ impl State {
             info: endpoint.info.cloned(),
             calls: endpoint.calls,
             registered_for: endpoint.since.elapsed(),
+            place: endpoint.place,
         })
     }
 }
@@ -298,9 +332,7 @@ impl Seat {
 impl Member {
     /// The dialect's name in logs, metrics and the admin API.
     pub(super) const fn dialect_name(&self) -> &'static str {
-        match self.dialect {
-            Dialect::Cuttlefish => "cuttlefish",
-        }
+        self.dialect.name()
     }
 }
 

@@ -24,8 +24,6 @@ use super::switch::Member;
 use super::{App, connection, http};
 use crate::dialect::Session;
 
-/// The only subprotocol; old devices offer it and pages offer none (cuttlefish.md A1).
-const SUBPROTOCOL: &str = "webrtc-operator";
 /// Base64 of 16 bytes.
 const KEY_LENGTH: usize = 24;
 
@@ -60,7 +58,10 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
     let Some(accept) = headers.get(SEC_WEBSOCKET_KEY).and_then(accept_key) else {
         return http::error(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is no key");
     };
-    let offers_subprotocol = names(headers, &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+    let subprotocol = session
+        .dialect()
+        .subprotocol()
+        .filter(|known| names(headers, &SEC_WEBSOCKET_PROTOCOL, known));
     let indirect = INDIRECT.iter().any(|&name| headers.contains_key(name));
     let Some(origin) = request.extensions().get::<Origin>().cloned() else {
         return http::error(
@@ -77,7 +78,7 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
     };
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(talk(upgraded, session, member, origin, app));
-    switching_protocols(accept, offers_subprotocol)
+    switching_protocols(accept, subprotocol)
 }
 
 async fn talk(
@@ -111,16 +112,15 @@ async fn take(upgraded: OnUpgrade, patience: Duration) -> Result<(Stream, Bytes)
     Ok((parts.io.into_inner(), parts.read_buf))
 }
 
-fn switching_protocols(accept: HeaderValue, with_subprotocol: bool) -> Response {
+fn switching_protocols(accept: HeaderValue, subprotocol: Option<&'static str>) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    if with_subprotocol {
-        let subprotocol = HeaderValue::from_static(SUBPROTOCOL);
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    if let Some(name) = subprotocol {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
     }
     response
 }

@@ -71,6 +71,30 @@ fn wrong_flags_are_named() {
         &["device", "wss://x", "--ca", "/nonexistent"],
         &["/nonexistent", "as trusted certificates"],
     );
+    refused(
+        &["call", "ws://x", "--receive", "call.avi"],
+        &["--receive", "call.avi", "NAME.webm, NAME.mkv, NAME.mp4"],
+    );
+    refused(
+        &["call", "ws://x", "--receive", "/nonexistent/call.webm"],
+        &["there is no directory /nonexistent"],
+    );
+    refused(&["call", "ws://x", "--remote-offerer"], &["--peer"]);
+    refused(&["call", "ws://x", "--id", "a b"], &["--id", "no blanks"]);
+    refused(
+        &["call", "ws://x", "--send", "none", "pattern=snow"],
+        &["pattern=snow", "--send none"],
+    );
+    refused(
+        &["call", "ws://x", "--ice-server", "turn:h"],
+        &["turn:USER:PASSWORD@HOST"],
+    );
+    refused(&["call", "ws://x", "--relay-only"], &["TURN server"]);
+    refused(&["mesh", "ws://x"], &["--room"]);
+    refused(
+        &["mesh", "ws://x", "--room", "session"],
+        &["--room", "is not \"session\""],
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -40,9 +40,23 @@ impl Process {
     }
 
     /// Starts a command.
-    pub fn spawn(mut command: Command) -> Self {
+    pub fn spawn(command: Command) -> Self {
+        Self::launch(command, Stdio::null())
+    }
+
+    /// Starts `switchboard` with these arguments and this standard input, which then ends.
+    pub async fn with_input(arguments: &[&str], input: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        command.args(arguments);
+        let mut process = Self::launch(command, Stdio::piped());
+        let mut stdin = process.child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).await.unwrap();
+        process
+    }
+
+    fn launch(mut command: Command, stdin: Stdio) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use switchboard::dialect::cuttlefish::client::{ViewerClient, ViewerEvent};
 use switchboard::dialect::cuttlefish::payload::{FromClient, FromDevice};
 use switchboard::dialect::negotiation::{Candidate, Sdp};
-use switchboard::hub::EndpointId;
+use switchboard::hub::{EndpointId, Namespace};
 use switchboard::media::{Session, SessionConfig, SessionEvent, SessionEvents};
 use switchboard::peer::link::{Dialer, Link, ServerUrl, Trust};
 use tokio::sync::{mpsc, watch};
@@ -45,7 +45,7 @@ impl Watcher {
             .dial()
             .await
             .unwrap();
-        let client = ViewerClient::new(&EndpointId::new(device).unwrap());
+        let client = ViewerClient::new(&EndpointId::new(Namespace::Device, device).unwrap());
         for frame in client.opened() {
             link.send(frame).await.unwrap();
         }

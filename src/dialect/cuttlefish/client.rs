@@ -207,9 +207,13 @@ fn from_client(mut message: Value) -> DeviceEvent {
 mod tests {
     use super::*;
     use crate::dialect::negotiation::Sdp;
+    use crate::hub::Namespace;
 
     fn device() -> DeviceClient {
-        DeviceClient::new(&EndpointId::new("cvd-1").unwrap(), &DeviceInfo::default())
+        DeviceClient::new(
+            &EndpointId::new(Namespace::Device, "cvd-1").unwrap(),
+            &DeviceInfo::default(),
+        )
     }
 
     #[test]
@@ -243,7 +247,7 @@ mod tests {
 
     #[test]
     fn nothing_that_a_server_sends_breaks_a_client() {
-        let viewer = ViewerClient::new(&EndpointId::new("cvd-1").unwrap());
+        let viewer = ViewerClient::new(&EndpointId::new(Namespace::Device, "cvd-1").unwrap());
         for frame in [
             "",
             "[]",
@@ -274,7 +278,7 @@ mod tests {
 
     #[test]
     fn viewer_reads_what_a_device_says() {
-        let viewer = ViewerClient::new(&EndpointId::new("cvd-1").unwrap());
+        let viewer = ViewerClient::new(&EndpointId::new(Namespace::Device, "cvd-1").unwrap());
         let offer = FromDevice::Offer(Sdp::new("v=0"));
         let frame = json!({"message_type": "device_msg", "payload": offer.to_json()}).to_string();
         assert_eq!(viewer.frame(&frame), Some(ViewerEvent::FromDevice(offer)));

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::config::IceServer;
 use crate::dialect::cause::{Cause, Side};
-use crate::hub::{CallNumber, EndpointId, Payload};
+use crate::hub::{CallNumber, EndpointId, Namespace, Payload};
 
 /// A device's message to the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,7 +240,7 @@ impl<'a> Envelope<'a> {
     }
 
     pub(super) fn device_id(&self) -> Option<EndpointId> {
-        EndpointId::new(&text_of(self.device_id?)?)
+        EndpointId::new(Namespace::Device, &text_of(self.device_id?)?)
     }
 
     pub(super) fn connection_id(&self) -> Option<String> {

@@ -1,5 +1,7 @@
-//! The hub's rules, one by one; [`schedule`] lets them meet in any order.
+//! The hub's rules, one by one; [`schedule`] and [`mesh_schedule`] let them meet in any order.
 
+mod mesh;
+mod mesh_schedule;
 mod schedule;
 
 use std::time::{Duration, Instant};
@@ -11,6 +13,9 @@ const LIMITS: Limits = Limits {
     calls_per_endpoint: 3,
     waiting_calls: 2,
     remembered_endpoints: 2,
+    rooms: 2,
+    members_per_room: 3,
+    just_left: Duration::from_secs(5),
     probe: Duration::from_secs(2),
 };
 
@@ -119,7 +124,7 @@ impl Town {
 }
 
 fn endpoint(id: &str) -> EndpointId {
-    EndpointId::new(id).unwrap()
+    EndpointId::new(Namespace::Device, id).unwrap()
 }
 
 fn opened(caller: ConnectionId, call: u32, of: ConnectionId) -> (ConnectionId, Event) {
@@ -469,6 +474,7 @@ fn endpoints_are_listed_in_order_with_their_facts() {
             endpoints: 2,
             calls: 1,
             waiting_calls: 0,
+            rooms: 0,
             probes: 0
         }
     );

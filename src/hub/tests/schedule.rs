@@ -46,7 +46,7 @@ fn limits() -> impl Strategy<Value = Limits> {
             calls_per_endpoint: calls,
             waiting_calls: waiting,
             remembered_endpoints: remembered,
-            probe: LIMITS.probe,
+            ..LIMITS
         },
     )
 }
@@ -298,6 +298,7 @@ impl Ledger {
                 endpoints: self.holders.len(),
                 calls: self.talks.len(),
                 waiting_calls: waiting.count(),
+                rooms: 0,
                 probes: self.registering.len(),
             }
         );
@@ -359,6 +360,7 @@ impl Ledger {
                 self.talks.remove(&talk);
             }
             Event::FromCaller { .. } | Event::FromEndpoint { .. } | Event::NotDelivered { .. } => {}
+            other => panic!("{other:?} in a world without pairs and rooms"),
         }
     }
 }

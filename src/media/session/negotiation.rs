@@ -25,6 +25,8 @@ use crate::media::source::Source;
 const STEP: Duration = Duration::from_secs(10);
 /// Candidates that wait for the remote description; more are dropped. Browsers send about a dozen.
 const CANDIDATES: usize = 64;
+/// Media sections of one description; one with more is refused. A conference page has a dozen.
+const SECTIONS: u32 = 64;
 /// The first payload type that we offer; each stream gets its own, in the dynamic range of RFC 3551.
 const FIRST_PAYLOAD_TYPE: u8 = 96;
 /// Every second one is left for the stream's retransmissions.
@@ -481,6 +483,12 @@ fn describe(kind: WebRTCSDPType, text: &str) -> Result<WebRTCSessionDescription,
         return Err(MediaError::Description(
             "it has no media section".to_owned(),
         ));
+    }
+    if sdp.medias_len() > SECTIONS {
+        return Err(MediaError::Description(format!(
+            "it has {} media sections, and at most {SECTIONS} are taken",
+            sdp.medias_len()
+        )));
     }
     Ok(WebRTCSessionDescription::new(kind, sdp))
 }

@@ -8,7 +8,7 @@ use gstreamer as gst;
 use gstreamer_webrtc::WebRTCRTPTransceiver;
 
 use super::events::{Emitter, SessionEvent};
-use crate::media::{Kind, MediaError};
+use crate::media::{Codec, Kind, MediaError};
 
 /// What becomes of received media.
 #[derive(Clone, Default)]
@@ -38,6 +38,8 @@ impl std::fmt::Debug for Receive {
 pub struct ReceivedTrack {
     /// Video or audio.
     pub kind: Kind,
+    /// The codec, if it is one of ours.
+    pub codec: Option<Codec>,
     /// The `a=mid` of its media section, if known.
     pub mid: Option<String>,
     /// The id of its media stream, if it says one.
@@ -78,6 +80,7 @@ pub(super) fn listen(
             kind,
             mid,
             stream_id,
+            ..
         } = track;
         emitter.emit(SessionEvent::Track {
             kind,
@@ -90,13 +93,12 @@ pub(super) fn listen(
 
 fn describe(pad: &gst::Pad) -> ReceivedTrack {
     let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-    let audio = caps
-        .structure(0)
-        .and_then(|structure| structure.get::<&str>("media").ok())
-        .is_some_and(|media| media == "audio");
+    let field = |name: &str| caps.structure(0)?.get::<String>(name).ok();
+    let audio = field("media").is_some_and(|media| media == "audio");
     let transceiver = pad.property::<Option<WebRTCRTPTransceiver>>("transceiver");
     ReceivedTrack {
         kind: if audio { Kind::Audio } else { Kind::Video },
+        codec: field("encoding-name").and_then(|name| Codec::from_name(&name)),
         mid: transceiver
             .and_then(|transceiver| transceiver.mid())
             .map(String::from),

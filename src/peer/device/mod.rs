@@ -4,7 +4,6 @@
 //! its media session. A viewer outlives the signaling: its media goes on while the server is away.
 
 mod adb;
-mod events;
 pub mod hook;
 mod viewer;
 
@@ -17,9 +16,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use self::events::Events;
 use self::viewer::Viewer;
 use super::backoff::Backoff;
+use super::events::Events;
 use super::link::{Dialer, Link, LinkError};
 use crate::config::IceServer;
 use crate::dialect::cuttlefish::client::{DeviceClient, DeviceEvent};

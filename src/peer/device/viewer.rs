@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::adb::Adb;
-use super::events::{Content, Event};
 use super::{Shared, ViewerKey};
 use crate::config::IceServer;
 use crate::dialect::cuttlefish::channels::{self, Control, ControlEvent, Input, Setting};
@@ -16,6 +15,7 @@ use crate::dialect::cuttlefish::payload::{FromClient, FromDevice};
 use crate::dialect::negotiation::{Candidate, Sdp};
 use crate::hub::CallNumber;
 use crate::media::{MediaError, Session, SessionConfig, SessionEvent, SessionEvents};
+use crate::peer::events::{Content, Event};
 
 /// How long a viewer may take from its request to a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -241,11 +241,7 @@ impl Viewer {
             }
             _ => {}
         }
-        let content = match serde_json::from_str(text) {
-            Ok(message @ serde_json::Value::Object(_)) => Content::Message(message),
-            _ => Content::Text(text),
-        };
-        self.tell(label, content);
+        self.tell(label, Content::of_text(text));
     }
 
     fn binary(&mut self, label: &str, bytes: Bytes) {
@@ -307,7 +303,8 @@ impl Viewer {
 
     fn tell(&self, channel: &str, content: Content<'_>) {
         self.shared.events.tell(&Event {
-            client: self.client.0,
+            client: Some(self.client.0),
+            peer: None,
             channel,
             content,
         });

@@ -107,7 +107,7 @@ impl Session for ClientSession {
         }
     }
 
-    fn binary(&mut self, _: &[u8], out: &mut Vec<Effect>) {
+    fn binary(&mut self, _: &Payload, out: &mut Vec<Effect>) {
         if self.state != State::Closed {
             self.refuse(&Cause::Binary, out);
         }
@@ -174,7 +174,7 @@ impl Session for BareClientSession {
         }
     }
 
-    fn binary(&mut self, _: &[u8], out: &mut Vec<Effect>) {
+    fn binary(&mut self, _: &Payload, out: &mut Vec<Effect>) {
         if !self.closed {
             self.closed = refuse(&Cause::Binary, out);
         }
@@ -203,14 +203,7 @@ fn in_call(event: Event, out: &mut Vec<Effect>) -> bool {
         Event::CallRefused(error) => refuse(&Cause::from(&error), out),
         Event::EndpointLeft => refuse(&Cause::EndpointLeft, out),
         Event::Evicted => refuse(&Cause::Evicted, out),
-        // The carrier's, the callers' above, and an endpoint's.
-        Event::Probe
-        | Event::CallOpened { .. }
-        | Event::CallWaiting
-        | Event::Registered
-        | Event::RegistrationRefused(_)
-        | Event::FromCaller { .. }
-        | Event::CallerLeft { .. }
-        | Event::NotDelivered { .. } => false,
+        // The carrier's, the callers' above, an endpoint's, and those of pairs and rooms.
+        _ => false,
     }
 }

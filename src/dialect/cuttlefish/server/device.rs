@@ -107,7 +107,7 @@ impl Session for DeviceSession {
         }
     }
 
-    fn binary(&mut self, _: &[u8], out: &mut Vec<Effect>) {
+    fn binary(&mut self, _: &Payload, out: &mut Vec<Effect>) {
         if !matches!(self.state, State::Closed) {
             self.refuse(&Cause::Binary, out);
         }
@@ -143,14 +143,8 @@ impl Session for DeviceSession {
                     out,
                 );
             }
-            // The carrier's.
-            Event::Probe => {}
-            // A caller's.
-            Event::CallOpened { .. }
-            | Event::CallWaiting
-            | Event::CallRefused(_)
-            | Event::FromEndpoint { .. }
-            | Event::EndpointLeft => {}
+            // The carrier's, a caller's, and those of pairs and rooms.
+            _ => {}
         }
     }
 }

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::dialect::Session;
 use crate::hub::{
-    CallError, CallNumber, Command, EndpointId, Event, RegistrationError, Undelivered, WhenAbsent,
+    CallError, CallNumber, Command, EndpointId, Event, Namespace, RegistrationError, Undelivered,
+    WhenAbsent,
 };
 
 const CONFIG: &str = r#"{"message_type":"config","ice_servers":[{"urls":["stun:s"]}]}"#;
@@ -87,7 +88,7 @@ fn error(text: &str) -> Vec<String> {
 }
 
 fn id(text: &str) -> EndpointId {
-    EndpointId::new(text).unwrap()
+    EndpointId::new(Namespace::Device, text).unwrap()
 }
 
 fn registered() -> DeviceSession {
@@ -165,7 +166,7 @@ fn binary_is_refused_and_closes() {
     ];
     for session in &mut sessions {
         let mut out = Vec::new();
-        session.binary(b"{}", &mut out);
+        session.binary(&Payload::binary("{}".into()), &mut out);
         assert_eq!(told(out), error_and_close("Received a binary message"));
     }
 }

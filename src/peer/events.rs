@@ -1,4 +1,4 @@
-//! What viewers do, told to whoever listens: lines of JSON.
+//! What the other sides do, told to whoever listens: lines of JSON.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,11 +7,15 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-/// One event: a message on one of a viewer's data channels.
+/// One event: a message on one of the other side's data channels.
 #[derive(Debug, Serialize)]
 pub(super) struct Event<'a> {
-    /// The viewer's number.
-    pub(super) client: u32,
+    /// A viewer's number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) client: Option<u32>,
+    /// A peer's id, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) peer: Option<&'a str>,
     /// The label of the channel.
     pub(super) channel: &'a str,
     /// What came.
@@ -19,7 +23,7 @@ pub(super) struct Event<'a> {
     pub(super) content: Content<'a>,
 }
 
-/// The content of an event.
+/// The content of a channel's message.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Content<'a> {
@@ -37,6 +41,16 @@ pub(super) struct Events {
     dropped: AtomicU64,
 }
 
+impl<'a> Content<'a> {
+    /// A text message: as JSON if it is a JSON object.
+    pub(super) fn of_text(text: &'a str) -> Self {
+        match serde_json::from_str(text) {
+            Ok(message @ Value::Object(_)) => Self::Message(message),
+            _ => Self::Text(text),
+        }
+    }
+}
+
 impl Events {
     pub(super) fn new(listeners: Vec<mpsc::Sender<Arc<str>>>) -> Self {
         Self {
@@ -46,7 +60,7 @@ impl Events {
     }
 
     /// Tells every listener. One that doesn't keep up misses events.
-    pub(super) fn tell(&self, event: &Event<'_>) {
+    pub(super) fn tell(&self, event: &impl Serialize) {
         let Ok(line) = serde_json::to_string(event) else {
             return;
         };
@@ -77,7 +91,8 @@ mod tests {
         ];
         for content in contents {
             events.tell(&Event {
-                client: 1,
+                client: Some(1),
+                peer: None,
                 channel: "input-channel",
                 content,
             });
@@ -103,7 +118,8 @@ mod tests {
         let events = Events::new(vec![sender]);
         for client in 1..=3 {
             events.tell(&Event {
-                client,
+                client: Some(client),
+                peer: None,
                 channel: "x",
                 content: Content::Bytes(0),
             });

@@ -1,0 +1,233 @@
+//! What the subcommands for peers have in common: the server's URL, pipelines, and printed events.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use clap::Args;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::say;
+use crate::config::IceServer;
+use crate::dialect::gstreamer::client::PeerId;
+use crate::media::pipeline::PipelineFile;
+use crate::media::{Source, SourceOptions, display};
+use crate::peer::call::Media;
+use crate::peer::link::{Dialer, ServerUrl, Trust};
+use crate::peer::reception::Reception;
+
+/// Events that wait to be printed; more are dropped.
+const EVENT_QUEUE: usize = 256;
+/// How long the last events may take to be printed.
+const LAST_EVENTS: Duration = Duration::from_secs(1);
+
+/// The server to connect to.
+#[derive(Debug, Args)]
+pub(super) struct Server {
+    /// The server's URL, then values for the pipelines' variables
+    #[arg(value_name = "URL [KEY=VALUE]", required = true)]
+    words: Vec<String>,
+    /// Trust these certificates too (PEM)
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Take any certificate of the server
+    #[arg(long)]
+    insecure: bool,
+}
+
+/// What a peer of GStreamer's dialect sends, and how it gets through.
+#[derive(Debug, Args)]
+pub(super) struct Send {
+    /// The pipeline to play to the others: a name or a file, and values for its variables; or `none`
+    #[arg(long, value_name = "NAME [KEY=VALUE…]", default_value = "test")]
+    send: String,
+    /// A server that helps to connect (repeatable): stun:HOST[:PORT] or turn:USER:PASSWORD@HOST[:PORT]
+    #[arg(long, value_name = "URL", value_parser = ice_server)]
+    ice_server: Vec<IceServer>,
+    /// Connect through TURN servers only
+    #[arg(long)]
+    relay_only: bool,
+}
+
+/// Prints events, one a line.
+pub(super) struct Printer {
+    lines: mpsc::Sender<Arc<str>>,
+    done: oneshot::Receiver<()>,
+}
+
+impl Server {
+    /// The connections to make, and the values for pipelines' variables.
+    pub(super) fn prepare(self, path: &str) -> anyhow::Result<(Dialer, Vec<String>)> {
+        let (urls, variables): (Vec<_>, Vec<_>) =
+            self.words.into_iter().partition(|word| is_url(word));
+        let [url] = &urls[..] else {
+            bail!("give one server's URL, as in ws://127.0.0.1:8080");
+        };
+        let trust = Trust {
+            ca: self.ca,
+            anyone: self.insecure,
+        };
+        let dialer = Dialer::new(ServerUrl::new(url, path)?, &trust)?;
+        Ok((dialer, variables))
+    }
+}
+
+impl Send {
+    /// Checks everything and loads the pipeline; nothing plays yet.
+    pub(super) async fn prepare(
+        self,
+        variables: &[String],
+        reception: Reception,
+    ) -> anyhow::Result<Media> {
+        let source = match (self.send.as_str(), variables) {
+            ("none", []) => None,
+            ("none", [variable, ..]) => {
+                bail!("\"{variable}\" has no meaning, because --send none plays no pipeline")
+            }
+            (words, _) => {
+                let file = pipeline("--send", words, variables)?;
+                Some(Source::open(file, SourceOptions::default()).await?)
+            }
+        };
+        if self.relay_only
+            && self
+                .ice_server
+                .iter()
+                .all(|server| server.username.is_none())
+        {
+            bail!("--relay-only needs a TURN server: add --ice-server turn:USER:PASSWORD@HOST");
+        }
+        Ok(Media {
+            source,
+            reception,
+            ice_servers: self.ice_server,
+            relay_only: self.relay_only,
+        })
+    }
+}
+
+impl Printer {
+    pub(super) fn start() -> Self {
+        let (lines, mut receiver) = mpsc::channel::<Arc<str>>(EVENT_QUEUE);
+        let (sender, done) = oneshot::channel::<()>();
+        // A thread of its own: standard output may block for as long as its reader likes.
+        std::thread::spawn(move || {
+            while let Some(line) = receiver.blocking_recv() {
+                say(line);
+            }
+            drop(sender);
+        });
+        Self { lines, done }
+    }
+
+    /// Where to put lines.
+    pub(super) fn lines(&self) -> mpsc::Sender<Arc<str>> {
+        self.lines.clone()
+    }
+
+    /// Waits until everything is printed, once all other senders of lines are gone.
+    pub(super) async fn finish(self) {
+        drop(self.lines);
+        if timeout(LAST_EVENTS, self.done).await.is_err() {
+            tracing::warn!("the last events were not printed: nobody reads them");
+        }
+    }
+}
+
+/// A pipeline by its name or file, with its own variables after those for all.
+pub(super) fn pipeline(
+    flag: &str,
+    words: &str,
+    variables: &[String],
+) -> anyhow::Result<PipelineFile> {
+    let mut words = words.split_whitespace();
+    let name = words.next().ok_or_else(|| anyhow!("{flag} needs a name"))?;
+    let pairs = variables
+        .iter()
+        .map(String::as_str)
+        .chain(words)
+        .map(key_value)
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(PipelineFile::find(name, &pairs)?)
+}
+
+/// Splits `KEY=VALUE`.
+pub(super) fn key_value(word: &str) -> anyhow::Result<(String, String)> {
+    word.split_once('=')
+        .filter(|(key, _)| !key.is_empty())
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| anyhow!("\"{word}\" is no KEY=VALUE for a pipeline's variable"))
+}
+
+/// An id that every client of GStreamer's dialect takes: Rust ones want a number (gst.md A.3).
+pub(super) fn some_peer_id() -> Option<PeerId> {
+    PeerId::new(&fastrand::u32(1_000..1_000_000).to_string())
+}
+
+pub(super) fn peer_id(text: &str) -> Result<PeerId, String> {
+    PeerId::new(text).ok_or_else(|| "an id has at least one character, and no blanks".to_owned())
+}
+
+/// The receptions that are words, not files.
+pub(super) fn no_file(word: &Path) -> anyhow::Result<Option<Reception>> {
+    Ok(match word.to_str() {
+        Some("count") => Some(Reception::Count),
+        Some("display") => Some(Reception::Display(display()?)),
+        _ => None,
+    })
+}
+
+/// `uri=file:///x` is no URL, `ws://x/?y=z` is.
+fn is_url(word: &str) -> bool {
+    word.find("://")
+        .is_some_and(|at| word[..at].chars().all(|c| c.is_ascii_alphanumeric()))
+}
+
+/// TURN credentials stand before the host, as in other URLs, because a flag is one word.
+fn ice_server(text: &str) -> Result<IceServer, String> {
+    let wrong = || "write stun:HOST[:PORT] or turn:USER:PASSWORD@HOST[:PORT]".to_owned();
+    let (scheme, rest) = text.split_once(':').ok_or_else(wrong)?;
+    match (scheme, rest.rsplit_once('@')) {
+        ("stun", None) if !rest.is_empty() => Ok(IceServer {
+            urls: vec![text.to_owned()],
+            username: None,
+            credential: None,
+        }),
+        ("turn" | "turns", Some((credentials, host))) => {
+            // Short-lived user names have a colon, `TIME:NAME`; their passwords have none.
+            let (user, password) = credentials.rsplit_once(':').ok_or_else(wrong)?;
+            Ok(IceServer {
+                urls: vec![format!("{scheme}:{host}")],
+                username: Some(user.to_owned()),
+                credential: Some(password.to_owned()),
+            })
+        }
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ice_servers_are_one_word() {
+        assert_eq!(ice_server("stun:h:1").unwrap().urls, ["stun:h:1"]);
+        let turn = ice_server("turn:17:me:p@+/@h:3478?transport=tcp").unwrap();
+        assert_eq!(turn.urls, ["turn:h:3478?transport=tcp"]);
+        assert_eq!(turn.username.as_deref(), Some("17:me"));
+        assert_eq!(turn.credential.as_deref(), Some("p@+/"));
+        for wrong in [
+            "h",
+            "stun:",
+            "turn:h",
+            "turn:me@h",
+            "stun:me:p@h",
+            "http://h",
+        ] {
+            assert!(ice_server(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Records what a session receives into a file.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use gstreamer as gst;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::writer::{Container, Writer};
+use super::{Frame, encoded_frames};
+use crate::media::guard;
+use crate::media::{Kind, MediaError, Receive, ReceivedTrack};
+
+/// Frames on their way to the writer; more are dropped, pictures up to the next whole one.
+const FRAMES: usize = 512;
+/// How long the first track waits for the other one: a file's tracks are fixed at its start.
+const COMPANY: Duration = Duration::from_secs(2);
+/// Frames that wait for the other track; with more the file starts without it.
+const EARLY: usize = 1024;
+/// How long a finished recording may take to be complete on disk.
+const FINISH: Duration = Duration::from_secs(5);
+
+/// Records the media of one session: its first video and its first audio track.
+#[derive(Debug)]
+pub struct Recorder {
+    frames: mpsc::Sender<Frame>,
+    taken: Arc<Mutex<Vec<Kind>>>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<Option<Recorded>, MediaError>>,
+}
+
+/// A complete file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// Where it is.
+    pub path: PathBuf,
+    /// From its first frame to its last.
+    pub duration: Duration,
+}
+
+impl Recorder {
+    /// Starts a recorder. The file is made when media comes; if there is one of that name, the new
+    /// one gets a number (`call-2.webm`).
+    #[must_use]
+    pub fn start(path: PathBuf, container: Container) -> Self {
+        let (frames, queue) = mpsc::channel(FRAMES);
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let recorded = record(path, container, queue, stopped).await;
+            // At once, not only when the recording is finished.
+            recorded.inspect_err(|error| tracing::error!(%error, "the recording is not complete"))
+        });
+        Self {
+            frames,
+            taken: Arc::default(),
+            stop,
+            task,
+        }
+    }
+
+    /// For a session's configuration.
+    #[must_use]
+    pub fn receive(&self) -> Receive {
+        let (frames, taken) = (self.frames.clone(), self.taken.clone());
+        Receive::Into(Arc::new(move |track| {
+            let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+            if taken.contains(&track.kind) {
+                tracing::warn!(
+                    kind = track.kind.name(),
+                    "only the first track of a kind is recorded"
+                );
+                return None;
+            }
+            let element = take(track, frames.clone());
+            if element.is_some() {
+                taken.push(track.kind);
+            }
+            element
+        }))
+    }
+
+    /// Completes the file; `None` if no media came. Takes 5 s at most.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub async fn finish(self) -> Result<Option<Recorded>, MediaError> {
+        // The task may have failed and ended before.
+        let _ = self.stop.send(());
+        self.task
+            .await
+            .map_err(|error| MediaError::Run(error.to_string()))?
+    }
+}
+
+/// Puts a track's frames on the queue.
+fn take(track: &ReceivedTrack, frames: mpsc::Sender<Frame>) -> Option<gst::Element> {
+    // Pictures need what came before them, from the last whole one on.
+    let broken = AtomicBool::new(true);
+    encoded_frames(track, move |frame| {
+        if broken.load(Ordering::Relaxed) && !frame.key {
+            return;
+        }
+        let lost = match frames.try_send(frame) {
+            Ok(()) => false,
+            Err(mpsc::error::TrySendError::Full(_)) => true,
+            Err(mpsc::error::TrySendError::Closed(_)) => return,
+        };
+        if lost && !broken.load(Ordering::Relaxed) {
+            tracing::warn!("the disk is too slow: frames are left out of the recording");
+        }
+        broken.store(lost, Ordering::Relaxed);
+    })
+}
+
+/// Writes one file, from its first frame until it is stopped.
+async fn record(
+    path: PathBuf,
+    container: Container,
+    mut frames: mpsc::Receiver<Frame>,
+    mut stopped: oneshot::Receiver<()>,
+) -> Result<Option<Recorded>, MediaError> {
+    let early = gather(&mut frames, &mut stopped).await;
+    let mut first = Vec::new();
+    for kind in [Kind::Video, Kind::Audio] {
+        if let Some(frame) = early.iter().find(|frame| frame.kind == kind) {
+            first.push((kind, frame.codec, frame.caps.clone()));
+        }
+    }
+    let Some(start) = early.iter().map(|frame| frame.time).min() else {
+        return Ok(None);
+    };
+    let opened = tokio::task::spawn_blocking(move || Writer::open(&path, container, &first, start));
+    let mut writer = opened
+        .await
+        .map_err(|error| MediaError::Run(error.to_string()))??;
+    tracing::info!(file = %writer.path().display(), "recording");
+    for frame in early {
+        writer.write(frame)?;
+    }
+    let mut messages = writer.bus()?.stream();
+    loop {
+        tokio::select! {
+            // What was received before the end belongs into the file.
+            biased;
+            frame = frames.recv() => match frame {
+                Some(frame) => writer.write(frame)?,
+                None => break,
+            },
+            Some(message) = messages.next() => fail_on_error(&message)?,
+            _ = &mut stopped => break,
+        }
+    }
+    writer.end();
+    let complete = async {
+        while let Some(message) = messages.next().await {
+            fail_on_error(&message)?;
+            if matches!(message.view(), gst::MessageView::Eos(_)) {
+                break;
+            }
+        }
+        Ok::<_, MediaError>(())
+    };
+    match timeout(FINISH, complete).await {
+        Ok(result) => result?,
+        Err(_) => {
+            return Err(MediaError::Run(format!(
+                "the recording {} was not complete within {} s",
+                writer.path().display(),
+                FINISH.as_secs()
+            )));
+        }
+    }
+    Ok(Some(writer.close().await))
+}
+
+/// Takes frames until both kinds of media are there, or it is time to start without the other.
+async fn gather(
+    frames: &mut mpsc::Receiver<Frame>,
+    stopped: &mut oneshot::Receiver<()>,
+) -> Vec<Frame> {
+    let mut early: Vec<Frame> = Vec::new();
+    let mut deadline: Option<Instant> = None;
+    while early.len() < EARLY && !early.windows(2).any(|pair| pair[0].kind != pair[1].kind) {
+        let company = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            frame = frames.recv() => match frame {
+                Some(frame) => early.push(frame),
+                None => break,
+            },
+            () = company => break,
+            _ = &mut *stopped => break,
+        }
+        deadline = deadline.or(Some(Instant::now() + COMPANY));
+    }
+    early
+}
+
+fn fail_on_error(message: &gst::Message) -> Result<(), MediaError> {
+    match message.view() {
+        gst::MessageView::Error(_) => Err(MediaError::Run(guard::describe(message))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,329 @@
+//! A peer in a multi-party room of GStreamer's dialect: media goes directly to every member.
+//!
+//! One task owns the signaling connection and joins anew for ever; one task for each member owns its
+//! media session. All of them share the encoders. Media with a member goes on while the server is
+//! away; who meets again in the room starts over with each other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::backoff::Backoff;
+use super::conversation::{Conversation, INBOX, Lines, Number, Opening, Outcome, Shared};
+use super::events::Events;
+use super::link::{Dialer, Link, LinkError};
+use crate::dialect::gstreamer::client::{self, PeerId, RoomClient, RoomEvent, RoomId};
+use crate::dialect::gstreamer::payload::{Message, PayloadError};
+
+pub use super::conversation::Media;
+
+/// Where peers register; the reference server takes every path.
+pub const PATH: &str = "/";
+
+/// Members at once; more are not talked to. A full mesh of so many is beyond any machine.
+const MAX_MEMBERS: usize = 64;
+/// Messages to all members that wait to be sent to the server; more are lost.
+const OUTBOX: usize = 1024;
+/// How long all sessions may take to end, with their files.
+const STOP_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// What a member is.
+pub struct Options {
+    /// The id to register under.
+    pub id: PeerId,
+    /// The room to join.
+    pub room: RoomId,
+    /// What is sent and received.
+    pub media: Media,
+    /// Who gets channel messages and reports, as lines of JSON.
+    pub events: Vec<mpsc::Sender<Arc<str>>>,
+}
+
+/// Why a peer can't be in its room.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MeshError {
+    /// The id isn't free.
+    #[error("the id {0} is taken at this server; choose another one with --id")]
+    IdTaken(PeerId),
+    /// The server doesn't let us in.
+    #[error("the server doesn't let us into the room {room}: {why}")]
+    Refused {
+        /// The room.
+        room: RoomId,
+        /// In the server's words.
+        why: String,
+    },
+}
+
+/// A peer for rooms, ready to join.
+pub struct Mesh {
+    id: PeerId,
+    room: RoomId,
+    shared: Arc<Shared>,
+}
+
+/// The running peer.
+struct Running {
+    id: PeerId,
+    room: RoomId,
+    client: RoomClient,
+    shared: Arc<Shared>,
+    members: HashMap<PeerId, Member>,
+    sessions: JoinSet<Outcome>,
+    replies: mpsc::Sender<(Number, Message)>,
+    number: Number,
+    /// How often we were in the room.
+    joined: u64,
+}
+
+/// A member that we talk with.
+struct Member {
+    number: Number,
+    inbox: mpsc::Sender<Message>,
+    /// The stay in the room in which it began; the server knows nothing of earlier ones.
+    joined: u64,
+}
+
+/// Why one connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
+    #[error("the server says: {0}")]
+    Server(String),
+}
+
+impl Mesh {
+    /// Prepares a peer.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            id: options.id,
+            room: options.room,
+            shared: Arc::new(Shared {
+                media: options.media,
+                events: Events::new(options.events),
+                channel: None,
+            }),
+        }
+    }
+
+    /// Joins the room, talks with everyone in it, and joins anew whenever the connection is lost,
+    /// until `shutdown` ends. Then the others are told goodbye and files are complete.
+    ///
+    /// # Errors
+    /// If the server refuses the id or the room at the first time.
+    pub async fn run(
+        self,
+        dialer: Dialer,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), MeshError> {
+        let (replies, mut outgoing) = mpsc::channel(OUTBOX);
+        let mut running = Running {
+            client: RoomClient::new(&self.id, &self.room),
+            id: self.id,
+            room: self.room,
+            shared: self.shared,
+            members: HashMap::new(),
+            sessions: JoinSet::new(),
+            replies,
+            number: 0,
+            joined: 0,
+        };
+        let result = tokio::select! {
+            error = running.stay_joined(&dialer, &mut outgoing) => Err(error),
+            () = shutdown => Ok(()),
+        };
+        running.stop().await;
+        result
+    }
+}
+
+impl Running {
+    async fn stay_joined(
+        &mut self,
+        dialer: &Dialer,
+        outgoing: &mut mpsc::Receiver<(Number, Message)>,
+    ) -> MeshError {
+        let mut backoff = Backoff::default();
+        loop {
+            let joined = self.joined;
+            let lost = match dialer.dial().await {
+                Ok(mut link) => {
+                    let lost = self.serve(dialer, &mut link, outgoing).await;
+                    link.close().await;
+                    lost
+                }
+                Err(error) => error.into(),
+            };
+            let error = match lost {
+                Lost::Mesh(error) if self.joined == 0 => return error,
+                lost => lost,
+            };
+            if self.joined != joined {
+                backoff.reset();
+            }
+            let wait = backoff.next(fastrand::f64());
+            tracing::warn!(server = %dialer.url(), %error, retry_ms = wait.as_millis(), "no signaling");
+            sleep(wait).await;
+        }
+    }
+
+    /// Serves one connection; why it ended.
+    async fn serve(
+        &mut self,
+        dialer: &Dialer,
+        link: &mut Link,
+        outgoing: &mut mpsc::Receiver<(Number, Message)>,
+    ) -> Lost {
+        let mut reply = Some(self.client.opened());
+        loop {
+            if let Some(frame) = reply.take()
+                && let Err(error) = link.send(frame).await
+            {
+                return error.into();
+            }
+            tokio::select! {
+                frame = link.receive() => match frame {
+                    Ok(frame) => {
+                        let event = self.client.frame(&frame);
+                        match self.event(dialer, event) {
+                            Ok(frame) => reply = frame,
+                            Err(lost) => return lost,
+                        }
+                    }
+                    Err(LinkError::Closed { code, reason })
+                        if client::is_id_refused(code, &reason) =>
+                    {
+                        return MeshError::IdTaken(self.id.clone()).into();
+                    }
+                    Err(error) => return error.into(),
+                },
+                Some((number, message)) = outgoing.recv() => reply = self.envelope(number, &message),
+                Some(ended) = self.sessions.join_next() => self.forget(ended),
+            }
+        }
+    }
+
+    /// What happens in the room; a frame to answer with, or why this connection ends.
+    fn event(&mut self, dialer: &Dialer, event: RoomEvent) -> Result<Option<String>, Lost> {
+        match event {
+            RoomEvent::Registered => return Ok(Some(self.client.join())),
+            RoomEvent::Joined(others) => {
+                self.joined += 1;
+                tracing::info!(id = %self.id, room = %self.room, server = %dialer.url(), members = others.len(), "joined the room");
+                for other in others {
+                    self.talk(other, Opening::Offer);
+                }
+            }
+            RoomEvent::Refused(why) => {
+                let room = self.room.clone();
+                return Err(MeshError::Refused { room, why }.into());
+            }
+            RoomEvent::PeerJoined(peer) => {
+                tracing::info!(%peer, "joined");
+                // It starts over, if it is one that we know.
+                self.members.remove(&peer);
+            }
+            RoomEvent::PeerLeft(peer) => {
+                tracing::info!(%peer, "left");
+                self.members.remove(&peer);
+            }
+            RoomEvent::FromPeer { from, message } => self.message(&from, message),
+            // A message crossed the goodbye of its addressee.
+            RoomEvent::ServerError(error) => tracing::debug!(%error, "the server reports an error"),
+            RoomEvent::Unreadable(why) if self.joined == 0 => return Err(Lost::Server(why)),
+            RoomEvent::Unreadable(why) => tracing::warn!(%why, "an unreadable message"),
+        }
+        Ok(None)
+    }
+
+    /// Passes a member's message to its session. Only an offer, or the wish for one, begins one.
+    fn message(&mut self, from: &PeerId, message: Result<Message, PayloadError>) {
+        let message = match message {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::warn!(peer = %from, %error, "the member's session ends");
+                self.members.remove(from);
+                return;
+            }
+        };
+        let current = self
+            .members
+            .get(from)
+            .is_some_and(|member| member.joined == self.joined && !member.inbox.is_closed());
+        if !current {
+            if !matches!(message, Message::Offer(_) | Message::OfferRequest) {
+                tracing::debug!(peer = %from, "a message without an offer before it");
+                return;
+            }
+            self.talk(from.clone(), Opening::Listen);
+        }
+        if let Some(member) = self.members.get(from)
+            && let Err(mpsc::error::TrySendError::Full(_)) = member.inbox.try_send(message)
+        {
+            tracing::warn!(peer = %from, "the member sends more than its session takes; it is dropped");
+            self.members.remove(from);
+        }
+    }
+
+    /// Begins a session with a member, in place of an old one.
+    fn talk(&mut self, peer: PeerId, opening: Opening) {
+        self.members.remove(&peer);
+        if self.sessions.len() >= MAX_MEMBERS {
+            tracing::warn!(%peer, MAX_MEMBERS, "too many members; this one is not talked to");
+            return;
+        }
+        self.number += 1;
+        let (inbox, messages) = mpsc::channel(INBOX);
+        let conversation = Conversation::new(
+            self.number,
+            Some(peer.clone()),
+            Arc::clone(&self.shared),
+            self.replies.clone(),
+            Lines::Ended,
+        );
+        self.sessions.spawn(conversation.run(opening, messages));
+        let member = Member {
+            number: self.number,
+            inbox,
+            joined: self.joined,
+        };
+        self.members.insert(peer, member);
+    }
+
+    /// The frame that brings a session's message to its member; `None` from a session that is not
+    /// the member's any more.
+    fn envelope(&self, number: Number, message: &Message) -> Option<String> {
+        let (peer, _) = self
+            .members
+            .iter()
+            .find(|(_, member)| member.number == number && member.joined == self.joined)?;
+        Some(self.client.to_peer(peer, message))
+    }
+
+    fn forget(&mut self, ended: Result<Outcome, JoinError>) {
+        match ended {
+            Ok(outcome) => self
+                .members
+                .retain(|_, member| member.number != outcome.number),
+            Err(error) => tracing::error!(%error, "a member's session died"),
+        }
+    }
+
+    /// Lets every session end.
+    async fn stop(mut self) {
+        self.members.clear();
+        let all = async { while self.sessions.join_next().await.is_some() {} };
+        if timeout(STOP_TIMEOUT, all).await.is_err() {
+            tracing::warn!("some sessions did not end in time");
+        }
+    }
+}
