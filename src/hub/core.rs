@@ -128,7 +128,7 @@ impl Hub {
             Command::ToCaller { call, payload } => self.to_caller(from, call, payload, out),
             Command::ToEndpoint { payload } => self.to_endpoint(from, payload, out),
             Command::ToPartner { frame, otherwise } => {
-                self.to_partner(now, from, frame, otherwise, out);
+                self.relay_or_obey(now, from, frame, otherwise, out);
             }
             Command::Alive => self.alive(from, out),
             Command::Leave => self.end(now, from, out),
