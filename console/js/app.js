@@ -1,46 +1,75 @@
-// The page: the list, the stage, and the address that ties them.
+// The page: the lists, the stage, and the address that ties them.
 
 import { DeviceList, Feed } from './devices.js';
 import { byId } from './dom.js';
+import { PeopleList } from './people.js';
 import { Stage } from './stage.js';
 
-const list = new DeviceList();
+/** What the address can name: `#device=ID`, `#call=PEER`, `#mesh=ROOM`. */
+const KINDS = ['device', 'call', 'mesh'];
+
+const devices = new DeviceList();
+const people = new PeopleList();
 let stage = null;
-let playing = null;
+let target = null;
 let wasRegistered = false;
 
 const feed = new Feed(() => {
-  list.update(feed);
-  stage?.listChanged();
+  devices.update(feed);
+  people.update(feed);
+  stage?.listChanged?.();
   returnWithDevice();
 });
 
-/** The device that the address names: `#device=ID`, or `?device=ID` when there is no fragment. */
-function deviceInAddress() {
-  const fragment = new URLSearchParams(location.hash.slice(1)).get('device');
-  return fragment ?? (location.hash === '' ? new URLSearchParams(location.search).get('device') : null);
+/**
+ * What the address names: `{kind, id, name}`, or null for the lists. `name` is the one to be known by
+ * in a room. `?device=ID` counts when there is no fragment.
+ */
+function targetInAddress() {
+  const fragment = new URLSearchParams(location.hash.slice(1));
+  for (const kind of KINDS) {
+    const id = fragment.get(kind);
+    if (id) return { kind, id, name: fragment.get('name') };
+  }
+  const id = location.hash === '' ? new URLSearchParams(location.search).get('device') : null;
+  return id ? { kind: 'device', id, name: null } : null;
 }
 
 function followAddress() {
-  const id = deviceInAddress();
-  if (id === playing) return;
-  play(id);
-  if (!id) byId('devices').querySelector('a')?.focus({ preventScroll: true });
+  const wanted = targetInAddress();
+  if (JSON.stringify(wanted) === JSON.stringify(target)) return;
+  play(wanted);
+  if (!wanted) document.querySelector('.sidebar a')?.focus({ preventScroll: true });
 }
 
-/** Plays a device, or shows the list for null. */
-function play(id) {
-  const soundIsOn = stage?.soundIsOn ?? false;
+/** Plays a target, or shows the lists for null. What was chosen for the sound holds for the next of a kind. */
+async function play(wanted) {
+  const soundIsOn = wanted?.kind === target?.kind ? stage?.soundIsOn : undefined;
   stage?.close();
   stage = null;
-  playing = id || null;
-  wasRegistered = isRegistered(playing) === true;
-  document.body.dataset.view = playing ? 'player' : 'list';
-  document.title = playing ? `${playing} · Switchboard` : 'Switchboard';
-  byId('welcome').hidden = playing !== null;
-  byId('player').hidden = playing === null;
-  list.select(playing);
-  if (playing) stage = new Stage(playing, { isRegistered, soundIsOn, reconnect: () => play(playing) });
+  target = wanted;
+  wasRegistered = wanted?.kind === 'device' && isRegistered(wanted.id) === true;
+  document.body.dataset.view = wanted ? 'player' : 'list';
+  document.title = wanted ? `${wanted.id} · Switchboard` : 'Switchboard';
+  byId('welcome').hidden = wanted !== null;
+  byId('player').hidden = wanted === null;
+  devices.select(wanted?.kind === 'device' ? wanted.id : null);
+  people.select(wanted);
+  if (wanted) await open(wanted, soundIsOn);
+}
+
+async function open(wanted, soundIsOn) {
+  const again = () => play(wanted);
+  if (wanted.kind === 'device') {
+    stage = new Stage(wanted.id, { isRegistered, soundIsOn: soundIsOn ?? false, reconnect: again });
+    return;
+  }
+  // Calls and rooms are loaded when somebody wants one, so that a device's picture comes sooner.
+  const { CallPage } = await import('./call.js');
+  const { MeshPage } = await import('./mesh.js');
+  if (target !== wanted || stage) return;
+  const options = { name: wanted.name, soundIsOn: soundIsOn ?? true, again };
+  stage = wanted.kind === 'call' ? new CallPage(wanted.id, options) : new MeshPage(wanted.id, options);
 }
 
 /** Whether the server lists a device; undefined while that isn't known. */
@@ -50,14 +79,15 @@ function isRegistered(id) {
 
 /** Plays again when a device that was away registers. */
 function returnWithDevice() {
-  const registered = isRegistered(playing);
-  if (registered === undefined || !playing) return;
+  if (target?.kind !== 'device') return;
+  const registered = isRegistered(target.id);
+  if (registered === undefined) return;
   const returned = registered && !wasRegistered;
   wasRegistered = registered;
-  if (returned && stage?.endReason) play(playing);
+  if (returned && stage?.endReason) play(target);
 }
 
-byId('show-stats').addEventListener('click', () => showStats(byId('stats').hidden));
+byId('show-stats').addEventListener('click', () => showStats(byId('show-stats').getAttribute('aria-pressed') !== 'true'));
 
 function showStats(shown) {
   byId('stats').hidden = !shown;
@@ -71,6 +101,7 @@ followAddress();
 /**
  * For tests and for the developer's console; read only. `stats()` gives the present numbers
  * (`codec`, `width`, `height`, `fps`, `bitsPerSecond`, `roundTripMs`, `bufferMs`, `lost`, `path`,
- * `sentBytes`, `firstFrameMs`, `end`), or null while nothing plays.
+ * `sentBytes`, `firstFrameMs`, `end`), or null while nothing plays. In a room it gives the own `id`,
+ * the same numbers for each of its `members`, and `end`.
  */
 window.switchboard = Object.freeze({ stats: () => stage?.numbers ?? null });

@@ -2,6 +2,7 @@
 
 import { announce, byId, element, icon, setText } from './dom.js';
 import { count, span } from './format.js';
+import { Rows } from './rows.js';
 
 /** How long to wait before the stream is opened again, when the browser doesn't do it by itself. */
 const RETRY_MS = 2_000;
@@ -13,9 +14,9 @@ const FILTER_FROM = 8;
 const AGE_MS = 5_000;
 
 /**
- * The server's endpoints, as they come and go.
+ * The server's endpoints and rooms, as they come and go.
  *
- * `changed({endpoints, live})` is called with every snapshot, and when the server goes away or comes
+ * `changed({endpoints, rooms, live})` is called with every snapshot, and when the server goes away or comes
  * back. While the page is hidden the stream is closed: browsers allow few of them per server.
  */
 export class Feed {
@@ -23,6 +24,7 @@ export class Feed {
   #source = null;
   #retry = 0;
   endpoints = [];
+  rooms = [];
   live = false;
 
   constructor(changed) {
@@ -46,6 +48,7 @@ export class Feed {
         ...endpoint,
         since: now - (endpoint.registered_seconds_ago ?? 0),
       }));
+      this.rooms = snapshot.rooms ?? [];
       this.live = true;
       this.#changed(this);
     };
@@ -72,9 +75,12 @@ export class Feed {
 /** Whether this page can play an endpoint. */
 const isPlayable = (endpoint) => endpoint.dialect === 'cuttlefish';
 
-/** Shows a feed in the side bar. */
+/** Whether an endpoint has its place among the devices; callers have a list of their own. */
+const isListed = (endpoint) => endpoint.dialect !== 'gstreamer';
+
+/** Shows a feed's devices in the side bar. */
 export class DeviceList {
-  #rows = new Map();
+  #rows = new Rows(byId('devices'), keyOf, makeRow);
   #shown = new Map();
   #feed = null;
   #selected = null;
@@ -92,15 +98,15 @@ export class DeviceList {
     const before = this.#shown;
     this.#feed = feed;
     this.#writeServerState();
-    this.#shown = new Map(feed.endpoints.map((endpoint) => [keyOf(endpoint), endpoint]));
+    this.#shown = new Map(feed.endpoints.filter(isListed).map((endpoint) => [keyOf(endpoint), endpoint]));
     this.#render();
-    if (!isFirst) announceChange(before, this.#shown);
+    if (!isFirst) announceChange(names(before), names(this.#shown));
   }
 
   /** Marks the device that is playing; null for none. */
   select(id) {
     this.#selected = id;
-    for (const [key, row] of this.#rows) this.#mark(key, row);
+    for (const row of this.#rows.all()) this.#mark(row);
   }
 
   #writeServerState() {
@@ -126,37 +132,20 @@ export class DeviceList {
     setText(byId('more-devices'), matching.length === 0
       ? 'No device has such a name.'
       : `and ${matching.length - visible.length} more; filter to find them`);
-    this.#place(visible);
-  }
-
-  /** Adds, moves and removes rows; a row that stays keeps its element, and with it the focus. */
-  #place(visible) {
-    const list = byId('devices');
-    const keys = new Set(visible.map(keyOf));
-    for (const [key, row] of this.#rows) {
-      if (keys.has(key)) continue;
-      row.item.remove();
-      this.#rows.delete(key);
-    }
-    visible.forEach((endpoint, index) => {
-      const key = keyOf(endpoint);
-      if (!this.#rows.has(key)) this.#rows.set(key, makeRow(endpoint));
-      const row = this.#rows.get(key);
-      row.endpoint = endpoint;
-      if (list.children[index] !== row.item) list.insertBefore(row.item, list.children[index] ?? null);
+    for (const row of this.#rows.place(visible)) {
       writeAbout(row);
-      this.#mark(key, row);
-    });
+      this.#mark(row);
+    }
   }
 
-  #mark(key, row) {
-    const selected = isPlayable(row.endpoint) && row.endpoint.id === this.#selected;
+  #mark(row) {
+    const selected = isPlayable(row.thing) && row.thing.id === this.#selected;
     if (selected) row.link.setAttribute('aria-current', 'true');
     else row.link.removeAttribute('aria-current');
   }
 
   #writeAges() {
-    for (const row of this.#rows.values()) writeAbout(row);
+    for (const row of this.#rows.all()) writeAbout(row);
   }
 }
 
@@ -172,10 +161,10 @@ function makeRow(endpoint) {
     : element('div', { class: 'row' }, icon('device'), text);
   const item = element('li', {}, link);
   item.dataset.device = endpoint.id;
-  return { item, link, about, endpoint };
+  return { item, link, about };
 }
 
-function writeAbout({ about, endpoint }) {
+function writeAbout({ about, thing: endpoint }) {
   const parts = [];
   if (!isPlayable(endpoint)) parts.push(`${endpoint.dialect} ${endpoint.kind}`);
   parts.push(...sizes(endpoint.info));
@@ -191,9 +180,12 @@ function sizes(info) {
   return displays.filter((display) => display?.x_res && display?.y_res).map((display) => `${display.x_res} × ${display.y_res}`);
 }
 
-function announceChange(before, now) {
-  const came = [...now].filter(([key]) => !before.has(key)).map(([, endpoint]) => endpoint.id);
-  const left = [...before].filter(([key]) => !now.has(key)).map(([, endpoint]) => endpoint.id);
+const names = (shown) => new Map([...shown].map(([key, endpoint]) => [key, endpoint.id]));
+
+/** Says what came and what left, from two maps of names by key. */
+export function announceChange(before, now) {
+  const came = [...now].filter(([key]) => !before.has(key)).map(([, name]) => name);
+  const left = [...before].filter(([key]) => !now.has(key)).map(([, name]) => name);
   const parts = [];
   if (came.length > 0) parts.push(`New: ${came.join(', ')}`);
   if (left.length > 0) parts.push(`Gone: ${left.join(', ')}`);

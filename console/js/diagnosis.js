@@ -3,13 +3,13 @@
 const MOST_PAIRS = 8;
 
 /**
- * What the ICE agent tried, and what to do about it.
+ * What the ICE agent tried, and what to do about it. `who` is the other side in words.
  *
  * Returns `{tried: [text], advice: text}`.
  */
-export async function diagnose(peer, iceServers) {
+export async function diagnose(peer, iceServers, who = 'the device') {
   const { pairs, local, remote } = await candidates(peer);
-  return { tried: describe(pairs, local, remote), advice: advise(local, remote, iceServers) };
+  return { tried: describe(pairs, local, remote, who), advice: advise(local, remote, iceServers, who) };
 }
 
 async function candidates(peer) {
@@ -30,13 +30,13 @@ async function candidates(peer) {
   };
 }
 
-function describe(pairs, local, remote) {
+function describe(pairs, local, remote, who) {
   const lines = pairs
     .slice(0, MOST_PAIRS)
     .map((pair) => `${name(pair.local)} → ${name(pair.remote)}: ${outcome(pair)}`);
   if (pairs.length > MOST_PAIRS) lines.push(`and ${pairs.length - MOST_PAIRS} pairs more`);
   if (pairs.length === 0) {
-    lines.push(`Addresses of this browser: ${list(local)}`, `Addresses of the device: ${list(remote)}`);
+    lines.push(`Addresses of this browser: ${list(local)}`, `Addresses of ${who}: ${list(remote)}`);
   }
   return lines;
 }
@@ -55,12 +55,13 @@ function name(candidate) {
   return `${address}:${candidate.port}/${candidate.protocol}${kind}`;
 }
 
-function advise(local, remote, iceServers) {
+function advise(local, remote, iceServers, who) {
+  const Who = who[0].toUpperCase() + who.slice(1);
   const hasRelay = [...local, ...remote].some((candidate) => candidate.candidateType === 'relay');
   const urls = iceServers.flatMap((server) => server.urls ?? []);
   const turnIsConfigured = urls.some((url) => /^turns?:/.test(url));
   if (remote.length === 0) {
-    return 'The device sent no network address at all. Look at the log of the device; its firewall may keep it from opening UDP ports.';
+    return `${Who} sent no network address at all. Look at its log; its firewall may keep it from opening UDP ports.`;
   }
   if (turnIsConfigured && !hasRelay) {
     return 'A TURN server is configured, but it gave neither side a relay address. Check its address, its credentials, and that its port can be reached from here.';

@@ -40,3 +40,15 @@ export function setText(target, text) {
 export function announce(text) {
   setText(byId('announcer'), text);
 }
+
+/** Calls `action` when a video shows its first picture. */
+export function onFirstFrame(video, action) {
+  if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(action);
+  else video.addEventListener('loadeddata', action, { once: true });
+}
+
+/** Shows an element on the whole screen, or ends that. */
+export function toggleFullscreen(target) {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else target.requestFullscreen().catch(() => {});
+}

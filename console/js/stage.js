@@ -1,9 +1,11 @@
 // What one player looks like: displays, sound, buttons, and every state in words.
 
-import { byId, element, icon, setIcon, setText } from './dom.js';
+import { byId, element, icon, onFirstFrame } from './dom.js';
+import { Frame } from './frame.js';
 import { attachHold, attachKeyboard, attachPointer } from './input.js';
 import { Player } from './player.js';
-import { Meter, describe } from './stats.js';
+import { Sound } from './sound.js';
+import { Meter } from './stats.js';
 
 const STATS_MS = 1_000;
 
@@ -42,18 +44,18 @@ const STANDARD_KEYS = [
 /** Plays one device on the stage, until `close()`. */
 export class Stage {
   #id;
+  #frame;
   #isRegistered;
   #player;
   #displays = new Map();
   #sounds = new Map();
-  #soundIsOn;
+  #sound;
   #microphoneIsOn = false;
   #meter = new Meter();
   #statsTimer;
   #numbers = null;
   #firstFrameMs = null;
   #end = null;
-  #listeners = new AbortController();
 
   /**
    * `isRegistered(id)` tells whether the server lists the device (undefined when unknown);
@@ -62,15 +64,16 @@ export class Stage {
   constructor(id, { isRegistered, soundIsOn, reconnect }) {
     this.#id = id;
     this.#isRegistered = isRegistered;
-    this.#soundIsOn = soundIsOn;
-    this.#reset();
-    this.#bind(reconnect);
+    this.#frame = new Frame('device', id, reconnect);
+    this.#frame.on('microphone', () => this.#toggleMicrophone());
+    byId('microphone').title = 'Talk to the device';
+    this.#sound = new Sound(this.#frame, soundIsOn);
     this.#player = new Player(id, this.#handlers());
     this.#statsTimer = setInterval(() => this.#measure(), STATS_MS);
   }
 
   get soundIsOn() {
-    return this.#soundIsOn;
+    return this.#sound.isOn;
   }
 
   /** Why it ended: a key of `ENDS`, or null while it plays. */
@@ -84,39 +87,18 @@ export class Stage {
   }
 
   close() {
-    this.#listeners.abort();
+    this.#frame.close();
     clearInterval(this.#statsTimer);
     this.#player.stop();
     this.#clearMedia();
-  }
-
-  #reset() {
-    setText(byId('player-title'), this.#id);
-    for (const id of ['failure', 'player-notice', 'sound', 'sound-on', 'microphone', 'keys']) byId(id).hidden = true;
-    byId('keys').replaceChildren();
-    byId('displays').replaceChildren();
-    delete byId('player').dataset.end;
-    this.#writeStats();
-    byId('microphone').setAttribute('aria-pressed', 'false');
-    byId('fullscreen').hidden = !document.fullscreenEnabled;
-  }
-
-  #bind(reconnect) {
-    const on = (id, action) => byId(id).addEventListener('click', action, { signal: this.#listeners.signal });
-    on('retry', reconnect);
-    on('notice-retry', reconnect);
-    on('sound', () => this.#setSound(!this.#soundIsOn));
-    on('sound-on', () => this.#setSound(true));
-    on('microphone', () => this.#toggleMicrophone());
-    on('fullscreen', () => toggleFullscreen(byId('displays')));
   }
 
   #handlers() {
     return {
       state: (state) => this.#showState(state),
       ended: (end) => this.#showEnd(end),
-      signalingLost: (error) => this.#showNotice(`${error ? `The server ended the call: ${error}.` : 'The connection to the server is lost.'} The picture goes on; new displays and the microphone need a reconnect.`, true),
-      problem: (text) => this.#showNotice(text, false),
+      signalingLost: (error) => this.#frame.notice(`${error ? `The server ended the call: ${error}.` : 'The connection to the server is lost.'} The picture goes on; new displays and the microphone need a reconnect.`, true),
+      problem: (text) => this.#frame.notice(text),
       deviceInfo: (info) => this.#showKeys(info),
       display: (id, stream) => this.#addDisplay(id, stream),
       displayGone: (id) => this.#removeDisplay(id),
@@ -132,14 +114,11 @@ export class Stage {
   // States ---------------------------------------------------------------------------------------
 
   #showState(state) {
-    const [word, tone, text] = STATES[state];
-    byId('player-state').dataset.state = tone;
-    setText(byId('player-state'), word);
-    setText(byId('progress-text'), text);
+    this.#frame.state(STATES[state]);
     const hasPicture = [...this.#displays.values()].some((display) => display.hasFrame);
-    byId('progress').hidden = hasPicture && state === 'live';
+    this.#frame.progress(!hasPicture || state !== 'live');
     if (state === 'live') {
-      byId('player-notice').hidden = true;
+      this.#frame.clearNotice();
       byId('microphone').hidden = !this.#player.canTalk;
     }
   }
@@ -154,18 +133,8 @@ export class Stage {
     const [title, text] = ENDS[this.#end];
     clearInterval(this.#statsTimer);
     this.#clearMedia();
-    byId('player').dataset.end = this.#end;
-    byId('player-state').dataset.state = 'lost';
-    setText(byId('player-state'), 'Not connected');
-    for (const id of ['progress', 'player-notice', 'keys', 'sound', 'sound-on', 'microphone']) byId(id).hidden = true;
-    setText(byId('failure-title'), title);
     const says = error && !['absent', 'left'].includes(this.#end) ? `It says: ${error}` : '';
-    setText(byId('failure-text'), [text, says].filter(Boolean).join(' '));
-    byId('failure-advice').hidden = !advice;
-    setText(byId('failure-advice'), advice ?? '');
-    byId('failure-details').hidden = !tried?.length;
-    byId('failure-tried').replaceChildren(...(tried ?? []).map((line) => element('li', { textContent: line })));
-    byId('failure').hidden = false;
+    this.#frame.end(this.#end, { title, text: [text, says].filter(Boolean).join(' '), tried, advice });
   }
 
   /** The server's list tells an absent device from other reasons. */
@@ -173,12 +142,6 @@ export class Stage {
     if (this.#isRegistered(this.#id) !== false) return reason;
     if (reason === 'refused') return 'absent';
     return ['lost', 'hung-up', 'failed'].includes(reason) ? 'left' : reason;
-  }
-
-  #showNotice(text, canRetry) {
-    setText(byId('notice-text'), text);
-    byId('notice-retry').hidden = !canRetry;
-    byId('player-notice').hidden = false;
   }
 
   // Displays -------------------------------------------------------------------------------------
@@ -228,7 +191,7 @@ export class Stage {
   #firstFrame(display) {
     display.hasFrame = true;
     this.#firstFrameMs ??= performance.now() - this.#player.openedAt;
-    byId('progress').hidden = true;
+    this.#frame.progress(false);
   }
 
   /** Asks the device for a picture of a display now; a still screen may not send one by itself. */
@@ -241,36 +204,20 @@ export class Stage {
 
   #addSound(id, stream) {
     this.#removeSound(id);
-    const audio = element('audio', { muted: !this.#soundIsOn, autoplay: true });
+    const audio = element('audio', { autoplay: true });
     audio.srcObject = stream;
-    audio.play().catch(() => this.#setSound(false));
     document.body.append(audio);
     this.#sounds.set(id, audio);
-    byId('sound').hidden = false;
-    byId('sound-on').hidden = this.#soundIsOn;
-    this.#setSound(this.#soundIsOn);
+    this.#sound.add(audio);
   }
 
   #removeSound(id) {
     const audio = this.#sounds.get(id);
     if (!audio) return;
     this.#sounds.delete(id);
+    this.#sound.remove(audio);
     audio.srcObject = null;
     audio.remove();
-    if (this.#sounds.size === 0) byId('sound').hidden = byId('sound-on').hidden = true;
-  }
-
-  #setSound(on) {
-    this.#soundIsOn = on;
-    for (const audio of this.#sounds.values()) {
-      audio.muted = !on;
-      if (on) audio.play().catch(() => {});
-    }
-    const button = byId('sound');
-    button.setAttribute('aria-pressed', String(on));
-    button.title = on ? 'Turn the sound off' : 'Turn the sound on';
-    setIcon(button, on ? 'sound' : 'muted');
-    if (on) byId('sound-on').hidden = true;
   }
 
   async #toggleMicrophone() {
@@ -282,7 +229,7 @@ export class Stage {
       this.#microphoneIsOn = on;
     } catch (error) {
       this.#microphoneIsOn = false;
-      this.#showNotice(error.name === 'NotAllowedError' ? 'The browser does not allow the microphone for this page.' : error.message, false);
+      this.#frame.notice(error.name === 'NotAllowedError' ? 'The browser does not allow the microphone for this page.' : error.message);
     } finally {
       button.disabled = false;
       button.setAttribute('aria-pressed', String(this.#microphoneIsOn));
@@ -301,9 +248,9 @@ export class Stage {
       const display = this.#displays.get(`display_${metadata?.display}`);
       if (display) display.asleep.hidden = metadata.mode !== 'off';
     } else if (event === 'VIRTUAL_DEVICE_BOOT_STARTED') {
-      this.#showNotice('The device is starting.', false);
+      this.#frame.notice('The device is starting.');
     } else if (event === 'VIRTUAL_DEVICE_BOOT_COMPLETED') {
-      byId('player-notice').hidden = true;
+      this.#frame.clearNotice();
     }
   }
 
@@ -343,14 +290,7 @@ export class Stage {
     const { peer } = this.#player;
     if (!peer || peer.connectionState !== 'connected') return;
     this.#numbers = await this.#meter.read(peer);
-    if (!this.#end) this.#writeStats();
-  }
-
-  /** All rows from the start: a picture that moves when numbers come would lead touches astray. */
-  #writeStats() {
-    const rows = describe(this.#numbers, this.#firstFrameMs).map(([label, text]) =>
-      element('div', {}, element('dt', { textContent: label }), element('dd', { textContent: text })));
-    byId('stats').replaceChildren(...rows);
+    if (!this.#end) this.#frame.statistics(this.#numbers, this.#firstFrameMs);
   }
 }
 
@@ -361,13 +301,3 @@ function displayNumber(id) {
 }
 
 const displayName = (id) => (displayNumber(id) === null ? id : `Display ${displayNumber(id) + 1}`);
-
-function onFirstFrame(video, action) {
-  if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(action);
-  else video.addEventListener('loadeddata', action, { once: true });
-}
-
-function toggleFullscreen(target) {
-  if (document.fullscreenElement) document.exitFullscreen();
-  else target.requestFullscreen().catch(() => {});
-}

@@ -288,7 +288,7 @@ async fn the_console_fits_a_phone() {
     browser
         .until("document.querySelector('[data-device=demo] a')")
         .await;
-    fits(&browser).await;
+    page::fits(&browser).await;
     page::keep(&browser, "console-phone-list").await;
 
     browser
@@ -299,15 +299,8 @@ async fn the_console_fits_a_phone() {
         .unwrap();
     page::plays(&browser).await;
     input_is_open(&browser, &mut demo).await;
-    fits(&browser).await;
-    let small = browser
-        .run(
-            "return [...document.querySelectorAll('#player :is(button, a)')].filter((one) => one.offsetParent)
-            .filter((one) => Math.min(one.offsetWidth, one.offsetHeight) < 40).map((one) => one.outerHTML)",
-            vec![],
-        )
-        .await;
-    assert_eq!(small, serde_json::json!([]), "fingers need 40 pixels");
+    page::fits(&browser).await;
+    page::fits_fingers(&browser).await;
     page::keep(&browser, "console-phone-player").await;
 
     let (x, y) = CORNER;
@@ -340,17 +333,6 @@ async fn the_console_fits_a_phone() {
     browser
         .until("document.querySelector('[data-device=demo]').offsetParent")
         .await;
-}
-
-/// Nothing of the page sticks out to the right.
-async fn fits(browser: &Browser) {
-    let sticks_out = browser
-        .run(
-            "return document.documentElement.scrollWidth > innerWidth",
-            vec![],
-        )
-        .await;
-    assert_eq!(sticks_out, false, "the page is as wide as the screen");
 }
 
 /// Presses a key in the picture until the first one arrives: then the channel is open.

@@ -1,10 +1,12 @@
 //! The console in a real Chromium, against the real binary with real media.
 
+mod calls;
 #[path = "../common/mod.rs"]
 mod common;
 mod console;
 mod devices;
 mod driver;
+mod mesh;
 mod original;
 mod page;
 mod program;

@@ -1,14 +1,18 @@
 //! What the tests look at in the console: its picture, its sound, its words.
 
 use std::path::Path;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::driver::Browser;
+use crate::program::PATIENCE;
 
-/// Paints the present picture of a display onto a canvas, so that its pixels can be read.
+/// The first display of a device.
+const DISPLAY: &str = ".screen video";
+/// Paints the present picture of a video onto a canvas, so that its pixels can be read.
 const SNAPSHOT: &str = "
-const video = document.querySelectorAll('.screen video')[arguments[0]];
+const video = document.querySelector(arguments[0]);
 const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
 const context = canvas.getContext('2d');
 context.drawImage(video, 0, 0);
@@ -31,7 +35,7 @@ pub(crate) async fn brightness(browser: &Browser, x: i64, y: i64) -> f64 {
         return (r + g + b) / 3;"
     );
     let value = browser
-        .run(&script, vec![json!(0), json!(x), json!(y)])
+        .run(&script, vec![json!(DISPLAY), json!(x), json!(y)])
         .await;
     value.as_f64().expect("a brightness is a number")
 }
@@ -59,6 +63,29 @@ pub(crate) async fn watch_brightness(browser: &Browser, pixels: &[(i64, i64)]) {
 
 /// A number that differs between pictures that differ, and the spread of brightness in the picture.
 pub(crate) async fn picture(browser: &Browser) -> (u64, u64) {
+    picture_in(browser, DISPLAY).await
+}
+
+/// Waits until the picture in a video element changes, and gives the spread of brightness in it.
+pub(crate) async fn moves(browser: &Browser, video: &str) -> u64 {
+    browser
+        .until(&format!(
+            "document.querySelector('{video}')?.videoWidth > 16"
+        ))
+        .await;
+    let (first, _) = picture_in(browser, video).await;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (now, contrast) = picture_in(browser, video).await;
+        if now != first {
+            return contrast;
+        }
+        assert!(Instant::now() < deadline, "{video} never moves");
+    }
+}
+
+/// The same as `picture`, of any video element.
+async fn picture_in(browser: &Browser, video: &str) -> (u64, u64) {
     let script = format!(
         "{SNAPSHOT} const {{ data }} = context.getImageData(0, 0, canvas.width, canvas.height);
         let hash = 0, low = 255, high = 0;
@@ -69,7 +96,7 @@ pub(crate) async fn picture(browser: &Browser) -> (u64, u64) {
         }}
         return [hash, high - low];"
     );
-    let value = browser.run(&script, vec![json!(0)]).await;
+    let value = browser.run(&script, vec![json!(video)]).await;
     let number = |at: usize| value[at].as_u64().expect("whole numbers");
     (number(0), number(1))
 }
@@ -126,6 +153,23 @@ pub(crate) async fn offset_of(browser: &Browser, x: i64, y: i64) -> (f64, f64) {
     let value = browser.run(script, vec![json!(x), json!(y)]).await;
     let number = |at: usize| value[at].as_f64().expect("numbers");
     (number(0), number(1))
+}
+
+/// Nothing of the page sticks out to the right.
+pub(crate) async fn fits(browser: &Browser) {
+    let script = "return document.documentElement.scrollWidth > innerWidth";
+    let sticks_out = browser.run(script, vec![]).await;
+    assert_eq!(sticks_out, false, "the page is as wide as the screen");
+}
+
+/// Everything on the stage that a finger may want is large enough for one.
+pub(crate) async fn fits_fingers(browser: &Browser) {
+    let script = "return [...document.querySelectorAll('#player :is(button, a, input)')]
+        .filter((one) => one.offsetParent)
+        .filter((one) => Math.min(one.offsetWidth, one.offsetHeight) < 40)
+        .map((one) => one.outerHTML)";
+    let small = browser.run(script, vec![]).await;
+    assert_eq!(small, json!([]), "fingers need 40 pixels");
 }
 
 /// Keeps a picture of the page in `tests/artifacts`, for people to look at.

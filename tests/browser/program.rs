@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
@@ -27,7 +27,7 @@ impl Program {
         let mut child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
             .args(arguments.iter().map(AsRef::as_ref))
             .current_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")))
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -61,8 +61,20 @@ impl Program {
 
     /// Starts a device at a server. It registers some time later.
     pub(crate) fn device(server: &str, id: &str, more: &[&str]) -> Self {
+        Self::peer("device", server, id, more)
+    }
+
+    /// Starts a peer of some kind at a server. It registers some time later.
+    pub(crate) fn peer(command: &str, server: &str, id: &str, more: &[&str]) -> Self {
         let url = server.replacen("http", "ws", 1);
-        Self::start(&[&["device", &url, "--id", id], more].concat())
+        Self::start(&[&[command, &url, "--id", id], more].concat())
+    }
+
+    /// Writes a line to the program's standard input.
+    pub(crate) async fn write(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().expect("stdin is piped");
+        let written = input.write_all(format!("{line}\n").as_bytes()).await;
+        written.expect("the program reads its input");
     }
 
     /// The first line of the output from here on of which `wanted` makes something.
@@ -78,6 +90,12 @@ impl Program {
         })
         .await
         .expect("the awaited line comes in time")
+    }
+
+    /// The first line from here on that is JSON and that `wanted` accepts.
+    pub(crate) async fn event(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.line(|line| serde_json::from_str(line).ok().filter(&wanted))
+            .await
     }
 
     /// The first message from here on that a viewer sent on a channel and that `wanted` accepts.

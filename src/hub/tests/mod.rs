@@ -1,5 +1,7 @@
-//! The hub's rules, one by one; [`schedule`] lets them meet in any order.
+//! The hub's rules, one by one; [`schedule`] and [`mesh_schedule`] let them meet in any order.
 
+mod mesh;
+mod mesh_schedule;
 mod schedule;
 
 use std::time::{Duration, Instant};

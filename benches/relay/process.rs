@@ -1,0 +1,123 @@
+//! The measured process: where it runs, and what it takes.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+/// A server in a process of its own, on the first processor alone. Killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    /// `HOST:PORT`
+    pub(crate) address: String,
+    pub(crate) is_floor: bool,
+}
+
+impl Server {
+    /// The bare relay.
+    pub(crate) fn floor() -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg(super::FLOOR);
+        Self::start(command, true)
+    }
+
+    /// `switchboard serve`, as it is by default but for more arguments.
+    pub(crate) fn ours(arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        command
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments);
+        Self::start(command, false)
+    }
+
+    fn start(mut command: Command, is_floor: bool) -> Self {
+        // A child inherits its parent's processors.
+        run_on(|processor| processor == 0);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        leave_first_processor();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = loop {
+            let line = lines.next().unwrap().unwrap();
+            if let Some(url) = line.strip_prefix("listening on http://") {
+                break url.trim_end_matches('/').to_owned();
+            }
+        };
+        // Nothing that it prints later may stop it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self {
+            child,
+            address,
+            is_floor,
+        }
+    }
+
+    /// How long its threads have run until now.
+    pub(crate) fn cpu(&self) -> Duration {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let nanoseconds = threads.map(|thread| {
+            let path = thread.unwrap().path().join("schedstat");
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let first = text.split(' ').next().and_then(|it| it.parse::<u64>().ok());
+            first.unwrap_or_default()
+        });
+        Duration::from_nanos(nanoseconds.sum())
+    }
+
+    /// Bytes of memory that it has now.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kibibytes = line.unwrap().split_whitespace().nth(1).unwrap();
+        kibibytes.parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// This thread, and those that it starts, run elsewhere than the server, if there is another
+/// processor.
+pub(crate) fn leave_first_processor() {
+    run_on(|processor| processor > 0);
+}
+
+fn run_on(takes: impl Fn(usize) -> bool) {
+    let mut set = CpuSet::new();
+    for processor in (0..CpuSet::MAX_CPU).filter(|&it| takes(it)) {
+        set.set(processor);
+    }
+    // On a machine with one processor there is no choice.
+    let _ = sched_setaffinity(None, &set);
+}
+
+pub(crate) fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+pub(crate) fn describe_machine() {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpus = read("/proc/cpuinfo");
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown processor", |(_, model)| model);
+    println!(
+        "{model} × {}, Linux {}, load {}",
+        std::thread::available_parallelism().map_or(1, usize::from),
+        read("/proc/sys/kernel/osrelease").trim(),
+        read("/proc/loadavg").split(' ').next().unwrap_or_default(),
+    );
+}
