@@ -11,10 +11,6 @@ pub(super) const VIDEO_BITRATE: u32 = 2_000_000;
 const AUDIO_BITRATE: u32 = 64_000;
 /// Frames from one key frame to the next at most. Long: who joins or lost something asks for one.
 const KEY_FRAME_DISTANCE: u32 = 900;
-/// The least time between two key frames that were asked for, in nanoseconds. Only a guard against a
-/// storm of joins, and short because a joining viewer waits for it; requests of viewers that lost
-/// packets are throttled much more before they come here (see `stage`).
-const KEY_FRAME_INTERVAL: u64 = 100_000_000;
 /// Pictures with at least this many pixels get more than one encoder thread. A second thread costs
 /// four times the CPU time on a small busy machine (gstreamer-notes.md, section 2).
 const THREADED_PIXELS: u32 = 1280 * 720;
@@ -144,11 +140,10 @@ impl Codec {
     pub(super) fn encoder_text(self, pixels: u32) -> String {
         let threads = threads(pixels);
         let kbit = VIDEO_BITRATE / 1000;
-        let keys = format!("min-force-key-unit-interval={KEY_FRAME_INTERVAL}");
         let vpx = format!(
             "deadline=1 threads={threads} target-bitrate={VIDEO_BITRATE} end-usage=cbr \
              lag-in-frames=0 keyframe-max-dist={KEY_FRAME_DISTANCE} min-quantizer=4 max-quantizer=56 \
-             buffer-size=1000 buffer-initial-size=500 buffer-optimal-size=600 {keys}"
+             buffer-size=1000 buffer-initial-size=500 buffer-optimal-size=600"
         );
         let convert = "videoconvert n-threads=1";
         match self {
@@ -156,14 +151,14 @@ impl Codec {
             Self::Vp9 => format!("{convert} ! vp9enc cpu-used=8 row-mt=true {vpx}"),
             Self::H264 => format!(
                 "{convert} ! x264enc tune=zerolatency speed-preset=ultrafast threads={threads} \
-                 bitrate={kbit} key-int-max={KEY_FRAME_DISTANCE} byte-stream=true {keys} \
+                 bitrate={kbit} key-int-max={KEY_FRAME_DISTANCE} byte-stream=true \
                  ! video/x-h264,profile=constrained-baseline,stream-format=byte-stream,alignment=au"
             ),
             // The default quantizers of av1enc 1.22 abort the whole process (gstreamer-notes.md, section 4).
             Self::Av1 => format!(
                 "{convert} ! av1enc usage-profile=realtime cpu-used=10 end-usage=cbr threads={threads} \
                  target-bitrate={kbit} keyframe-max-dist={KEY_FRAME_DISTANCE} min-quantizer=4 \
-                 max-quantizer=56 {keys} ! av1parse"
+                 max-quantizer=56 ! av1parse"
             ),
             Self::Opus => format!(
                 "audioconvert ! audioresample ! audio/x-raw,rate=48000,channels=2 \

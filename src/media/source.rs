@@ -18,7 +18,7 @@ use super::codec::{Codec, Kind};
 use super::overlay::Touch;
 use super::pipeline::PipelineFile;
 use run::{Format, Output};
-pub(super) use stage::Lease;
+pub(super) use stage::{Lease, filter_key_requests};
 
 /// Requests for streams that wait at once. More wait at the sender.
 const REQUESTS: usize = 64;

@@ -14,7 +14,7 @@ use gstreamer_webrtc::{WebRTCRTPTransceiver, WebRTCRTPTransceiverDirection};
 use super::events::Emitter;
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
-use crate::media::source::Source;
+use crate::media::source::{Source, filter_key_requests};
 
 /// Encoded media that waits for a stuck viewer; more pushes out the oldest.
 const WAITING: gst::ClockTime = gst::ClockTime::from_mseconds(500);
@@ -157,17 +157,7 @@ fn state_negotiated_caps(pad: &gst::Pad, wire: &Wire) {
 /// frames were left out the next one that passes is a key frame.
 fn guard_key_frames(payloader: &gst::Element, appsrc: &gst_app::AppSrc, throttle: Throttle) {
     if let Some(pad) = payloader.static_pad("src") {
-        pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
-            let asks = matches!(&info.data, Some(gst::PadProbeData::Event(event))
-                if gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok());
-            let allowed = !asks || throttle.get().is_some_and(|allows| allows());
-            // Not `Drop`: with that one the bindings leave GStreamer a NULL event to unref, and it complains.
-            if allowed {
-                gst::PadProbeReturn::Ok
-            } else {
-                gst::PadProbeReturn::Handled
-            }
-        });
+        filter_key_requests(&pad, move || throttle.get().is_some_and(|allows| allows()));
     }
     let broken = AtomicBool::new(false);
     if let Some(pad) = appsrc.static_pad("src") {

@@ -24,6 +24,13 @@ const RAW_SOUND: gst::ClockTime = gst::ClockTime::from_mseconds(200);
 /// The least time between two key frames because viewers lost packets. A request within it is
 /// dropped; browsers ask again.
 const LOSS_KEY_INTERVAL: Duration = Duration::from_millis(500);
+/// The least time between two key frames for whatever reason. Only a guard against a storm of joins,
+/// and short because a joining viewer waits for it. A request within it is dropped; the producer asks
+/// again with every frame that a viewer can't use.
+///
+/// Not the encoders' own `min-force-key-unit-interval`: x264enc 1.22 shifts its time by 1000 hours
+/// with the first frame, and if a request comes before that, it throttles all later ones for as long.
+const KEY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// An encoder and who uses it. Belongs to the source's worker.
 #[derive(Debug)]
@@ -43,8 +50,15 @@ pub(super) struct Shared {
     /// Told when a lease ends or the stage fails.
     changed: Arc<Notify>,
     failed: watch::Sender<Option<String>>,
-    /// When a key frame was last asked for because of loss: nanoseconds of the common clock.
-    last_key: AtomicU64,
+    loss: Throttle,
+}
+
+/// Lets something happen once in a while only.
+#[derive(Debug)]
+struct Throttle {
+    interval: Duration,
+    /// When it last happened: nanoseconds of the common clock; 0 for never.
+    last: AtomicU64,
 }
 
 /// A session's share in a stage. Dropping it gives it back.
@@ -92,13 +106,17 @@ impl Stage {
             (Format::Encoded(_), _) => ConsumerSettings::default(),
         };
         let link = ConsumptionLink::disconnected_with(input, settings);
+        if let (Kind::Video, Some(pad)) = (kind, out.static_pad("sink")) {
+            let throttle = Throttle::new(KEY_INTERVAL);
+            filter_key_requests(&pad, move || throttle.allows());
+        }
         let producer = StreamProducer::with(&out, ProducerSettings { sync: false });
         let shared = Arc::new(Shared {
             producer,
             users: AtomicUsize::new(0),
             changed,
             failed: watch::Sender::new(None),
-            last_key: AtomicU64::new(0),
+            loss: Throttle::new(LOSS_KEY_INTERVAL),
         });
         let mut stage = Self {
             kind,
@@ -179,16 +197,7 @@ impl Lease {
     /// Decides, for all viewers together, whether a viewer's loss may cost a key frame now.
     pub(in crate::media) fn loss_throttle(&self) -> impl Fn() -> bool + Send + Sync + 'static {
         let shared = self.shared.clone();
-        move || {
-            let now = guard::clock().time().nseconds();
-            let interval = u64::try_from(LOSS_KEY_INTERVAL.as_nanos()).unwrap_or(u64::MAX);
-            shared
-                .last_key
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| {
-                    (last == 0 || now.saturating_sub(last) >= interval).then_some(now)
-                })
-                .is_ok()
-        }
+        move || shared.loss.allows()
     }
 
     /// Waits until the encoder fails, and says why.
@@ -205,4 +214,41 @@ impl Drop for Lease {
         self.shared.users.fetch_sub(1, Ordering::SeqCst);
         self.shared.changed.notify_one();
     }
+}
+
+impl Throttle {
+    const fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            last: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether it may happen now. If so, it counts as having happened.
+    fn allows(&self) -> bool {
+        let now = guard::clock().time().nseconds();
+        let interval = u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX);
+        self.last
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| {
+                (last == 0 || now.saturating_sub(last) >= interval).then_some(now)
+            })
+            .is_ok()
+    }
+}
+
+/// Lets a request for a key frame pass a pad upwards only when `allows` says so.
+pub(in crate::media) fn filter_key_requests(
+    pad: &gst::Pad,
+    allows: impl Fn() -> bool + Send + Sync + 'static,
+) {
+    pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+        let asks = matches!(&info.data, Some(gst::PadProbeData::Event(event))
+            if gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok());
+        // Not `Drop`: with that one the bindings leave GStreamer a NULL event to unref, and it complains.
+        if asks && !allows() {
+            gst::PadProbeReturn::Handled
+        } else {
+            gst::PadProbeReturn::Ok
+        }
+    });
 }
