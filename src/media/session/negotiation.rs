@@ -25,8 +25,9 @@ use crate::media::source::Source;
 const STEP: Duration = Duration::from_secs(10);
 /// Candidates that wait for the remote description; more are dropped. Browsers send about a dozen.
 const CANDIDATES: usize = 64;
-/// Media sections of one description; one with more is refused. A conference page has a dozen.
-const SECTIONS: u32 = 64;
+/// Media sections of one description; one with more is refused, and ends the session. A browser
+/// adds one with each press of Cuttlefish's microphone button, and never takes one away.
+const SECTIONS: u32 = 256;
 /// The first payload type that we offer; each stream gets its own, in the dynamic range of RFC 3551.
 const FIRST_PAYLOAD_TYPE: u8 = 96;
 /// Every second one is left for the stream's retransmissions.
@@ -504,4 +505,22 @@ fn payload_type(index: usize) -> u8 {
 /// A synchronisation source that isn't 0, which webrtcbin takes for "none".
 fn new_ssrc() -> u32 {
     fastrand::u32(1..u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_may_press_its_microphone_button_200_times() {
+        crate::media::init().unwrap();
+        let section = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\n";
+        let offer = |sections: usize| {
+            let text = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n".to_owned()
+                + &section.repeat(sections);
+            describe(WebRTCSDPType::Offer, &text)
+        };
+        assert!(offer(202).is_ok());
+        assert!(offer(257).is_err());
+    }
 }
