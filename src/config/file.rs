@@ -19,6 +19,7 @@ pub(super) struct File {
     pub(super) ice: Ice,
     pub(super) cuttlefish: Cuttlefish,
     pub(super) gstreamer: GStreamer,
+    pub(super) gecko: Gecko,
     pub(super) limits: BTreeMap<Spanned<String>, toml::Value>,
 }
 
@@ -49,6 +50,12 @@ pub(super) struct Cuttlefish {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct GStreamer {
     pub(super) paths: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Gecko {
+    pub(super) legacy_progress_errors: bool,
 }
 
 /// A file's text and name, to say where in it something is wrong.

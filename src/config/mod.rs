@@ -106,6 +106,8 @@ pub struct Config {
     pub cuttlefish: Cuttlefish,
     /// The GStreamer dialect's own settings.
     pub gstreamer: GStreamer,
+    /// The gecko dialect's own settings.
+    pub gecko: Gecko,
     /// How much of everything.
     pub limits: Limits,
 }
@@ -168,6 +170,14 @@ pub struct GStreamer {
     /// Where its WebSocket is, with or without a slash at the end: [`GSTREAMER_PATHS`], and those of
     /// the configuration. A path that serves something else already goes on to do so.
     pub paths: Vec<String>,
+}
+
+/// What only the gecko dialect asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gecko {
+    /// Tell clients of errors as Mozilla's server did (`progress`), instead of as it is documented
+    /// (`worker-error`); and geckos of none.
+    pub legacy_progress_errors: bool,
 }
 
 impl Default for GStreamer {
@@ -233,6 +243,9 @@ impl Config {
         if let Some(tls) = file.tls {
             self.tls = Some(tls_from_file(tls).map_err(|e| source.error(0, e))?);
         }
+        self.gecko = Gecko {
+            legacy_progress_errors: file.gecko.legacy_progress_errors,
+        };
         self.assets = file.assets;
         let defaults = Cuttlefish::default();
         self.cuttlefish = Cuttlefish {

@@ -137,6 +137,13 @@ fn paths_of_gstreamer_peers_are_added_to_the_known_ones() {
 }
 
 #[test]
+fn old_clients_of_geckos_get_their_own_errors_on_request() {
+    let config = |file| load(file, |_| {}).unwrap().gecko.legacy_progress_errors;
+    assert!(!config("[gecko]"));
+    assert!(config("[gecko]\nlegacy_progress_errors = true"));
+}
+
+#[test]
 fn a_credential_is_never_printed() {
     let server = IceServer {
         urls: vec!["turn:x".to_owned()],

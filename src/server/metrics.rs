@@ -157,6 +157,16 @@ impl Collector for HubCounts {
             ("calls", "Open calls and pairs", self.0.calls),
             ("rooms", "Rooms with a member", self.0.rooms),
             (
+                "geckos_away",
+                "Geckos that are gone and awaited back",
+                self.0.endpoints_away,
+            ),
+            (
+                "gecko_sessions",
+                "Sessions of geckos that aren't connected yet",
+                self.0.sessions,
+            ),
+            (
                 "waiting_calls",
                 "Callers that wait for an absent endpoint",
                 self.0.waiting_calls,

@@ -4,11 +4,13 @@
 //! which owns a dialect's session (`connection`). All sessions meet in the hub (`switch`), which
 //! answers into one bounded queue per connection (`outbox`).
 
+mod accounts;
 mod admin;
 mod connection;
 mod console;
 mod cuttlefish;
 mod files;
+mod gecko;
 mod gstreamer;
 mod http;
 mod listener;
@@ -149,6 +151,7 @@ pub enum StartError {
 struct App {
     config: Config,
     settings: Arc<Settings>,
+    gecko: Arc<gecko::Settings>,
     switch: Arc<Switch>,
     metrics: Arc<Metrics>,
     polling: PollingClients,
@@ -247,6 +250,10 @@ impl App {
                 &config.ice_servers,
                 config.cuttlefish.wait_for_device,
             )),
+            gecko: Arc::new(gecko::Settings {
+                legacy_progress_errors: config.gecko.legacy_progress_errors,
+                id_bytes: config.limits.id_bytes,
+            }),
             switch: Arc::new(Switch::new(&config.limits, Arc::clone(&metrics))),
             polling: PollingClients::default(),
             metrics,
