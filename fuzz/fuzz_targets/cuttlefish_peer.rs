@@ -7,10 +7,10 @@ use switchboard::dialect::cuttlefish::channels::{Control, Input};
 use switchboard::dialect::cuttlefish::client::{DeviceClient, ViewerClient};
 use switchboard::dialect::cuttlefish::device_info::DeviceInfo;
 use switchboard::dialect::cuttlefish::payload::{FromClient, FromDevice};
-use switchboard::hub::EndpointId;
+use switchboard::hub::{EndpointId, Namespace};
 
 fuzz_target!(|text: &str| {
-    let id = EndpointId::new("fuzz").expect("not empty");
+    let id = EndpointId::new(Namespace::Device, "fuzz").expect("not empty");
     let mut device = DeviceClient::new(&id, &DeviceInfo::default());
     let _ = device.opened();
     let _ = device.frame(text);

@@ -88,6 +88,9 @@ fuzz_target!(|steps: Vec<Step>| {
         calls_per_endpoint: 3,
         waiting_calls: 2,
         remembered_endpoints: 2,
+        rooms: 2,
+        members_per_room: 2,
+        just_left: Duration::from_secs(5),
         probe: Duration::from_millis(500),
     };
     let mut world = World {
@@ -121,7 +124,7 @@ fuzz_target!(|steps: Vec<Step>| {
                 let who = usize::from(who) % CONNECTIONS;
                 let mut effects = Vec::new();
                 if let Some(session) = &mut world.sessions[who] {
-                    session.binary(&[], &mut effects);
+                    session.binary(&Payload::binary(Default::default()), &mut effects);
                 }
                 world.effects(who, effects);
             }

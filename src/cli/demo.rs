@@ -2,19 +2,35 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use anyhow::{Context, anyhow};
 use clap::Args;
+use tokio::sync::watch;
 
 use super::device::{self, Media};
 use super::serve::{self, Listen};
-use super::{Failure, Outcome, interrupted, say};
+use super::{Failure, Outcome, interrupted, media, say};
+use crate::dialect::gstreamer::client::{PeerId, RoomId};
 use crate::hub::EndpointId;
+use crate::media::{Source, SourceOptions};
+use crate::peer::call::{self, Caller, Lines};
 use crate::peer::link::{Dialer, ServerUrl, Trust};
+use crate::peer::mesh::{self, Mesh};
+use crate::peer::reception::Reception;
 use crate::server::Bound;
 
-/// Run a server and a test device, and print the page to open
+/// The peer that waits for calls. A number, because some clients take only those (gst.md A.3).
+const CALLEE: &str = "1000";
+/// The peer in the room.
+const MEMBER: &str = "2000";
+/// The room.
+const ROOM: &str = "demo";
+/// What these two play, to be told from the device.
+const PICTURE: &str = "test pattern=smpte";
+
+/// Run a server, a test device, a waiting caller and a room with a member, and print the pages to open
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// Values for the pipelines' variables
+    /// Values for the variables of the device's pipelines
     #[arg(value_name = "KEY=VALUE")]
     variables: Vec<String>,
     #[command(flatten)]
@@ -33,40 +49,78 @@ pub(super) async fn run(flags: Flags) -> Outcome {
         .prepare(flags.id, &flags.variables)
         .await
         .map_err(Failure::Usage)?;
+    let (callee, member) = peers().await.map_err(Failure::Usage)?;
     let server = serve::start(flags.listen.into_overrides()).await?;
     let Some(bound) = server.addresses().into_iter().next() else {
-        return Err(Failure::Usage(anyhow::anyhow!(
-            "there is no address to listen on"
-        )));
+        return Err(Failure::Usage(anyhow!("there is no address to listen on")));
     };
     let page = local_url(&bound);
-    let url = ServerUrl::new(&page, crate::peer::device::PATH).map_err(Failure::usage)?;
-    // The server's own certificate needs no check within one process.
-    let trust = Trust {
-        ca: None,
-        anyone: true,
-    };
-    let dialer = Dialer::new(url, &trust).map_err(Failure::usage)?;
     let interrupted = interrupted();
-    say(format_args!(
-        "open {}#device={}",
-        page,
-        percent_encoded(&id)
-    ));
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let until = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
-        let _ = stopped.wait_for(|stop| *stop).await;
-    };
+    say(format_args!("open {page}#device={}", percent_encoded(&id)));
+    say(format_args!("open {page}#call={CALLEE}"));
+    say(format_args!("open {page}#mesh={ROOM}"));
+
+    let (stop, stopped) = watch::channel(false);
     let interrupt = async {
         interrupted.await;
         let _ = stop.send(true);
     };
-    tokio::join!(
+    let callee = callee.run(dialer(&page, call::PATH)?, until(&stopped));
+    let member = member.run(dialer(&page, mesh::PATH)?, until(&stopped));
+    let (_, _, (), called, met) = tokio::join!(
         interrupt,
-        device.run(dialer, until(stopped.clone())),
-        server.run(until(stopped)),
+        device.run(dialer(&page, crate::peer::device::PATH)?, until(&stopped)),
+        server.run(until(&stopped)),
+        callee,
+        member,
     );
-    Ok(())
+    called.map_err(|error| Failure::Failed(error.into()))?;
+    met.map_err(|error| Failure::Failed(error.into()))
+}
+
+/// The peers of GStreamer's dialect, ready to register.
+async fn peers() -> anyhow::Result<(Caller, Mesh)> {
+    let file = media::pipeline("--send", PICTURE, &[])?;
+    let source = Source::open(file, SourceOptions::default()).await?;
+    let media = || call::Media {
+        source: Some(source.clone()),
+        reception: Reception::Nothing,
+        ice_servers: Vec::new(),
+        relay_only: false,
+    };
+    let peer = |id| PeerId::new(id).context("a peer's id");
+    let callee = Caller::new(call::Options {
+        id: peer(CALLEE)?,
+        partner: None,
+        remote_offers: false,
+        wait: true,
+        keep: true,
+        channel: "data".to_owned(),
+        media: media(),
+        lines: Lines::Ended,
+        events: Vec::new(),
+    });
+    let member = Mesh::new(mesh::Options {
+        id: peer(MEMBER)?,
+        room: RoomId::new(ROOM).context("a room's id")?,
+        media: media(),
+        events: Vec::new(),
+    });
+    Ok((callee, member))
+}
+
+/// Connections to our own server, whose certificate needs no check within one process.
+fn dialer(page: &str, path: &str) -> Result<Dialer, Failure> {
+    let trust = Trust {
+        ca: None,
+        anyone: true,
+    };
+    let url = ServerUrl::new(page, path).map_err(Failure::usage)?;
+    Dialer::new(url, &trust).map_err(Failure::usage)
+}
+
+async fn until(stopped: &watch::Receiver<bool>) {
+    let _ = stopped.clone().wait_for(|stop| *stop).await;
 }
 
 /// The URL under which this machine reaches a server's address.

@@ -43,7 +43,7 @@ pub(super) struct Send {
     /// The pipeline to play to the others: a name or a file, and values for its variables; or `none`
     #[arg(long, value_name = "NAME [KEY=VALUE…]", default_value = "test")]
     send: String,
-    /// A server that helps to connect (repeatable): stun:HOST[:PORT] or turn:USER:PASSWORD@HOST[:PORT]
+    /// A server that helps to connect (repeatable): stun:HOST:PORT or turn:USER:PASSWORD@HOST:PORT
     #[arg(long, value_name = "URL", value_parser = ice_server)]
     ice_server: Vec<IceServer>,
     /// Connect through TURN servers only

@@ -139,7 +139,7 @@ impl Hub {
             Command::ToCaller { call, payload } => self.to_caller(from, call, payload, out),
             Command::ToEndpoint { payload } => self.to_endpoint(from, payload, out),
             Command::ToPartner { frame, otherwise } => {
-                self.pass_to_partner(now, from, frame, otherwise, out);
+                self.relay_or_obey(now, from, frame, otherwise, out);
             }
             Command::Serve(offer) => {
                 let endpoints = self.store.endpoints().len() + self.pool.len();

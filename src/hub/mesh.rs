@@ -12,7 +12,7 @@ use super::{
 impl Hub {
     /// Every frame of such an endpoint comes here, so that a frame that crosses another one's
     /// [`Request::Pair`] goes to the partner, whatever it says.
-    pub(super) fn pass_to_partner(
+    pub(super) fn relay_or_obey(
         &mut self,
         now: Instant,
         from: ConnectionId,

@@ -23,6 +23,8 @@ pub use sessions::{
     AccountId, Addressee, Closed, Demand, Offer, PoolLimits, SessionError, SessionId, Step, Ticket,
 };
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 /// A connection to this server, whatever carries it: a WebSocket, or a polling client's mailbox.
@@ -40,6 +42,14 @@ pub enum Namespace {
     /// Geckos.
     Gecko,
 }
+
+/// A table by connection.
+pub(crate) type ByConnection<V> = HashMap<ConnectionId, V, BuildHasherDefault<ConnectionHasher>>;
+
+/// Spreads connections' numbers over a table. They are this server's own, so that nobody can choose
+/// them to collide; and every relayed message looks for a few.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionHasher(u64);
 
 /// The id under which an endpoint registers: a namespace, and any text but the empty one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -380,6 +390,23 @@ pub enum Undelivered {
     CallerLeft,
     /// The number was never given to a caller of this id, or the connection isn't registered.
     NoSuchCall,
+}
+
+impl Hasher for ConnectionHasher {
+    fn write_u64(&mut self, number: u64) {
+        // 2^64 divided by the golden ratio: numbers that follow each other go far apart.
+        self.0 = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 macro_rules! scoped_id {

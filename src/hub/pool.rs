@@ -12,7 +12,7 @@ use super::core::{Endpoint, Output, Place, tell};
 use super::sessions::{
     AccountId, Addressee, Closed, Demand, Offer, PoolLimits, SessionError, SessionId, Step, Ticket,
 };
-use super::{ConnectionId, EndpointId, Event, Payload, RegistrationError};
+use super::{ByConnection, ConnectionId, EndpointId, Event, Payload, RegistrationError};
 use tables::{Content, Holder, Item, Server, Session, Stage, Ties, Timer};
 
 /// The endpoints that serve, and their sessions.
@@ -22,9 +22,9 @@ pub(super) struct Pool {
     servers: BTreeMap<EndpointId, Server>,
     sessions: HashMap<SessionId, Session>,
     /// Who serves.
-    holders: HashMap<ConnectionId, EndpointId>,
+    holders: ByConnection<EndpointId>,
     /// Who has a session.
-    callers: HashMap<ConnectionId, SessionId>,
+    callers: ByConnection<SessionId>,
     ties: Ties,
     timers: BTreeSet<(Instant, Timer)>,
     last_ticket: u64,
@@ -38,8 +38,8 @@ impl Pool {
             limits,
             servers: BTreeMap::new(),
             sessions: HashMap::new(),
-            holders: HashMap::new(),
-            callers: HashMap::new(),
+            holders: ByConnection::default(),
+            callers: ByConnection::default(),
             ties: Ties::default(),
             timers: BTreeSet::new(),
             last_ticket: 0,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use super::rooms::Rooms;
-use super::{CallNumber, ConnectionId, EndpointId, Payload, RoomId};
+use super::{ByConnection, CallNumber, ConnectionId, EndpointId, Payload, RoomId};
 
 /// Ids longer than this are not remembered after they left, so that the memory is bounded in bytes too.
 const REMEMBERED_ID_BYTES: usize = 256;
@@ -17,7 +17,7 @@ pub(super) const LAST_NUMBER: u32 = i32::MAX.unsigned_abs();
 #[derive(Debug, Default)]
 pub(super) struct Store {
     /// Connections that hold or want something; the others are not in the table.
-    connections: HashMap<ConnectionId, Connection>,
+    connections: ByConnection<Connection>,
     endpoints: BTreeMap<EndpointId, Registration>,
     /// Callers of absent endpoints, in order of arrival. No queue is empty.
     waiting: HashMap<EndpointId, VecDeque<ConnectionId>>,

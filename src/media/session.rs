@@ -4,6 +4,7 @@
 //! negotiate need `&mut self`, so that one negotiation is in flight at a time.
 
 mod channels;
+mod check;
 mod events;
 mod feed;
 mod ice;

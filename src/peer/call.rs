@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::backoff::Backoff;
-use super::conversation::{Conversation, INBOX, Number, Opening, Outcome, Shared};
+use super::conversation::{Conversation, INBOX, Number, Opening, Outcome, Shared, until};
 use super::events::Events;
 use super::link::{Dialer, Link, LinkError};
 use crate::dialect::gstreamer::client::{self, CallClient, CallEvent, PeerId, Refusal};
@@ -26,6 +26,8 @@ pub const PATH: &str = "/";
 
 /// Messages that wait to be sent to the server; more are lost.
 const OUTBOX: usize = 256;
+/// How long the server may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the media of a call may take to end, with its file.
 const HANG_UP_TIMEOUT: Duration = Duration::from_secs(12);
 
@@ -95,8 +97,8 @@ type Stop<'a, F> = Pin<&'a mut F>;
 
 /// How one registration ended.
 enum End {
-    /// We were asked to stop.
-    Stopped,
+    /// We were asked to stop, and did.
+    Stopped(Result<(), CallError>),
     /// There was a call.
     Hung(Result<(), CallError>),
     /// There was none.
@@ -109,6 +111,8 @@ struct Registration {
     outgoing: mpsc::Receiver<(Number, Message)>,
     replies: mpsc::Sender<(Number, Message)>,
     call: Option<Call>,
+    /// Until when the server has to answer.
+    answer_by: Option<Instant>,
     /// When to call once more.
     again: Option<Instant>,
     backoff: Backoff,
@@ -160,7 +164,7 @@ impl Caller {
         let mut backoff = Backoff::default();
         loop {
             let error = match self.register(&dialer, shutdown.as_mut()).await {
-                End::Stopped => return Ok(()),
+                End::Stopped(result) => return result,
                 End::Hung(result) if !self.keep => return result,
                 End::Hung(Ok(())) => {
                     backoff.reset();
@@ -189,7 +193,7 @@ impl Caller {
     ) -> End {
         let dialed = tokio::select! {
             dialed = dialer.dial() => dialed,
-            () = stop.as_mut() => return End::Stopped,
+            () = stop.as_mut() => return End::Stopped(Ok(())),
         };
         let mut link = match dialed {
             Ok(link) => link,
@@ -201,6 +205,7 @@ impl Caller {
             outgoing,
             replies,
             call: None,
+            answer_by: None,
             again: None,
             backoff: Backoff::default(),
         };
@@ -210,8 +215,8 @@ impl Caller {
         };
         let (ended, ()) = tokio::join!(self.hang_up(registration.call), link.close());
         match (error, ended) {
-            (None, Some(Err(error @ CallError::Recording(_)))) => End::Hung(Err(error)),
-            (None, _) => End::Stopped,
+            (None, Some(Err(error @ CallError::Recording(_)))) => End::Stopped(Err(error)),
+            (None, _) => End::Stopped(Ok(())),
             (Some(_), Some(ended)) => End::Hung(ended),
             (Some(error), None) => End::Idle(error),
         }
@@ -224,11 +229,12 @@ impl Caller {
         dialer: &Dialer,
         link: &mut Link,
     ) -> CallError {
+        registration.answer_by = Some(Instant::now() + ANSWER_TIMEOUT);
         if let Err(error) = link.send(registration.client.opened()).await {
             return error.into();
         }
         loop {
-            let again = registration.again;
+            let (again, answer_by) = (registration.again, registration.answer_by);
             let mut frames = Vec::new();
             tokio::select! {
                 frame = link.receive() => match frame {
@@ -250,8 +256,9 @@ impl Caller {
                 () = over(&registration.call) => return CallError::NotConnected(String::new()),
                 () = until(again) => {
                     registration.again = None;
-                    frames.extend(self.dial_partner(&mut registration.client));
+                    frames.extend(self.dial_partner(registration));
                 }
+                () = until(answer_by) => return LinkError::Timeout(ANSWER_TIMEOUT).into(),
             }
             for frame in frames {
                 if let Err(error) = link.send(frame).await {
@@ -268,10 +275,11 @@ impl Caller {
         dialer: &Dialer,
         event: CallEvent,
     ) -> Result<Option<String>, CallError> {
+        registration.answer_by = None;
         match event {
             CallEvent::Registered => {
                 tracing::info!(id = %self.id, server = %dialer.url(), "registered");
-                return Ok(self.dial_partner(&mut registration.client));
+                return Ok(self.dial_partner(registration));
             }
             CallEvent::Opened => {
                 let partner = self.partner.clone();
@@ -301,8 +309,10 @@ impl Caller {
         Ok(None)
     }
 
-    fn dial_partner(&self, client: &mut CallClient) -> Option<String> {
-        client.call(self.partner.as_ref()?)
+    fn dial_partner(&self, registration: &mut Registration) -> Option<String> {
+        let call = registration.client.call(self.partner.as_ref()?)?;
+        registration.answer_by = Some(Instant::now() + ANSWER_TIMEOUT);
+        Some(call)
     }
 
     fn refused(&self, refusal: Refusal) -> CallError {
@@ -388,12 +398,5 @@ async fn over(call: &Option<Call>) {
     // A conversation drops its inbox when it ends, before its files are complete.
     if let Some(inbox) = &call.inbox {
         inbox.closed().await;
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

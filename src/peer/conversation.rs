@@ -241,7 +241,10 @@ impl Conversation {
                 happening = next(&mut self.live, &mut self.lines, &self.channels) => {
                     self.happening(happening)
                 }
-                why = expired(deadline) => Err(End::Failed(why.to_owned())),
+                () = until(deadline.map(|(at, _)| at)) => {
+                    let why = deadline.map_or(BROKEN, |(_, why)| why);
+                    Err(End::Failed(why.to_owned()))
+                }
             };
             if let Err(end) = result {
                 return end;
@@ -477,13 +480,10 @@ async fn next_line(lines: &mut Lines, session: &Session, channel: Option<&String
     lines.next().await
 }
 
-/// Ends at the deadline, with what to say; never without one.
-async fn expired(deadline: Option<(Instant, &'static str)>) -> &'static str {
+/// Ends at the deadline; never without one.
+pub(super) async fn until(deadline: Option<Instant>) {
     match deadline {
-        Some((at, why)) => {
-            sleep_until(at).await;
-            why
-        }
+        Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::backoff::Backoff;
-use super::conversation::{Conversation, INBOX, Lines, Number, Opening, Outcome, Shared};
+use super::conversation::{Conversation, INBOX, Lines, Number, Opening, Outcome, Shared, until};
 use super::events::Events;
 use super::link::{Dialer, Link, LinkError};
 use crate::dialect::gstreamer::client::{self, PeerId, RoomClient, RoomEvent, RoomId};
@@ -28,6 +28,8 @@ pub const PATH: &str = "/";
 const MAX_MEMBERS: usize = 64;
 /// Messages to all members that wait to be sent to the server; more are lost.
 const OUTBOX: usize = 1024;
+/// How long the server may take to let us in.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long all sessions may take to end, with their files.
 const STOP_TIMEOUT: Duration = Duration::from_secs(12);
 
@@ -77,16 +79,20 @@ struct Running {
     sessions: JoinSet<Outcome>,
     replies: mpsc::Sender<(Number, Message)>,
     number: Number,
-    /// How often we were in the room.
-    joined: u64,
+    /// The number of this connection to the server.
+    stay: u64,
+    /// Until when the server has to answer.
+    answer_by: Option<Instant>,
+    /// Whether we were ever in the room.
+    welcome: bool,
 }
 
 /// A member that we talk with.
 struct Member {
     number: Number,
     inbox: mpsc::Sender<Message>,
-    /// The stay in the room in which it began; the server knows nothing of earlier ones.
-    joined: u64,
+    /// The connection in which it began; the server knows nothing of earlier ones.
+    stay: u64,
 }
 
 /// Why one connection ended.
@@ -135,7 +141,9 @@ impl Mesh {
             sessions: JoinSet::new(),
             replies,
             number: 0,
-            joined: 0,
+            stay: 0,
+            answer_by: None,
+            welcome: false,
         };
         let result = tokio::select! {
             error = running.stay_joined(&dialer, &mut outgoing) => Err(error),
@@ -154,20 +162,21 @@ impl Running {
     ) -> MeshError {
         let mut backoff = Backoff::default();
         loop {
-            let joined = self.joined;
+            let mut joined = false;
             let lost = match dialer.dial().await {
                 Ok(mut link) => {
                     let lost = self.serve(dialer, &mut link, outgoing).await;
+                    joined = self.answer_by.is_none();
                     link.close().await;
                     lost
                 }
                 Err(error) => error.into(),
             };
             let error = match lost {
-                Lost::Mesh(error) if self.joined == 0 => return error,
+                Lost::Mesh(error) if !self.welcome => return error,
                 lost => lost,
             };
-            if self.joined != joined {
+            if joined {
                 backoff.reset();
             }
             let wait = backoff.next(fastrand::f64());
@@ -183,6 +192,8 @@ impl Running {
         link: &mut Link,
         outgoing: &mut mpsc::Receiver<(Number, Message)>,
     ) -> Lost {
+        self.stay += 1;
+        self.answer_by = Some(Instant::now() + ANSWER_TIMEOUT);
         let mut reply = Some(self.client.opened());
         loop {
             if let Some(frame) = reply.take()
@@ -208,6 +219,7 @@ impl Running {
                 },
                 Some((number, message)) = outgoing.recv() => reply = self.envelope(number, &message),
                 Some(ended) = self.sessions.join_next() => self.forget(ended),
+                () = until(self.answer_by) => return LinkError::Timeout(ANSWER_TIMEOUT).into(),
             }
         }
     }
@@ -217,7 +229,7 @@ impl Running {
         match event {
             RoomEvent::Registered => return Ok(Some(self.client.join())),
             RoomEvent::Joined(others) => {
-                self.joined += 1;
+                (self.welcome, self.answer_by) = (true, None);
                 tracing::info!(id = %self.id, room = %self.room, server = %dialer.url(), members = others.len(), "joined the room");
                 for other in others {
                     self.talk(other, Opening::Offer);
@@ -239,7 +251,9 @@ impl Running {
             RoomEvent::FromPeer { from, message } => self.message(&from, message),
             // A message crossed the goodbye of its addressee.
             RoomEvent::ServerError(error) => tracing::debug!(%error, "the server reports an error"),
-            RoomEvent::Unreadable(why) if self.joined == 0 => return Err(Lost::Server(why)),
+            RoomEvent::Unreadable(why) if self.answer_by.is_some() => {
+                return Err(Lost::Server(why));
+            }
             RoomEvent::Unreadable(why) => tracing::warn!(%why, "an unreadable message"),
         }
         Ok(None)
@@ -258,7 +272,7 @@ impl Running {
         let current = self
             .members
             .get(from)
-            .is_some_and(|member| member.joined == self.joined && !member.inbox.is_closed());
+            .is_some_and(|member| member.stay == self.stay && !member.inbox.is_closed());
         if !current {
             if !matches!(message, Message::Offer(_) | Message::OfferRequest) {
                 tracing::debug!(peer = %from, "a message without an offer before it");
@@ -294,7 +308,7 @@ impl Running {
         let member = Member {
             number: self.number,
             inbox,
-            joined: self.joined,
+            stay: self.stay,
         };
         self.members.insert(peer, member);
     }
@@ -305,7 +319,7 @@ impl Running {
         let (peer, _) = self
             .members
             .iter()
-            .find(|(_, member)| member.number == number && member.joined == self.joined)?;
+            .find(|(_, member)| member.number == number && member.stay == self.stay)?;
         Some(self.client.to_peer(peer, message))
     }
 

@@ -35,6 +35,9 @@ const READ_BUFFER: usize = 2048;
 const WRITE_BUFFER: usize = 64 * 1024;
 /// Effects that a connection keeps memory for.
 const KEPT_EFFECTS: usize = 4;
+/// Frames that are read before the hub's events have their turn, so that neither a busy peer nor a
+/// busy hub starves the other.
+const IN_A_ROW: usize = 16;
 /// A holder of an id that was heard this recently answers a probe without a ping…
 const HEARD_RECENTLY: Duration = Duration::from_secs(1);
 /// …but only after this time: the end of its connection may have come, and not be read yet, when the
@@ -56,7 +59,7 @@ pub(super) async fn run(
     // room for it.
     let mut connection = Box::pin(Connection::open(stream, read_ahead, session, member, app)).await;
     let end = connection.talk().await;
-    connection.command(Command::Leave);
+    connection.command(Instant::now(), Command::Leave);
     connection.report(&end);
     Box::pin(connection.close(end)).await;
     connection.counted.dec();
@@ -75,7 +78,8 @@ struct Connection {
     unflushed: bool,
     // Answers to the other side's own messages since the last flush.
     replies: Load,
-    turn: Turn,
+    // Frames of the other side since the hub was asked last.
+    in_a_row: usize,
     opened: Instant,
     spoke: bool,
     // The gauge of the dialect's and role's open WebSockets, in which this one is counted.
@@ -113,13 +117,6 @@ enum Step {
     Ended(Ended),
     WriteFailed(Error),
     Timer,
-}
-
-/// Whom to ask first, so that neither a busy peer nor a busy hub starves the other.
-#[derive(Clone, Copy)]
-enum Turn {
-    Peer,
-    Hub,
 }
 
 impl Connection {
@@ -164,7 +161,7 @@ impl Connection {
             events: VecDeque::new(),
             unflushed: false,
             replies: Load::default(),
-            turn: Turn::Peer,
+            in_a_row: 0,
             opened: now,
             spoke: false,
             heard: now,
@@ -178,7 +175,7 @@ impl Connection {
     async fn talk(&mut self) -> End {
         self.spoke = !self.session.expects_first_message();
         self.session.opened(&mut self.effects);
-        if let Err(end) = self.obey() {
+        if let Err(end) = self.obey(self.opened) {
             return end;
         }
         let mut timer = pin!(sleep_until(self.deadline()));
@@ -233,6 +230,15 @@ impl Connection {
     }
 
     fn poll_step(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Step> {
+        let mut nothing_from_peer = false;
+        if self.in_a_row < IN_A_ROW && !self.unflushed {
+            if let Poll::Ready(step) = self.poll_peer(cx) {
+                self.in_a_row += 1;
+                return Poll::Ready(step);
+            }
+            nothing_from_peer = true;
+        }
+        self.in_a_row = 0;
         if timer.poll(cx).is_ready() {
             return Poll::Ready(Step::Timer);
         }
@@ -246,21 +252,13 @@ impl Connection {
                 Poll::Pending => {}
             }
         }
-        match self.turn {
-            Turn::Peer => {
-                self.turn = Turn::Hub;
-                if let Poll::Ready(step) = self.poll_peer(cx) {
-                    return Poll::Ready(step);
-                }
-                self.poll_hub(cx)
-            }
-            Turn::Hub => {
-                self.turn = Turn::Peer;
-                if let Poll::Ready(step) = self.poll_hub(cx) {
-                    return Poll::Ready(step);
-                }
-                self.poll_peer(cx)
-            }
+        if let Poll::Ready(step) = self.poll_hub(cx) {
+            return Poll::Ready(step);
+        }
+        if nothing_from_peer {
+            Poll::Pending
+        } else {
+            self.poll_peer(cx)
         }
     }
 
@@ -288,12 +286,13 @@ impl Connection {
     }
 
     fn hub_events(&mut self) -> Result<(), End> {
+        let now = Instant::now();
         for event in std::mem::take(&mut self.events) {
             if event == Event::Probe {
-                self.probe()?;
+                self.probe(now)?;
             } else {
                 self.session.event(event, &mut self.effects);
-                self.obey()?;
+                self.obey(now)?;
             }
         }
         Ok(())
@@ -304,11 +303,11 @@ impl Connection {
         // What the other side sent meanwhile is still to be read.
         self.heard = Instant::now();
         self.session.verified(outcome, &mut self.effects);
-        self.obey()
+        self.obey(self.heard)
     }
 
-    fn probe(&mut self) -> Result<(), End> {
-        self.probed = Some(Instant::now());
+    fn probe(&mut self, now: Instant) -> Result<(), End> {
+        self.probed = Some(now);
         if self.probe_deadline().is_some() {
             return Ok(());
         }
@@ -325,7 +324,7 @@ impl Connection {
 
     fn answer_probe(&mut self) {
         self.probed = None;
-        self.command(Command::Alive);
+        self.command(Instant::now(), Command::Alive);
     }
 
     fn frame(&mut self, frame: Option<Result<Message, Error>>) -> Result<(), End> {
@@ -357,7 +356,7 @@ impl Connection {
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
         }
         self.bound_replies()?;
-        self.obey()
+        self.obey(self.heard)
     }
 
     /// The first message may have told which dialect it is.
@@ -388,7 +387,7 @@ impl Connection {
         Ok(())
     }
 
-    fn obey(&mut self) -> Result<(), End> {
+    fn obey(&mut self, now: Instant) -> Result<(), End> {
         let mut effects = std::mem::take(&mut self.effects);
         let result = effects.drain(..).try_for_each(|effect| match effect {
             Effect::Send(payload) => {
@@ -403,7 +402,7 @@ impl Connection {
             }
             Effect::Close { code, reason } => Err(End::Close { code, reason }),
             Effect::Hub(command) => {
-                self.command(command);
+                self.command(now, command);
                 Ok(())
             }
             Effect::Report { label, level } => {
@@ -433,8 +432,8 @@ impl Connection {
             .map_err(|_| End::Lost)
     }
 
-    fn command(&self, command: Command) {
-        self.app.switch.command(self.id, command);
+    fn command(&self, now: Instant, command: Command) {
+        self.app.switch.command_at(now.into_std(), self.id, command);
     }
 
     /// When [`Self::timeouts`] has something to do at the earliest.

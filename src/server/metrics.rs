@@ -26,8 +26,28 @@ pub(super) struct Metrics {
     websocket_closes: Family<Close, Counter>,
     relayed_messages: Family<Direction, Counter>,
     relayed_bytes: Family<Direction, Counter>,
+    // Of each receiver, so that no message has to look for its own.
+    relayed: [Relayed; Receiver::ALL.len()],
     causes: Family<Cause, Counter>,
     http_requests: Family<Request, Counter>,
+}
+
+/// Who gets a relayed message.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Receiver {
+    Endpoint,
+    Caller,
+    Partner,
+    Member,
+    Gecko,
+    GeckoClient,
+}
+
+/// The counters of one kind of receiver.
+#[derive(Default)]
+struct Relayed {
+    messages: Counter,
+    bytes: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -58,7 +78,43 @@ struct Request {
     status: &'static str,
 }
 
+impl Receiver {
+    const ALL: [Self; 6] = [
+        Self::Endpoint,
+        Self::Caller,
+        Self::Partner,
+        Self::Member,
+        Self::Gecko,
+        Self::GeckoClient,
+    ];
+
+    const fn direction(self) -> &'static str {
+        match self {
+            Self::Endpoint => "to_endpoint",
+            Self::Caller => "to_caller",
+            Self::Partner => "to_partner",
+            Self::Member => "to_member",
+            Self::Gecko => "to_gecko",
+            Self::GeckoClient => "to_gecko_client",
+        }
+    }
+}
+
 impl Metrics {
+    pub(super) fn new() -> Self {
+        let mut metrics = Self::default();
+        metrics.relayed = Receiver::ALL.map(|receiver| {
+            let labels = Direction {
+                direction: receiver.direction(),
+            };
+            Relayed {
+                messages: metrics.relayed_messages.get_or_create_owned(&labels),
+                bytes: metrics.relayed_bytes.get_or_create_owned(&labels),
+            }
+        });
+        metrics
+    }
+
     /// The open WebSockets of a role.
     pub(super) fn websockets(&self, dialect: &'static str, role: &'static str) -> Gauge {
         self.websockets.get_or_create_owned(&Kind { dialect, role })
@@ -79,12 +135,10 @@ impl Metrics {
     }
 
     /// A message went through the hub.
-    pub(super) fn relayed(&self, direction: &'static str, bytes: usize) {
-        let labels = Direction { direction };
-        self.relayed_messages.get_or_create(&labels).inc();
-        self.relayed_bytes
-            .get_or_create(&labels)
-            .inc_by(bytes as u64);
+    pub(super) fn relayed(&self, to: Receiver, bytes: usize) {
+        let counters = &self.relayed[to as usize];
+        counters.messages.inc();
+        counters.bytes.inc_by(bytes as u64);
     }
 
     /// Something was refused.
@@ -192,8 +246,8 @@ mod tests {
 
     #[test]
     fn the_text_is_openmetrics() {
-        let metrics = Metrics::default();
-        metrics.relayed("to_caller", 12);
+        let metrics = Metrics::new();
+        metrics.relayed(Receiver::Caller, 12);
         metrics.websocket_closed("peer", 4999);
         metrics.http_request("/devices".to_owned(), 404);
         let text = metrics.text(Counts {

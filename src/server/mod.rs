@@ -242,7 +242,7 @@ impl Server {
 
 impl App {
     fn new(config: Config) -> Self {
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::new());
         let slot_count = u32::try_from(config.limits.connections.min(Semaphore::MAX_PERMITS))
             .unwrap_or(u32::MAX);
         Self {

@@ -1,6 +1,5 @@
 //! The hub, and the way from it to every connection.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,13 +8,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Receiver};
 use super::outbox::{Outbox, Overflow, bytes_of};
 use crate::config;
 use crate::dialect::Dialect;
 use crate::hub::{
-    self, Command, ConnectionId, Counts, EndpointId, Event, Hub, Namespace, Offer, Output, Payload,
-    Place, RoomId,
+    self, ByConnection, Command, ConnectionId, Counts, EndpointId, Event, Hub, Namespace, Offer,
+    Output, Payload, Place, RoomId,
 };
 
 /// Where the hub's events for one connection go.
@@ -72,9 +71,9 @@ pub(super) struct Switch {
 
 struct State {
     hub: Hub,
-    seats: HashMap<ConnectionId, Seat>,
+    seats: ByConnection<Seat>,
     stopping: bool,
-    // Kept between commands for its memory.
+    // Empty; kept between commands for its memory.
     outputs: Vec<Output>,
 }
 
@@ -110,7 +109,7 @@ impl Switch {
         Self {
             state: Mutex::new(State {
                 hub,
-                seats: HashMap::new(),
+                seats: ByConnection::default(),
                 stopping: false,
                 outputs: Vec::new(),
             }),
@@ -141,6 +140,11 @@ impl Switch {
 
     /// Obeys a connection's command and delivers what follows from it.
     pub(super) fn command(&self, from: ConnectionId, command: Command) {
+        self.command_at(Instant::now(), from, command);
+    }
+
+    /// The same, for who knows the time already.
+    pub(super) fn command_at(&self, now: Instant, from: ConnectionId, command: Command) {
         let mut state = self.lock();
         // A connection that was thrown out may not have heard of it yet.
         if !state.seats.contains_key(&from) {
@@ -157,8 +161,8 @@ impl Switch {
                 | Command::ToSession { .. }
                 | Command::Taken(_)
         );
-        state.obey(from, command, &mut outputs);
-        self.deliver(&mut state, outputs, changes);
+        state.obey(now, from, command, &mut outputs);
+        self.deliver(now, &mut state, outputs, changes);
     }
 
     /// Notes which dialect a connection has turned out to speak.
@@ -191,8 +195,9 @@ impl Switch {
                 () = due => {
                     let mut state = self.lock();
                     let mut outputs = std::mem::take(&mut state.outputs);
-                    state.hub.handle_timeout(Instant::now(), &mut outputs);
-                    self.deliver(&mut state, outputs, true);
+                    let now = Instant::now();
+                    state.hub.handle_timeout(now, &mut outputs);
+                    self.deliver(now, &mut state, outputs, true);
                 }
                 // The sender lives as long as `self`.
                 _ = deadlines.changed() => {}
@@ -246,49 +251,56 @@ impl Switch {
 
     /// Delivers until nothing follows. A full inbox costs its owner the seat, and its partners hear
     /// of it at once.
-    fn deliver(&self, state: &mut State, mut outputs: Vec<Output>, mut changed: bool) {
-        let mut next = 0;
-        while let Some(output) = outputs.get(next) {
-            let (to, event) = (output.to, output.event.clone());
-            next += 1;
-            changed |= !event.is_message();
-            self.observe(state, to, &event);
-            let Some(seat) = state.seats.get(&to) else {
-                continue;
-            };
-            if seat.inbox.push(event) == Err(Overflow) {
-                self.metrics.queue_overflows.inc();
-                warn!(
-                    connection = to.0,
-                    role = seat.member.role,
-                    "takes its messages too slowly; closed"
-                );
-                state.obey(to, Command::Leave, &mut outputs);
-                changed = true;
+    fn deliver(
+        &self,
+        now: Instant,
+        state: &mut State,
+        mut outputs: Vec<Output>,
+        mut changed: bool,
+    ) {
+        let mut following = Vec::new();
+        while !outputs.is_empty() {
+            for Output { to, event } in outputs.drain(..) {
+                changed |= !event.is_message();
+                self.observe(state, to, &event);
+                let Some(seat) = state.seats.get(&to) else {
+                    continue;
+                };
+                if seat.inbox.push(event) == Err(Overflow) {
+                    self.metrics.queue_overflows.inc();
+                    warn!(
+                        connection = to.0,
+                        role = seat.member.role,
+                        "takes its messages too slowly; closed"
+                    );
+                    state.obey(now, to, Command::Leave, &mut following);
+                    changed = true;
+                }
             }
+            std::mem::swap(&mut outputs, &mut following);
         }
-        outputs.clear();
         state.outputs = outputs;
+        if !changed {
+            return;
+        }
         let deadline = state.hub.next_timeout();
         self.deadline.send_if_modified(|current| {
             let modified = *current != deadline;
             *current = deadline;
             modified
         });
-        if changed {
-            self.changes.send_replace(());
-        }
+        self.changes.send_replace(());
     }
 
     fn observe(&self, state: &mut State, to: ConnectionId, event: &Event) {
         match event {
-            Event::FromCaller { .. } => self.metrics.relayed("to_endpoint", bytes_of(event)),
-            Event::FromEndpoint { .. } => self.metrics.relayed("to_caller", bytes_of(event)),
-            Event::FromPartner { .. } => self.metrics.relayed("to_partner", bytes_of(event)),
-            Event::FromMember { .. } => self.metrics.relayed("to_member", bytes_of(event)),
-            Event::FromSession { .. } => self.metrics.relayed("to_gecko", bytes_of(event)),
+            Event::FromCaller { .. } => self.metrics.relayed(Receiver::Endpoint, bytes_of(event)),
+            Event::FromEndpoint { .. } => self.metrics.relayed(Receiver::Caller, bytes_of(event)),
+            Event::FromPartner { .. } => self.metrics.relayed(Receiver::Partner, bytes_of(event)),
+            Event::FromMember { .. } => self.metrics.relayed(Receiver::Member, bytes_of(event)),
+            Event::FromSession { .. } => self.metrics.relayed(Receiver::Gecko, bytes_of(event)),
             Event::SessionSaid { .. } => {
-                self.metrics.relayed("to_gecko_client", bytes_of(event));
+                self.metrics.relayed(Receiver::GeckoClient, bytes_of(event));
             }
             Event::Replaced => {
                 if let Some(seat) = state.seats.get_mut(&to) {
@@ -327,7 +339,13 @@ impl Switch {
 }
 
 impl State {
-    fn obey(&mut self, from: ConnectionId, command: Command, outputs: &mut Vec<Output>) {
+    fn obey(
+        &mut self,
+        now: Instant,
+        from: ConnectionId,
+        command: Command,
+        outputs: &mut Vec<Output>,
+    ) {
         match &command {
             Command::Leave => {
                 if let Some(seat) = self.seats.remove(&from).filter(|seat| seat.is_registered) {
@@ -341,7 +359,7 @@ impl State {
             }
             _ => {}
         }
-        self.hub.handle(Instant::now(), from, command, outputs);
+        self.hub.handle(now, from, command, outputs);
     }
 
     fn view(&self, endpoint: hub::Endpoint<'_>) -> Option<EndpointView> {

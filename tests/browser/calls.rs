@@ -23,12 +23,7 @@ async fn a_page_calls_a_waiting_peer_and_each_sees_the_other() {
     browser
         .until("document.querySelector('[data-caller=\"1234\"] a')")
         .await;
-    browser
-        .find("[data-caller=\"1234\"] a")
-        .await
-        .click()
-        .await
-        .unwrap();
+    browser.click("[data-caller=\"1234\"] a").await;
     page::plays(&browser).await;
     let contrast = page::moves(&browser, THEIRS).await;
     assert!(contrast > 150, "a white ball on black, not {contrast}");
@@ -52,7 +47,7 @@ async fn a_page_calls_a_waiting_peer_and_each_sees_the_other() {
         .await;
     page::keep(&browser, "console-call").await;
 
-    browser.find("#hang-up").await.click().await.unwrap();
+    browser.click("#hang-up").await;
     let total = peer.event(|event| event["total"].is_object()).await;
     assert!(total["total"]["video"]["frames"].as_u64() > Some(0));
     browser
@@ -75,14 +70,14 @@ async fn a_page_says_that_the_other_side_has_hung_up_and_calls_again() {
 
     peer.stop().await;
     browser.until(&format!("{END} === 'over'")).await;
-    browser.find("#retry").await.click().await.unwrap();
+    browser.click("#retry").await;
     browser.until(&format!("{END} === 'absent'")).await;
 
     let _peer = Program::peer("call", &url, "1234", &[]);
     browser
         .until("document.querySelector('[data-caller=\"1234\"]')")
         .await;
-    browser.find("#retry").await.click().await.unwrap();
+    browser.click("#retry").await;
     page::plays(&browser).await;
 }
 
@@ -113,12 +108,7 @@ async fn without_camera_and_microphone_a_page_sees_the_peer_and_says_what_is_mis
         .until("document.querySelector('[data-caller=\"1234\"]')")
         .await;
     deny(&browser).await;
-    browser
-        .find("[data-caller=\"1234\"] a")
-        .await
-        .click()
-        .await
-        .unwrap();
+    browser.click("[data-caller=\"1234\"] a").await;
     page::plays(&browser).await;
     page::moves(&browser, THEIRS).await;
     browser
@@ -141,10 +131,8 @@ async fn write(browser: &Browser, text: &str) {
     browser
         .until("document.querySelector('#chat-text').offsetParent")
         .await;
-    let input = browser.find("#chat-text").await;
-    input.send_keys(text).await.unwrap();
     let enter: char = Key::Enter.into();
-    input.send_keys(&enter.to_string()).await.unwrap();
+    browser.write("#chat-text", &format!("{text}{enter}")).await;
 }
 
 /// Makes the browser refuse camera and microphone, as if its user had.

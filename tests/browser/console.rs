@@ -32,7 +32,7 @@ async fn the_demo_plays_with_picture_and_sound() {
     browser
         .until("!document.querySelector('audio').muted")
         .await;
-    let loudest = page::loudness(&browser, 3_000).await;
+    let loudest = page::loudness(&browser, "audio", 3_000).await;
     assert!(loudest > 0.05, "a tick every second, not {loudest}");
 
     let stats = browser

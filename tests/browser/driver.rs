@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
+use fantoccini::{Client, ClientBuilder, Locator, elements::Element, wd::WindowHandle};
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -69,6 +69,30 @@ impl Browser {
         self.client.goto(url).await.expect("the page opens");
     }
 
+    /// Opens a page in a window of its own, which everything goes to from here on.
+    pub(crate) async fn open_window(&self, url: &str) {
+        let window = self.client.new_window(false).await.expect("a window opens");
+        self.switch_to(&window.handle).await;
+        self.open(url).await;
+    }
+
+    /// The window that everything goes to.
+    pub(crate) async fn window(&self) -> WindowHandle {
+        self.client.window().await.expect("there is a window")
+    }
+
+    /// Makes everything go to a window from here on.
+    pub(crate) async fn switch_to(&self, window: &WindowHandle) {
+        let switched = self.client.switch_to_window(window.clone()).await;
+        switched.expect("the window is there");
+    }
+
+    /// Closes the window that everything goes to, and goes to another one.
+    pub(crate) async fn close_window(&self, next: &WindowHandle) {
+        self.client.close_window().await.expect("a window closes");
+        self.switch_to(next).await;
+    }
+
     /// Runs a script's body in the page, and gives what it returns. A promise is awaited.
     pub(crate) async fn run(&self, script: &str, arguments: Vec<Value>) -> Value {
         self.client
@@ -95,6 +119,17 @@ impl Browser {
             .find(Locator::Css(selector))
             .await
             .unwrap_or_else(|error| panic!("{selector}: {error}"))
+    }
+
+    pub(crate) async fn click(&self, selector: &str) {
+        let clicked = self.find(selector).await.click().await;
+        clicked.unwrap_or_else(|error| panic!("{selector}: {error}"));
+    }
+
+    /// Types into an element.
+    pub(crate) async fn write(&self, selector: &str, text: &str) {
+        let written = self.find(selector).await.send_keys(text).await;
+        written.unwrap_or_else(|error| panic!("{selector}: {error}"));
     }
 }
 

@@ -1,6 +1,5 @@
 //! Mesh rooms of pages and GStreamer peers.
 
-use fantoccini::wd::WindowHandle;
 use tokio::process::Command;
 
 use crate::common::Server;
@@ -10,6 +9,10 @@ use crate::program::Program;
 
 /// Chromium's camera is green: its red goes from none to about this.
 const GREEN: u64 = 40;
+/// Chromium's microphone beeps every second, much louder than this.
+const AUDIBLE: f64 = 0.01;
+/// What ann sends.
+const ANN: &str = "[data-member=ann] video";
 
 #[tokio::test]
 async fn two_pages_and_a_peer_see_each_other_until_they_leave() {
@@ -25,27 +28,21 @@ async fn two_pages_and_a_peer_see_each_other_until_they_leave() {
     browser.open(&url).await;
     browser
         .until(
-            "document.querySelector('[data-room=lobby] .row-about').textContent === '1 member: 55'",
+            "document.querySelector('[data-room=lobby] .row-about')?.textContent === '1 member: 55'",
         )
         .await;
-    fill(&browser, "#join-room", "lobby").await;
-    fill(&browser, "#join-name", "ann").await;
-    browser
-        .find("#join-form button")
-        .await
-        .click()
-        .await
-        .unwrap();
+    browser.write("#join-room", "lobby").await;
+    browser.write("#join-name", "ann").await;
+    browser.click("#join-form button").await;
     sees(&browser, &["55"]).await;
-    let first = browser.client().window().await.unwrap();
+    let first = browser.window().await;
 
-    second_window(&browser, &format!("{url}#mesh=lobby&name=bob")).await;
-    let of_bob = sees(&browser, &["ann", "55"]).await;
     browser
-        .client()
-        .switch_to_window(first.clone())
-        .await
-        .unwrap();
+        .open_window(&format!("{url}#mesh=lobby&name=bob"))
+        .await;
+    let second = browser.window().await;
+    let of_bob = sees(&browser, &["ann", "55"]).await;
+    browser.switch_to(&first).await;
     let of_ann = sees(&browser, &["bob", "55"]).await;
     for seen in [of_ann, of_bob] {
         assert!(seen[0] > GREEN, "a page's camera, not {} levels", seen[0]);
@@ -59,7 +56,8 @@ async fn two_pages_and_a_peer_see_each_other_until_they_leave() {
     }
     page::keep(&browser, "console-mesh").await;
 
-    close_others(&browser, &first).await;
+    browser.switch_to(&second).await;
+    browser.close_window(&first).await;
     gone(&browser, "bob").await;
     sees(&browser, &["55"]).await;
     peer.stop().await;
@@ -67,7 +65,7 @@ async fn two_pages_and_a_peer_see_each_other_until_they_leave() {
     browser
         .until("document.querySelector('#alone').offsetParent")
         .await;
-    browser.find("#hang-up").await.click().await.unwrap();
+    browser.click("#hang-up").await;
     browser
         .until("!document.querySelector('[data-room=lobby]')")
         .await;
@@ -82,25 +80,29 @@ async fn the_switches_darken_and_silence_what_the_others_get() {
     browser
         .until("document.querySelector('#alone').offsetParent")
         .await;
-    let first = browser.client().window().await.unwrap();
-    second_window(&browser, &format!("{url}#mesh=lobby&name=bob")).await;
+    let first = browser.window().await;
+    browser
+        .open_window(&format!("{url}#mesh=lobby&name=bob"))
+        .await;
     sees(&browser, &["ann"]).await;
-    let second = browser.client().window().await.unwrap();
+    let second = browser.window().await;
+    assert!(page::loudness(&browser, ANN, 3_000).await > AUDIBLE);
 
-    browser.client().switch_to_window(first).await.unwrap();
+    browser.switch_to(&first).await;
     page::fits(&browser).await;
     page::fits_fingers(&browser).await;
     page::keep(&browser, "console-mesh-phone").await;
     for id in ["camera", "microphone"] {
-        browser.find(&format!("#{id}")).await.click().await.unwrap();
+        browser.click(&format!("#{id}")).await;
         browser
             .until(&format!(
                 "document.querySelector('#{id}').ariaPressed === 'false'"
             ))
             .await;
     }
-    browser.client().switch_to_window(second).await.unwrap();
+    browser.switch_to(&second).await;
     browser.until(DARK).await;
+    assert!(page::loudness(&browser, ANN, 3_000).await < AUDIBLE);
 }
 
 /// Whether the page sees nothing but black of ann.
@@ -122,7 +124,9 @@ async fn the_pages_meet_again_when_the_server_returns() {
     browser
         .until("document.querySelector('#alone').offsetParent")
         .await;
-    second_window(&browser, &format!("{url}#mesh=lobby&name=bob")).await;
+    browser
+        .open_window(&format!("{url}#mesh=lobby&name=bob"))
+        .await;
     sees(&browser, &["ann"]).await;
     browser
         .run(
@@ -134,7 +138,7 @@ async fn the_pages_meet_again_when_the_server_returns() {
     server.terminate().await;
     let state = "document.querySelector('#player-state').textContent";
     browser.until(&format!("{state} === 'Server away'")).await;
-    page::moves(&browser, "[data-member=ann] video").await;
+    page::moves(&browser, ANN).await;
 
     let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
     command.args(["serve", "--listen", &address]);
@@ -230,35 +234,4 @@ async fn gone(browser: &Browser, member: &str) {
             "!document.querySelector('[data-member=\"{member}\"]')"
         ))
         .await;
-}
-
-async fn fill(browser: &Browser, selector: &str, text: &str) {
-    let input = browser.find(selector).await;
-    input.send_keys(text).await.unwrap();
-}
-
-/// Opens a page in a window of its own, which the commands go to from here on.
-async fn second_window(browser: &Browser, url: &str) {
-    let window = browser.client().new_window(false).await.unwrap();
-    browser
-        .client()
-        .switch_to_window(window.handle)
-        .await
-        .unwrap();
-    browser.open(url).await;
-}
-
-/// Closes all windows but one, which the commands go to from here on.
-async fn close_others(browser: &Browser, kept: &WindowHandle) {
-    for window in browser.client().windows().await.unwrap() {
-        if window != *kept {
-            browser.client().switch_to_window(window).await.unwrap();
-            browser.client().close_window().await.unwrap();
-        }
-    }
-    browser
-        .client()
-        .switch_to_window(kept.clone())
-        .await
-        .unwrap();
 }

@@ -101,16 +101,16 @@ async fn picture_in(browser: &Browser, video: &str) -> (u64, u64) {
     (number(0), number(1))
 }
 
-/// The loudest sample (0–1) of the device's sound within a while.
-pub(crate) async fn loudness(browser: &Browser, milliseconds: u32) -> f64 {
+/// The loudest sample (0–1) within a while of what an element plays.
+pub(crate) async fn loudness(browser: &Browser, player: &str, milliseconds: u32) -> f64 {
     let script = "
-        const audio = document.querySelector('audio');
+        const audio = document.querySelector(given[0]);
         const context = new AudioContext();
         await context.resume();
         const analyser = context.createAnalyser();
         context.createMediaStreamSource(audio.srcObject).connect(analyser);
         const samples = new Float32Array(analyser.fftSize);
-        const end = performance.now() + arguments[0];
+        const end = performance.now() + given[1];
         let loudest = 0;
         while (performance.now() < end) {
           analyser.getFloatTimeDomainData(samples);
@@ -119,11 +119,9 @@ pub(crate) async fn loudness(browser: &Browser, milliseconds: u32) -> f64 {
         }
         await context.close();
         return loudest;";
-    let script = format!(
-        "return (async (...given) => {{ {} }})(...arguments)",
-        script.replace("arguments[0]", "given[0]")
-    );
-    let value = browser.run(&script, vec![json!(milliseconds)]).await;
+    let script = format!("return (async (...given) => {{ {script} }})(...arguments)");
+    let arguments = vec![json!(player), json!(milliseconds)];
+    let value = browser.run(&script, arguments).await;
     value.as_f64().expect("loudness is a number")
 }
 

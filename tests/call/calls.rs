@@ -6,7 +6,7 @@ use switchboard::dialect::gstreamer::client::CallEvent;
 use switchboard::dialect::gstreamer::payload::Message;
 use switchboard::dialect::negotiation::Sdp;
 
-use crate::guest::{Begin, Guest, Talk};
+use crate::guest::{Begin, Guest, Talk, an_offer};
 use crate::process::Process;
 use crate::{call, result, server};
 
@@ -197,7 +197,12 @@ async fn a_peer_that_keeps_on_takes_call_after_call_and_survives_nonsense() {
     let callee = call(&address, &arguments);
     let offer = |sdp: &str| Message::Offer(Sdp::new(sdp)).to_text();
     let many = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n".repeat(1000);
+    let good = an_offer().await;
+    let (before, audio) = good.split_once("m=audio").unwrap();
     let nonsense = [
+        // At these webrtcbin aborts the process.
+        offer(&format!("{before}{}", audio.split_once('\n').unwrap().1)),
+        offer(&good.replacen("a=recvonly\r\n", "", 1)),
         offer("no description"),
         offer("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"),
         offer(&format!(

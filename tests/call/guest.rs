@@ -178,6 +178,18 @@ async fn answer(session: &mut Session, message: Message) -> Option<Message> {
     None
 }
 
+/// What a good offer looks like.
+pub(crate) async fn an_offer() -> String {
+    let config = SessionConfig {
+        wanted: vec![Codec::Vp8, Codec::Opus],
+        ..SessionConfig::default()
+    };
+    let (mut session, _events) = Session::start(config).await.unwrap();
+    let offer = session.offer().await.unwrap();
+    session.close().await;
+    offer
+}
+
 async fn source() -> Arc<Source> {
     let words = ["pattern", "wave"].map(str::to_owned);
     let values = ["black", "sine"].map(str::to_owned);

@@ -179,12 +179,6 @@ impl CallClient {
         Some(format!("SESSION {peer}"))
     }
 
-    /// Whether there is a call, ours or another's.
-    #[must_use]
-    pub fn in_call(&self) -> bool {
-        self.state == CallState::InCall
-    }
-
     /// A text frame came.
     pub fn frame(&mut self, frame: &str) -> CallEvent {
         match self.state {
@@ -389,7 +383,7 @@ mod tests {
         );
         let _ = client.call(&id("8"));
         assert_eq!(client.frame("SESSION_OK"), CallEvent::Opened);
-        assert!(client.in_call());
+        assert_eq!(client.call(&id("8")), None);
         assert_eq!(
             client.frame("ERROR no camera"),
             CallEvent::FromPartner(Ok(Message::Error("ERROR no camera".into())))
@@ -399,12 +393,10 @@ mod tests {
     #[test]
     fn a_call_of_another_one_starts_with_its_first_message() {
         let mut client = idle();
-        assert!(!client.in_call());
         assert_eq!(
             client.frame("OFFER_REQUEST"),
             CallEvent::FromPartner(Ok(Message::OfferRequest))
         );
-        assert!(client.in_call());
         assert_eq!(client.call(&id("8")), None);
     }
 

@@ -93,7 +93,7 @@ impl Ledger {
             Step::Hello(slot, n) => self.hello(*slot, *n),
             Step::Session(slot, n) => self.session(*slot, id(*n)),
             Step::Room(slot, n) => self.join(*slot, room(*n)),
-            Step::ToMember(slot, n) => self.to_member(*slot, id(*n)),
+            Step::ToMember(slot, n) => self.tell_member(*slot, id(*n)),
             Step::Members(slot) => self.members(*slot),
             Step::Frame(slot) => self.frame(*slot),
             Step::Leave(slot) => self.leave(*slot),
@@ -234,7 +234,7 @@ impl Ledger {
         assert_eq!(out, [Output { to: who, event }]);
     }
 
-    fn to_member(&mut self, slot: usize, to: EndpointId) {
+    fn tell_member(&mut self, slot: usize, to: EndpointId) {
         let Some(who) = self.awake(slot) else { return };
         self.said += 1;
         let payload = Payload::from(format!("message {}", self.said));

@@ -308,4 +308,62 @@ mod tests {
         assert_eq!(Container::of(Path::new("b.avi")), None);
         assert_eq!(Container::of(Path::new("webm")), None);
     }
+
+    /// Ten encoded pictures of this size, from this time on.
+    fn frames(width: u32, height: u32, from: gst::ClockTime) -> Vec<Frame> {
+        let text = format!(
+            "videotestsrc num-buffers=10 ! video/x-raw,width={width},height={height},framerate=10/1 \
+             ! vp8enc deadline=1 ! appsink name=out sync=false"
+        );
+        let pipeline = Guard::launch(&text).unwrap();
+        let out: gst_app::AppSink = pipeline.find("out").unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let frame = |sample: gst::Sample| {
+            let buffer = sample.buffer_owned().unwrap();
+            Frame {
+                kind: Kind::Video,
+                codec: Codec::Vp8,
+                caps: sample.caps_owned().unwrap(),
+                time: from + buffer.pts().unwrap(),
+                key: !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT),
+                buffer,
+            }
+        };
+        std::iter::from_fn(|| out.pull_sample().ok())
+            .map(frame)
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_picture_may_change_its_size() {
+        crate::media::init().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        for (name, container) in [("a.webm", Container::Webm), ("a.mp4", Container::Mp4)] {
+            let path = directory.path().join(name);
+            let mut all = frames(320, 240, gst::ClockTime::ZERO);
+            all.extend(frames(160, 120, gst::ClockTime::from_seconds(1)));
+            let first = [(Kind::Video, Codec::Vp8, all[0].caps.clone())];
+            let mut writer = Writer::open(&path, container, &first, gst::ClockTime::ZERO).unwrap();
+            for frame in all {
+                writer.write(frame).unwrap();
+            }
+            writer.end();
+            let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+            let end = writer.bus().unwrap();
+            let end = end.timed_pop_filtered(gst::ClockTime::from_seconds(20), &ends);
+            assert_eq!(end.unwrap().type_(), gst::MessageType::Eos, "{name}");
+            let recorded = writer.close().await;
+            assert_eq!(recorded.duration, Duration::from_millis(1900), "{name}");
+
+            let text = format!(
+                "filesrc location={} ! decodebin ! videoconvert ! appsink name=out sync=false",
+                path.display()
+            );
+            let pipeline = Guard::launch(&text).unwrap();
+            let out: gst_app::AppSink = pipeline.find("out").unwrap();
+            pipeline.set_state(gst::State::Playing).unwrap();
+            let played = std::iter::from_fn(|| out.pull_sample().ok()).count();
+            assert_eq!(played, 20, "{name}");
+        }
+    }
 }

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::SessionConfig;
 use super::channels::Channels;
+use super::check;
 use super::feed::{Feed, Wire};
 use super::sdp::{self, Role};
 use super::stats::Sent;
@@ -25,8 +26,6 @@ use crate::media::source::Source;
 const STEP: Duration = Duration::from_secs(10);
 /// Candidates that wait for the remote description; more are dropped. Browsers send about a dozen.
 const CANDIDATES: usize = 64;
-/// Media sections of one description; one with more is refused. A conference page has a dozen.
-const SECTIONS: u32 = 64;
 /// The first payload type that we offer; each stream gets its own, in the dynamic range of RFC 3551.
 const FIRST_PAYLOAD_TYPE: u8 = 96;
 /// Every second one is left for the stream's retransmissions.
@@ -75,6 +74,8 @@ pub(super) struct Negotiation {
     config: SessionConfig,
     webrtc: gst::Element,
     mids: Mids,
+    /// The sections of the last description of ours.
+    layout: Vec<check::Known>,
     /// For each configured stream how it was bound, once it is.
     wires: Vec<Option<Wire>>,
     has_channels: bool,
@@ -96,6 +97,7 @@ impl Negotiation {
             config,
             webrtc,
             mids,
+            layout: Vec::new(),
             wires,
             has_channels: false,
             offering: false,
@@ -164,6 +166,7 @@ impl Negotiation {
     pub(super) async fn offer(&mut self) -> Result<String, MediaError> {
         let (text, description) = self.create("create-offer").await?;
         self.mids.learn(&text);
+        self.layout = check::layout(&text);
         self.set("set-local-description", &description).await?;
         self.offering = true;
         Ok(if self.their_role.is_some() {
@@ -180,6 +183,7 @@ impl Negotiation {
                 "there is no offer that waits for an answer",
             ));
         }
+        check::answer(text, &self.layout).map_err(MediaError::Description)?;
         self.set(
             "set-remote-description",
             &describe(
@@ -202,6 +206,7 @@ impl Negotiation {
                 "both sides made an offer at once; start the session again",
             ));
         }
+        check::offer(text, &self.layout).map_err(MediaError::Description)?;
         let sections = sdp::sections(text);
         self.offered = sections.iter().map(|it| it.direction.to_owned()).collect();
         let text = sdp::both_ways(text, &self.open_sections());
@@ -250,6 +255,7 @@ impl Negotiation {
     pub(super) async fn answer(&mut self) -> Result<String, MediaError> {
         let (text, description) = self.create("create-answer").await?;
         self.mids.learn(&text);
+        self.layout = check::layout(&text);
         self.set("set-local-description", &description).await?;
         self.their_role = self
             .their_role
@@ -479,17 +485,6 @@ pub(super) async fn ask(
 fn describe(kind: WebRTCSDPType, text: &str) -> Result<WebRTCSessionDescription, MediaError> {
     let sdp = SDPMessage::parse_buffer(text.as_bytes())
         .map_err(|error| MediaError::Description(error.to_string()))?;
-    if sdp.medias_len() == 0 {
-        return Err(MediaError::Description(
-            "it has no media section".to_owned(),
-        ));
-    }
-    if sdp.medias_len() > SECTIONS {
-        return Err(MediaError::Description(format!(
-            "it has {} media sections, and at most {SECTIONS} are taken",
-            sdp.medias_len()
-        )));
-    }
     Ok(WebRTCSessionDescription::new(kind, sdp))
 }
 

@@ -1,7 +1,6 @@
 //! Many at once: gst.md A.6's ghosts, and registrations in a crowd.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures_util::future::join_all;
 
@@ -55,7 +54,6 @@ async fn members_that_vanish_together_leave_no_ghost_and_every_goodbye_arrives()
 async fn a_crowd_that_registers_at_once_is_registered_to_the_last() {
     raise_descriptor_limit();
     let server = Arc::new(Server::start(&[]).await);
-    let start = Instant::now();
     let crowd = (0..CROWD).map(|n| {
         let server = Arc::clone(&server);
         tokio::spawn(async move { Peer::hello(&server, &format!("p{n}")).await })
@@ -64,7 +62,6 @@ async fn a_crowd_that_registers_at_once_is_registered_to_the_last() {
     for peer in join_all(crowd).await {
         peers.push(peer.unwrap());
     }
-    println!("{CROWD} registered after {:?}", start.elapsed());
     let endpoints = server.metric("switchboard_endpoints").await;
     assert!(
         (endpoints - CROWD as f64).abs() < f64::EPSILON,

@@ -74,7 +74,8 @@ async fn a_member_that_stops_reading_leaves_the_room_and_delays_nobody() {
             break;
         }
     }
-    println!("worst delay of another member: {worst:?}");
+    // Far less than the stuck one may take; a busy machine adds its own.
+    assert!(worst < Duration::from_secs(5), "{worst:?}");
     a.hears("ROOM_PEER_LEFT stuck").await;
     a.say(&to_stuck).await;
     a.hears_nothing_in_room().await;
@@ -102,7 +103,6 @@ async fn many_small_messages_to_who_does_not_read_take_little_memory() {
         }
     }
     let grown = most - before;
-    println!("grown by {} KiB", grown / 1024);
     assert!(grown < 4 << 20, "grown by {grown} bytes");
 }
 
