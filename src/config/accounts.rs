@@ -55,7 +55,7 @@ pub enum Authority {
         issuer: String,
         /// What `aud` must name.
         audience: String,
-        /// Where the keys are; asked of the issuer if absent (RFC 8414).
+        /// Where the keys are; asked of the issuer if absent (OpenID Connect Discovery 1.0).
         jwks: Option<Uri>,
         /// The signatures that are accepted; at least one.
         algorithms: Vec<Algorithm>,
@@ -186,7 +186,8 @@ impl Section {
                     Some(typed) => url("fxa.url", typed, insecure)?,
                     None => Uri::from_static(DEFAULT_FXA),
                 };
-                oauth_uri.get_or_insert_with(|| url.to_string());
+                let text = url.to_string();
+                oauth_uri.get_or_insert_with(|| text.trim_end_matches('/').to_owned());
                 Authority::Fxa { url }
             }
             (None, Some(typed), None, None) => Authority::Introspection {

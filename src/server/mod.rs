@@ -8,6 +8,7 @@ mod admin;
 mod connection;
 mod console;
 mod cuttlefish;
+mod documents;
 mod files;
 mod gstreamer;
 mod http;

@@ -63,6 +63,10 @@ impl Web {
         let mut roots = RootCertStore::empty();
         // A system without certificates is fine as long as no server needs one.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Self::trusting(roots, most)
+    }
+
+    fn trusting(roots: RootCertStore, most: usize) -> Result<Self, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -192,5 +196,65 @@ fn hint(status: u16) -> &'static str {
         404 => "; check the URL under [accounts]",
         300..=399 => "; it redirects, which is not followed: use the final URL",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivateKeyDer;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_trusted_server_is_told_anything() {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate = made.cert.der().clone();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let url: Uri = format!("https://localhost:{port}/x").parse().unwrap();
+        let server = tokio::spawn(async move {
+            let mut told = String::new();
+            for _ in 0..2 {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let Ok(mut tls) = acceptor.accept(tcp).await else {
+                    continue;
+                };
+                while !told.ends_with("\r\n\r\n") {
+                    told.push(char::from(tls.read_u8().await.unwrap()));
+                }
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue";
+                tls.write_all(answer).await.unwrap();
+                tls.shutdown().await.unwrap();
+            }
+            told
+        });
+
+        let stranger = Web::trusting(RootCertStore::empty(), 100).unwrap();
+        let refused = stranger.get(&url).await;
+        assert!(matches!(refused, Err(Unreachable::Broken { .. })));
+
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let friend = Web::trusting(roots, 100).unwrap();
+        assert!(friend.get(&url).await.unwrap().json::<bool>().unwrap());
+        let told = server.await.unwrap();
+        assert!(told.starts_with("GET /x HTTP/1.1\r\n"), "{told}");
+        assert!(
+            told.contains(&format!("host: localhost:{port}\r\n")),
+            "{told}"
+        );
     }
 }

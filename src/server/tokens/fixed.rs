@@ -125,3 +125,67 @@ impl Authority for Fixed {
         ready(grant.ok_or(TokenError::Invalid("it is not in the file of tokens"))).boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> (usize, String) {
+        Fixed::parse(text).unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_token_stands_there_as_it_is_or_as_its_hash() {
+        let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let file = format!(
+            "[[tokens]]\ntoken = \"let-me-in\"\nuser = \"alice\"\nscopes = [\"a\", \"b\"]\n\
+             [[tokens]]\nsha256 = \"{hash}\"\nuser = \"bob\"\n"
+        );
+        let fixed = Fixed::parse(&file).unwrap();
+        let alice = fixed.ask(&Secret::new("let-me-in")).await.unwrap();
+        assert_eq!((alice.user.as_str(), alice.scopes.len()), ("alice", 2));
+        let bob = fixed.ask(&Secret::new("abc")).await.unwrap();
+        assert_eq!((bob.user.as_str(), bob.scopes.len()), ("bob", 0));
+        let nobody = fixed.ask(&Secret::new(hash)).await;
+        assert!(matches!(nobody, Err(TokenError::Invalid(_))));
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong() {
+        for (text, expected) in [
+            ("[[tokens]]\nuser = \"a\"", "give either token or sha256"),
+            ("[[tokens]]\ntoken = \"\"\nuser = \"a\"", "give either"),
+            (
+                "[[tokens]]\nsha256 = \"12\"\nuser = \"a\"",
+                "sha256 must be 64 hex digits",
+            ),
+            (
+                "[[tokens]]\ntoken = \"t\"\nuser = \"\"",
+                "user must not be empty",
+            ),
+            ("[[tokens]]\ntoken = \"t\"", "missing field `user`"),
+            ("[[token]]\n", "unknown field `token`"),
+            (
+                "[[tokens]]\ntoken = \"t\"\nuser = \"a\"\n[[tokens]]\ntoken = \"t\"\nuser = \"b\"",
+                "twice",
+            ),
+        ] {
+            let (_, what) = error(text);
+            assert!(what.contains(expected), "{text:?} gave {what:?}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_file_and_the_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("tokens.toml");
+        std::fs::write(&file, "\n[[tokens]]\nuser = \"a\"\n").unwrap();
+        let error = Fixed::read(&file).unwrap_err().to_string();
+        assert!(
+            error.contains("tokens.toml, line 2: give either"),
+            "{error}"
+        );
+        let error = Fixed::read(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("check accounts.static.file"), "{error}");
+    }
+}

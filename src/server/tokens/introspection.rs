@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use hyper::Uri;
 use hyper::header::HeaderValue;
+use hyper::{StatusCode, Uri};
 use serde::Deserialize;
 
 use super::fetch::Web;
@@ -69,8 +69,12 @@ impl Introspection {
             Some(&self.credentials),
             body,
         );
-        let answer = answer.await.and_then(|answer| answer.json());
-        let answer: Introspected = answer.map_err(TokenError::Unreachable)?;
+        let answer = answer.await.map_err(TokenError::Unreachable)?;
+        // Some servers answer so to a token of a kind that they don't introspect.
+        if answer.status == StatusCode::BAD_REQUEST {
+            return Err(TokenError::Invalid("the accounts server refuses it"));
+        }
+        let answer: Introspected = answer.json().map_err(TokenError::Unreachable)?;
         if !answer.active {
             return Err(TokenError::Invalid("the accounts server refuses it"));
         }

@@ -19,10 +19,12 @@ pub(super) struct Jwt {
     keys: Keys,
 }
 
-/// `iss`, `aud` and `nbf` are checked by the library.
+/// What is used of them. That the required ones are there, and hold, is checked by the library.
 #[derive(Deserialize)]
 struct Claims {
+    #[serde(default)]
     sub: String,
+    #[serde(default)]
     exp: f64,
     /// RFC 9068 section 2.2.3.
     #[serde(default)]
@@ -42,13 +44,15 @@ impl Jwt {
             config::Algorithm::Es256 => Algorithm::ES256,
             config::Algorithm::Rs256 => Algorithm::RS256,
         });
-        let mut validation = Validation::default();
-        validation.algorithms = algorithms.collect();
+        let mut validation = Validation {
+            algorithms: algorithms.collect(),
+            leeway: CLOCK_SKEW,
+            validate_nbf: true,
+            ..Validation::default()
+        };
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["aud", "exp", "iss", "sub"]);
-        validation.validate_nbf = true;
-        validation.leeway = CLOCK_SKEW;
         Self { validation, keys }
     }
 
@@ -71,7 +75,12 @@ impl Jwt {
             return Err(TokenError::Invalid("it is of another type"));
         }
         let key = self.keys.find(header.kid.as_deref(), header.alg).await?;
-        let token = decode::<Claims>(token.expose(), &key, &self.validation).map_err(refusal)?;
+        // The library wants to be told of algorithms of the key's own family only.
+        let validation = Validation {
+            algorithms: vec![header.alg],
+            ..self.validation.clone()
+        };
+        let token = decode::<Claims>(token.expose(), &key, &validation).map_err(refusal)?;
         let claims = token.claims;
         let user = UserId::new(&claims.sub);
         Ok(Grant {
