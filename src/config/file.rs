@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{ConfigError, IceServer};
+use super::{ConfigError, IceServer, accounts};
 
 /// What a configuration file says, key by key, as it was typed.
 #[derive(Debug, Default, Deserialize)]
@@ -20,6 +20,7 @@ pub(super) struct File {
     pub(super) cuttlefish: Cuttlefish,
     pub(super) gstreamer: GStreamer,
     pub(super) gecko: Gecko,
+    pub(super) accounts: Option<Spanned<accounts::Section>>,
     pub(super) limits: BTreeMap<Spanned<String>, toml::Value>,
 }
 

@@ -113,8 +113,6 @@ limits! {
     gecko_answer: seconds = Duration::from_secs(30);
     /// How long client and gecko may take from the answer to `connected` before the client gets errno 302.
     gecko_connect: seconds = Duration::from_secs(30);
-    /// How long it may take to find out whose token it is.
-    verify: seconds = Duration::from_secs(10);
     /// Polling clients at once.
     polling_clients: count = 1_000;
     /// Silence after which a polling client counts as gone. Old pages poll at least once a minute.
@@ -123,4 +121,22 @@ limits! {
     polling_messages: count = 1_000;
     /// Bytes kept for one polling client; more push out the oldest.
     polling_bytes: count = 4 * 1024 * 1024;
+    /// Bytes in a token. A longer one is refused without asking anyone.
+    token_bytes: count = 16 * 1024;
+    /// Tokens at once that are being checked with their authority. More wait within their `token_check`.
+    token_checks: count = 64;
+    /// How long the check of one token may take, with waiting for its turn.
+    token_check: seconds = Duration::from_secs(5);
+    /// Bytes in an authority's answer. A longer one counts as none.
+    token_answer_bytes: count = 256 * 1024;
+    /// Tokens whose check is remembered; one more pushes out the oldest.
+    tokens_remembered: count = 10_000;
+    /// How long a good token is taken without asking again: a revoked one works so long. Never longer than the token itself says.
+    token_good: seconds = Duration::from_secs(300);
+    /// How long a bad token is refused without asking again.
+    token_bad: seconds = Duration::from_secs(10);
+    /// Age of an issuer's keys at which they are fetched again.
+    token_keys_refresh: seconds = Duration::from_secs(3600);
+    /// How long after fetching an issuer's keys a token with an unknown key may cause it again.
+    token_keys_retry: seconds = Duration::from_secs(60);
 }

@@ -144,12 +144,16 @@ pub enum Cause<'a> {
     NoAuthorization,
     /// An authorization of another kind than a bearer token.
     NotBearer,
-    /// A token is no good.
-    TokenRefused,
-    /// A token is good for something else.
-    WrongScope,
+    /// A token is no good, or not for this.
+    TokenRefused {
+        /// Why.
+        why: &'a str,
+    },
     /// Whoever knows about tokens couldn't be asked.
-    AuthorityUnavailable,
+    AuthorityUnavailable {
+        /// Why.
+        why: &'a str,
+    },
     /// No gecko is here.
     NoGecko,
     /// The gecko takes no more sessions.
@@ -296,9 +300,8 @@ impl Cause<'_> {
             Self::Unexpected { .. }        => ("unexpected",         400, Level::Info),
             Self::NoAuthorization          => ("no_authorization",   401, Level::Info),
             Self::NotBearer                => ("not_bearer",         401, Level::Info),
-            Self::TokenRefused             => ("token_refused",      401, Level::Info),
-            Self::WrongScope               => ("wrong_scope",        403, Level::Info),
-            Self::AuthorityUnavailable     => ("authority_unavailable", 503, Level::Warn),
+            Self::TokenRefused { .. }      => ("token_refused",      401, Level::Info),
+            Self::AuthorityUnavailable { .. } => ("authority_unavailable", 503, Level::Info),
             Self::NoGecko                  => ("no_gecko",           503, Level::Info),
             Self::SessionsFull { .. }      => ("sessions_full",      503, Level::Warn),
             Self::Congested                => ("congested",          503, Level::Warn),
@@ -346,8 +349,8 @@ impl Cause<'_> {
             Self::Busy { .. } | Self::RoomFull { .. } | Self::RoomsFull { .. } | Self::AlreadyInRoom
             | Self::NotInRoom | Self::NotAMember { .. } => close("Connection failed"),
             Self::NotJson { .. } | Self::UnknownAction { .. } | Self::MissingField { .. }
-            | Self::Unexpected { .. } | Self::NoAuthorization | Self::NotBearer | Self::TokenRefused
-            | Self::WrongScope | Self::AuthorityUnavailable | Self::NoGecko | Self::SessionsFull { .. }
+            | Self::Unexpected { .. } | Self::NoAuthorization | Self::NotBearer
+            | Self::TokenRefused { .. } | Self::AuthorityUnavailable { .. } | Self::NoGecko | Self::SessionsFull { .. }
             | Self::Congested | Self::Unanswered { .. } | Self::Unconnected { .. } | Self::GeckoLeft
             | Self::GeckoMistake { .. } | Self::GeckoNotJson { .. } | Self::NoSuchWorker { .. }
             | Self::Replaced => close("Invalid message"),
@@ -382,8 +385,8 @@ impl Cause<'_> {
             | Self::MissingCaller | Self::NotInCall | Self::AlreadyInCall | Self::NoSuchCaller { .. }
             | Self::AlreadyRegistered { .. } | Self::CallsFull { .. } | Self::UnknownMailbox => stay("invalid msg"),
             Self::NotJson { .. } | Self::UnknownAction { .. } | Self::MissingField { .. }
-            | Self::Unexpected { .. } | Self::NoAuthorization | Self::NotBearer | Self::TokenRefused
-            | Self::WrongScope | Self::AuthorityUnavailable | Self::NoGecko | Self::SessionsFull { .. }
+            | Self::Unexpected { .. } | Self::NoAuthorization | Self::NotBearer
+            | Self::TokenRefused { .. } | Self::AuthorityUnavailable { .. } | Self::NoGecko | Self::SessionsFull { .. }
             | Self::Congested | Self::Unanswered { .. } | Self::Unconnected { .. } | Self::GeckoLeft
             | Self::GeckoMistake { .. } | Self::GeckoNotJson { .. } | Self::NoSuchWorker { .. }
             | Self::Replaced => stay("invalid msg"),
@@ -391,12 +394,11 @@ impl Cause<'_> {
     }
 }
 
-impl From<Unverified> for Cause<'_> {
-    fn from(error: Unverified) -> Self {
+impl<'a> From<&'a Unverified> for Cause<'a> {
+    fn from(error: &'a Unverified) -> Self {
         match error {
-            Unverified::Refused => Self::TokenRefused,
-            Unverified::WrongScope => Self::WrongScope,
-            Unverified::Unavailable => Self::AuthorityUnavailable,
+            Unverified::Refused(why) => Self::TokenRefused { why },
+            Unverified::Unavailable(why) => Self::AuthorityUnavailable { why },
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod negotiation;
 
 use cause::Level;
 
+use crate::config::Secret;
 use crate::hub::{AccountId, Command, Event, Payload};
 
 /// One of the languages, as logs and metrics name it.
@@ -73,22 +74,16 @@ pub enum Effect {
     FilesPort(u16),
     /// Find out whose token this is, and answer with [`Session::verified`]. Until then the session
     /// is given no frame.
-    Verify(Token),
+    Verify(Secret),
 }
 
-/// A bearer token (RFC 6750). `Debug` hides it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
-
-/// Why nobody knows whose token it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why nobody knows whose token it is; each with the reason, which may be told to whoever sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unverified {
-    /// The token is no good.
-    Refused,
-    /// The token is good, but not for this.
-    WrongScope,
+    /// The token is no good, or not for this.
+    Refused(String),
     /// The authority that knows couldn't be asked.
-    Unavailable,
+    Unavailable(String),
 }
 
 /// The server's side of one connection in one dialect.
@@ -118,24 +113,5 @@ pub trait Session: Send {
     /// The answer to [`Effect::Verify`]. Nothing to those that never ask.
     fn verified(&mut self, outcome: Result<AccountId, Unverified>, out: &mut Vec<Effect>) {
         let _ = (outcome, out);
-    }
-}
-
-impl Token {
-    /// Takes a token's text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text, for whoever checks it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Token({} bytes)", self.0.len())
     }
 }

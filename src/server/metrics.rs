@@ -7,6 +7,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::tokens::Meters;
 use crate::hub::Counts;
 
 /// The type of the text that [`Metrics::text`] gives.
@@ -22,6 +23,7 @@ pub(super) struct Metrics {
     pub(super) tls_handshake_failures: Counter,
     pub(super) queue_overflows: Counter,
     pub(super) polling_clients: Gauge,
+    pub(super) tokens: Meters,
     websockets: Family<Kind, Gauge>,
     websocket_closes: Family<Close, Counter>,
     relayed_messages: Family<Direction, Counter>,
@@ -197,6 +199,7 @@ impl Metrics {
             Unit::Bytes,
             self.relayed_bytes.clone(),
         );
+        self.tokens.register(to);
     }
 }
 

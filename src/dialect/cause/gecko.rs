@@ -43,14 +43,14 @@ impl Cause<'_> {
     pub(super) const fn errno(&self) -> Errno {
         match self {
             Self::NoAuthorization | Self::NotBearer => Errno::INVALID_AUTHORIZATION,
-            Self::TokenRefused | Self::WrongScope => Errno::INVALID_TOKEN,
+            Self::TokenRefused { .. } => Errno::INVALID_TOKEN,
             Self::NoGecko => Errno::NO_GECKO,
             Self::Unanswered { .. } | Self::Unconnected { .. } => Errno::GECKO_TIMEOUT,
             Self::GeckoLeft => Errno::GECKO_GONE,
             Self::GeckoMistake { .. } | Self::GeckoNotJson { .. } => Errno::GECKO_PROTOCOL,
             Self::UnknownAction { .. } | Self::NoSuchWorker { .. } => Errno::UNKNOWN,
             Self::SessionsFull { .. } | Self::Congested | Self::EndpointsFull { .. } => Errno::LIMIT,
-            Self::AuthorityUnavailable => Errno::AUTHORITY_UNAVAILABLE,
+            Self::AuthorityUnavailable { .. } => Errno::AUTHORITY_UNAVAILABLE,
             Self::Evicted | Self::Replaced | Self::EndpointLeft => Errno::INTERNAL,
             Self::Binary | Self::Malformed | Self::NotAMessage { .. } | Self::UnknownType { .. }
             | Self::MissingId(_) | Self::MissingPayload(_) | Self::MissingCaller | Self::NotRegistered
@@ -70,9 +70,8 @@ impl Cause<'_> {
         match self {
             Self::NoAuthorization => close("NotAuthenticatedError: Authorization is missing"),
             Self::NotBearer => close("NotAuthenticatedError: Authorization does not contains a Bearer Token."),
-            Self::TokenRefused => close("NotAuthenticatedError: The token is refused"),
-            Self::WrongScope => close("NotAuthenticatedError: The token has another scope"),
-            Self::AuthorityUnavailable => close("The token can't be checked now; try again later"),
+            Self::TokenRefused { why } => close(format!("NotAuthenticatedError: {why}")),
+            Self::AuthorityUnavailable { why } => close(format!("NotAuthenticatedError: {why}")),
             Self::NotJson { text } => close(format!("Message from client is not valid JSON: {}", whole(text))),
             Self::UnknownAction { name } => close(format!("action not found: {}", quoted(name))),
             Self::MissingField { name } => close(format!("{name} is missing, or not what it should be")),

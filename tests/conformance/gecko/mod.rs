@@ -1,5 +1,6 @@
 //! Geckos and their clients: gecko.md A1 to A7, with the decisions.
 
+mod accounts;
 mod affinity;
 mod answers;
 mod demands;

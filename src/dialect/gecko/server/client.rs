@@ -6,8 +6,9 @@ use serde::de::IgnoredAny;
 
 use super::wire::{self, Message};
 use super::{Settings, as_text, report};
+use crate::config::Secret;
 use crate::dialect::cause::Cause;
-use crate::dialect::{Dialect, Effect, Session, Token, Unverified};
+use crate::dialect::{Dialect, Effect, Session, Unverified};
 use crate::hub::{AccountId, Command, Demand, Event, Payload, SessionId, Step};
 
 /// The server's side of a client's connection (gecko.md A2, A5).
@@ -187,7 +188,7 @@ impl Session for ClientSession {
         let State::Verifying { source, offer } = &mut self.state else {
             return;
         };
-        let demand = match (outcome, source.take(), offer.take()) {
+        let demand = match (&outcome, source.take(), offer.take()) {
             (Err(error), ..) => Err(error.into()),
             (Ok(_), None, _) => Err(Cause::MissingField { name: "source" }),
             (Ok(_), _, None) => Err(Cause::MissingField {
@@ -195,8 +196,8 @@ impl Session for ClientSession {
             }),
             (Ok(account), Some(source), Some(offer)) => Ok(Demand {
                 session: self.worker,
-                payload: wire::new_worker(&account, self.worker, &source, &offer),
-                account,
+                payload: wire::new_worker(account, self.worker, &source, &offer),
+                account: account.clone(),
             }),
         };
         match demand {
@@ -210,14 +211,14 @@ impl Session for ClientSession {
 }
 
 /// The token of an authorization: a scheme in whatever case, one space, and the token.
-fn token(authorization: Option<String>) -> Result<Token, Cause<'static>> {
+fn token(authorization: Option<String>) -> Result<Secret, Cause<'static>> {
     let authorization = authorization.filter(|it| !it.is_empty());
     let authorization = authorization.ok_or(Cause::NoAuthorization)?;
     match authorization.split_once(' ') {
         Some((scheme, token))
             if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() =>
         {
-            Ok(Token::new(token.trim()))
+            Ok(Secret::new(token.trim()))
         }
         _ => Err(Cause::NotBearer),
     }
