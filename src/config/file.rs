@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{ConfigError, IceServer};
+use super::{ConfigError, IceServer, accounts};
 
 /// What a configuration file says, key by key, as it was typed.
 #[derive(Debug, Default, Deserialize)]
@@ -19,6 +19,8 @@ pub(super) struct File {
     pub(super) ice: Ice,
     pub(super) cuttlefish: Cuttlefish,
     pub(super) gstreamer: GStreamer,
+    pub(super) gecko: Gecko,
+    pub(super) accounts: Option<Spanned<accounts::Section>>,
     pub(super) limits: BTreeMap<Spanned<String>, toml::Value>,
 }
 
@@ -49,6 +51,12 @@ pub(super) struct Cuttlefish {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct GStreamer {
     pub(super) paths: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Gecko {
+    pub(super) legacy_progress_errors: bool,
 }
 
 /// A file's text and name, to say where in it something is wrong.

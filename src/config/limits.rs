@@ -91,7 +91,7 @@ limits! {
     waiting_calls: count = 1_000;
     /// Endpoint ids whose last call number is remembered after the endpoint has left.
     remembered_endpoints: count = 10_000;
-    /// Bytes in the id of a GStreamer peer or room. A longer id of a peer closes with 1002.
+    /// Bytes in the id of a GStreamer peer or room, or of a gecko. A longer id of a peer closes with 1002.
     id_bytes: count = 20_000;
     /// Rooms of GStreamer peers at once.
     rooms: count = 10_000;
@@ -99,6 +99,20 @@ limits! {
     members_per_room: count = 1_000;
     /// How long messages to a member that left its room are dropped without an error.
     just_left: seconds = Duration::from_secs(5);
+    /// Sessions of one gecko at once, until they are connected. A gecko may say less. One more client gets errno 429.
+    gecko_sessions: count = 1_000;
+    /// Messages that wait for one gecko, here or awaited. The sender of one more gets errno 429.
+    gecko_queue_messages: count = 2_048;
+    /// Bytes that wait for one gecko, beside one message of any size. The sender of one more message gets errno 429.
+    gecko_queue_bytes: count = 1024 * 1024;
+    /// Accounts whose gecko is remembered. One more pushes out the one that asked longest ago.
+    gecko_accounts: count = 10_000;
+    /// How long a gecko that is gone is awaited: its sessions go on if it comes back, and its accounts stay with it.
+    gecko_grace: seconds = Duration::from_secs(30);
+    /// How long a gecko may take to answer a demand before its client gets errno 302.
+    gecko_answer: seconds = Duration::from_secs(30);
+    /// How long client and gecko may take from the answer to `connected` before the client gets errno 302.
+    gecko_connect: seconds = Duration::from_secs(30);
     /// Polling clients at once.
     polling_clients: count = 1_000;
     /// Silence after which a polling client counts as gone. Old pages poll at least once a minute.
@@ -107,4 +121,22 @@ limits! {
     polling_messages: count = 1_000;
     /// Bytes kept for one polling client; more push out the oldest.
     polling_bytes: count = 4 * 1024 * 1024;
+    /// Bytes in a token. A longer one is refused without asking anyone.
+    token_bytes: count = 16 * 1024;
+    /// Tokens at once that are being checked with their authority. More wait within their `token_check`.
+    token_checks: count = 64;
+    /// How long the check of one token may take, with waiting for its turn.
+    token_check: seconds = Duration::from_secs(5);
+    /// Bytes in an authority's answer. A longer one counts as none.
+    token_answer_bytes: count = 256 * 1024;
+    /// Tokens whose check is remembered; one more pushes out the oldest.
+    tokens_remembered: count = 10_000;
+    /// How long a good token is taken without asking again: a revoked one works so long. Never longer than the token itself says.
+    token_good: seconds = Duration::from_secs(300);
+    /// How long a bad token is refused without asking again.
+    token_bad: seconds = Duration::from_secs(10);
+    /// Age of an issuer's keys at which they are fetched again.
+    token_keys_refresh: seconds = Duration::from_secs(3600);
+    /// How long after fetching an issuer's keys a token with an unknown key may cause it again.
+    token_keys_retry: seconds = Duration::from_secs(60);
 }

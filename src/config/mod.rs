@@ -1,11 +1,15 @@
 //! File + environment + flags → one validated [`Config`]. Every limit with its default and its key.
 
+mod accounts;
 mod file;
 mod limits;
+mod secret;
 #[cfg(test)]
 mod tests;
 
+pub use accounts::{Accounts, Algorithm, Authority, DEFAULT_FXA, DEFAULT_SCOPES, Scope};
 pub use limits::Limits;
+pub use secret::Secret;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -106,6 +110,10 @@ pub struct Config {
     pub cuttlefish: Cuttlefish,
     /// The GStreamer dialect's own settings.
     pub gstreamer: GStreamer,
+    /// The gecko dialect's own settings.
+    pub gecko: Gecko,
+    /// Who checks the tokens of gecko clients and geckos; without, none are asked for.
+    pub accounts: Option<Accounts>,
     /// How much of everything.
     pub limits: Limits,
 }
@@ -170,6 +178,14 @@ pub struct GStreamer {
     pub paths: Vec<String>,
 }
 
+/// What only the gecko dialect asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gecko {
+    /// Tell clients of errors as Mozilla's server did (`progress`), instead of as it is documented
+    /// (`worker-error`); and geckos of none.
+    pub legacy_progress_errors: bool,
+}
+
 impl Default for GStreamer {
     fn default() -> Self {
         Self {
@@ -196,17 +212,18 @@ impl Config {
         let mut config = Self::default();
         let mut insecure = overrides.insecure;
         if let Some(path) = &overrides.file {
-            insecure |= config.read(path)?;
+            insecure = config.read(path, insecure)?;
         }
         config.apply(overrides)?;
         config.check(insecure)?;
         Ok(config)
     }
 
-    /// Takes over what a file says; whether it allows insecure listening.
-    fn read(&mut self, path: &Path) -> Result<bool, ConfigError> {
+    /// Takes over what a file says; whether it or the flags, `insecure`, allow to go without protection.
+    fn read(&mut self, path: &Path, insecure: bool) -> Result<bool, ConfigError> {
         let source = file::Source::read(path)?;
         let file = source.parse()?;
+        let insecure = insecure || file.insecure.unwrap_or(false);
         for listen in file.listen {
             let at = listen.span().start;
             let parsed = parse_listen(listen.get_ref())
@@ -233,6 +250,14 @@ impl Config {
         if let Some(tls) = file.tls {
             self.tls = Some(tls_from_file(tls).map_err(|e| source.error(0, e))?);
         }
+        self.gecko = Gecko {
+            legacy_progress_errors: file.gecko.legacy_progress_errors,
+        };
+        if let Some(section) = file.accounts {
+            let at = section.span();
+            let accounts = section.into_inner().check(at, insecure);
+            self.accounts = Some(accounts.map_err(|(at, what)| source.error(at.start, what))?);
+        }
         self.assets = file.assets;
         let defaults = Cuttlefish::default();
         self.cuttlefish = Cuttlefish {
@@ -245,7 +270,7 @@ impl Config {
                 .device_files
                 .unwrap_or(defaults.device_files),
         };
-        Ok(file.insecure.unwrap_or(false))
+        Ok(insecure)
     }
 
     fn apply(&mut self, overrides: Overrides) -> Result<(), ConfigError> {

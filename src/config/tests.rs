@@ -85,6 +85,42 @@ fn errors_name_the_file_the_line_the_key_and_the_fix() {
             "listen = [\"tls:127.0.0.1:1\"]",
             "there is no certificate; add --tls self-signed",
         ),
+        (
+            "\n[accounts]\nscopes = []",
+            ", line 2: accounts: say who checks tokens by exactly one of [accounts.fxa]",
+        ),
+        (
+            "[accounts.fxa]\n[accounts.static]\nfile = \"f\"",
+            "accounts: say who checks tokens by exactly one",
+        ),
+        (
+            "[accounts]\nscopes = [\"a\",\n\"b c\"]\n[accounts.fxa]",
+            ", line 3: accounts.scopes: \"b c\" is no scope; write one word",
+        ),
+        (
+            "[accounts.fxa]\nurl = \"http://accounts.example\"",
+            ", line 2: accounts.fxa.url: \"http://accounts.example\" would send tokens unencrypted",
+        ),
+        (
+            "[accounts.fxa]\nurl = \"accounts.example\"",
+            "must start with https:// or http://",
+        ),
+        (
+            "[accounts.introspection]\nurl = \"https://a.example\"",
+            "missing field `client_id`",
+        ),
+        (
+            "[accounts.jwt]\nissuer = \"https://a.example\"\naudience = \"b\"\nalgorithms = [\"HS256\"]",
+            ", line 4: unknown variant `HS256`, expected one of `EdDSA`, `ES256`, `RS256`",
+        ),
+        (
+            "[accounts.jwt]\nissuer = \"https://a.example\"\naudience = \"b\"\nalgorithms = []",
+            ", line 4: accounts.jwt.algorithms: name at least one",
+        ),
+        (
+            "[accounts.jwt]\nissuer = \"urn:a\"\naudience = \"b\"",
+            ", line 2: accounts.jwt.issuer: ",
+        ),
     ];
     for (file, expected) in cases {
         let error = error(file);
@@ -137,6 +173,13 @@ fn paths_of_gstreamer_peers_are_added_to_the_known_ones() {
 }
 
 #[test]
+fn old_clients_of_geckos_get_their_own_errors_on_request() {
+    let config = |file| load(file, |_| {}).unwrap().gecko.legacy_progress_errors;
+    assert!(!config("[gecko]"));
+    assert!(config("[gecko]\nlegacy_progress_errors = true"));
+}
+
+#[test]
 fn a_credential_is_never_printed() {
     let server = IceServer {
         urls: vec!["turn:x".to_owned()],
@@ -144,4 +187,32 @@ fn a_credential_is_never_printed() {
         credential: Some("SECRETWORD".to_owned()),
     };
     assert!(!format!("{server:?}").contains("SECRET"));
+}
+
+#[test]
+fn one_word_turns_accounts_on() {
+    assert!(load("", |_| {}).unwrap().accounts.is_none());
+    let accounts = load("[accounts.fxa]", |_| {}).unwrap().accounts.unwrap();
+    let scopes: Vec<&str> = accounts.scopes.iter().map(Scope::as_str).collect();
+    assert_eq!(scopes, DEFAULT_SCOPES);
+    assert_eq!(accounts.oauth_uri.as_deref(), Some(DEFAULT_FXA));
+    assert!(matches!(accounts.authority, Authority::Fxa { url } if url == DEFAULT_FXA));
+}
+
+#[test]
+fn tokens_go_unencrypted_only_to_this_machine_or_on_request() {
+    for url in ["http://localhost:1", "http://127.0.0.2", "http://[::1]:1/x"] {
+        let file = format!("[accounts.fxa]\nurl = \"{url}\"");
+        assert!(load(&file, |_| {}).is_ok(), "{url}");
+    }
+    let far = "[accounts.fxa]\nurl = \"http://accounts.example\"";
+    assert!(load(&format!("insecure = true\n{far}"), |_| {}).is_ok());
+    assert!(load(far, |overrides| overrides.insecure = true).is_ok());
+}
+
+#[test]
+fn a_password_is_never_printed() {
+    let file = "[accounts.introspection]\nurl = \"https://a.example\"\nclient_id = \"me\"\nclient_secret = \"LETMEIN\"";
+    let config = load(file, |_| {}).unwrap();
+    assert!(!format!("{config:?}").contains("LETMEIN"));
 }

@@ -3,8 +3,13 @@
 
 use std::borrow::Cow;
 
+use super::Unverified;
 use super::gstreamer::wire::quoted as python;
-use crate::hub::{CallError, EndpointId, JoinError, PairError, RegistrationError};
+use crate::hub::{CallError, EndpointId, JoinError, PairError, RegistrationError, SessionError};
+
+mod gecko;
+
+pub use gecko::Errno;
 
 /// Quoted text longer than this, in bytes, is cut in errors.
 const QUOTED_BYTES: usize = 200;
@@ -13,7 +18,7 @@ const QUOTED_BYTES: usize = 200;
 const QUOTED_PEER_BYTES: usize = 20_000;
 
 /// What went wrong, with the facts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Cause<'a> {
     /// A binary message in a language of text.
@@ -115,6 +120,78 @@ pub enum Cause<'a> {
         /// Whom.
         id: &'a EndpointId,
     },
+    /// A client of geckos sends what isn't JSON.
+    NotJson {
+        /// What was sent.
+        text: &'a str,
+    },
+    /// A hello with an action that the endpoint doesn't have.
+    UnknownAction {
+        /// The action, as it was sent.
+        name: &'a str,
+    },
+    /// A message lacks a field, or has it in another form.
+    MissingField {
+        /// The field.
+        name: &'static str,
+    },
+    /// A client's message isn't one that may come now.
+    Unexpected {
+        /// What was sent.
+        text: &'a str,
+    },
+    /// A hello without authorization.
+    NoAuthorization,
+    /// An authorization of another kind than a bearer token.
+    NotBearer,
+    /// A token is no good, or not for this.
+    TokenRefused {
+        /// Why.
+        why: &'a str,
+    },
+    /// Whoever knows about tokens couldn't be asked.
+    AuthorityUnavailable {
+        /// Why.
+        why: &'a str,
+    },
+    /// No gecko is here.
+    NoGecko,
+    /// The gecko takes no more sessions.
+    SessionsFull {
+        /// The limit.
+        limit: usize,
+    },
+    /// Too much waits for the gecko.
+    Congested,
+    /// The gecko didn't answer in time.
+    Unanswered {
+        /// How many seconds it had.
+        seconds: f64,
+    },
+    /// The gecko answered, but no connection was made in time.
+    Unconnected {
+        /// How many seconds it had.
+        seconds: f64,
+    },
+    /// The gecko is gone.
+    GeckoLeft,
+    /// A gecko's message to a client is none.
+    GeckoMistake {
+        /// What was sent.
+        text: &'a str,
+    },
+    /// A gecko sends what isn't JSON.
+    GeckoNotJson {
+        /// What was sent.
+        text: &'a str,
+    },
+    /// A gecko's message for a worker that isn't its own.
+    NoSuchWorker {
+        /// The worker's id, as it was sent; `None` if it named none.
+        id: Option<&'a str>,
+    },
+    /// Another connection registered the same gecko.
+    Replaced,
 }
 
 /// Which side of a call made a mistake.
@@ -150,6 +227,10 @@ pub struct Row {
     pub cuttlefish: Answer,
     /// What a GStreamer peer is sent.
     pub gstreamer: Answer,
+    /// What a gecko or its client is sent.
+    pub gecko: Answer,
+    /// The number of that.
+    pub errno: Errno,
 }
 
 /// What a peer is sent, and whether the conversation goes on.
@@ -174,6 +255,8 @@ impl Cause<'_> {
             level,
             cuttlefish: self.cuttlefish(),
             gstreamer: self.gstreamer(),
+            gecko: self.gecko(),
+            errno: self.errno(),
         }
     }
 
@@ -211,6 +294,24 @@ impl Cause<'_> {
             Self::NotInRoom                => ("not_in_room",        400, Level::Info),
             Self::IncompleteMessage        => ("incomplete_message", 400, Level::Info),
             Self::NotAMember { .. }        => ("not_a_member",       404, Level::Info),
+            Self::NotJson { .. }           => ("malformed",          400, Level::Info),
+            Self::UnknownAction { .. }     => ("unknown_action",     400, Level::Info),
+            Self::MissingField { .. }      => ("missing_field",      400, Level::Info),
+            Self::Unexpected { .. }        => ("unexpected",         400, Level::Info),
+            Self::NoAuthorization          => ("no_authorization",   401, Level::Info),
+            Self::NotBearer                => ("not_bearer",         401, Level::Info),
+            Self::TokenRefused { .. }      => ("token_refused",      401, Level::Info),
+            Self::AuthorityUnavailable { .. } => ("authority_unavailable", 503, Level::Info),
+            Self::NoGecko                  => ("no_gecko",           503, Level::Info),
+            Self::SessionsFull { .. }      => ("sessions_full",      503, Level::Warn),
+            Self::Congested                => ("congested",          503, Level::Warn),
+            Self::Unanswered { .. }        => ("unanswered",         504, Level::Info),
+            Self::Unconnected { .. }       => ("unconnected",        504, Level::Info),
+            Self::GeckoLeft                => ("gecko_left",         502, Level::Info),
+            Self::GeckoMistake { .. }      => ("gecko_mistake",      502, Level::Info),
+            Self::GeckoNotJson { .. }      => ("gecko_not_json",     502, Level::Info),
+            Self::NoSuchWorker { .. }      => ("no_such_worker",     404, Level::Info),
+            Self::Replaced                 => ("replaced",           410, Level::Info),
         }
     }
 
@@ -247,6 +348,12 @@ impl Cause<'_> {
             | Self::IncompleteMessage => close("Invalid message"),
             Self::Busy { .. } | Self::RoomFull { .. } | Self::RoomsFull { .. } | Self::AlreadyInRoom
             | Self::NotInRoom | Self::NotAMember { .. } => close("Connection failed"),
+            Self::NotJson { .. } | Self::UnknownAction { .. } | Self::MissingField { .. }
+            | Self::Unexpected { .. } | Self::NoAuthorization | Self::NotBearer
+            | Self::TokenRefused { .. } | Self::AuthorityUnavailable { .. } | Self::NoGecko | Self::SessionsFull { .. }
+            | Self::Congested | Self::Unanswered { .. } | Self::Unconnected { .. } | Self::GeckoLeft
+            | Self::GeckoMistake { .. } | Self::GeckoNotJson { .. } | Self::NoSuchWorker { .. }
+            | Self::Replaced => close("Invalid message"),
         }
     }
 
@@ -277,6 +384,39 @@ impl Cause<'_> {
             Self::Malformed | Self::NotAMessage { .. } | Self::MissingId(_) | Self::MissingPayload(_)
             | Self::MissingCaller | Self::NotInCall | Self::AlreadyInCall | Self::NoSuchCaller { .. }
             | Self::AlreadyRegistered { .. } | Self::CallsFull { .. } | Self::UnknownMailbox => stay("invalid msg"),
+            Self::NotJson { .. } | Self::UnknownAction { .. } | Self::MissingField { .. }
+            | Self::Unexpected { .. } | Self::NoAuthorization | Self::NotBearer
+            | Self::TokenRefused { .. } | Self::AuthorityUnavailable { .. } | Self::NoGecko | Self::SessionsFull { .. }
+            | Self::Congested | Self::Unanswered { .. } | Self::Unconnected { .. } | Self::GeckoLeft
+            | Self::GeckoMistake { .. } | Self::GeckoNotJson { .. } | Self::NoSuchWorker { .. }
+            | Self::Replaced => stay("invalid msg"),
+        }
+    }
+}
+
+impl<'a> From<&'a Unverified> for Cause<'a> {
+    fn from(error: &'a Unverified) -> Self {
+        match error {
+            Unverified::Refused(why) => Self::TokenRefused { why },
+            Unverified::Unavailable(why) => Self::AuthorityUnavailable { why },
+        }
+    }
+}
+
+impl From<&SessionError> for Cause<'_> {
+    fn from(error: &SessionError) -> Self {
+        match *error {
+            SessionError::AlreadyOpen => Self::AlreadyInCall,
+            SessionError::NoEndpoint => Self::NoGecko,
+            SessionError::Full(limit) => Self::SessionsFull { limit },
+            SessionError::Congested => Self::Congested,
+            SessionError::Unanswered(time) => Self::Unanswered {
+                seconds: time.as_secs_f64(),
+            },
+            SessionError::Unconnected(time) => Self::Unconnected {
+                seconds: time.as_secs_f64(),
+            },
+            SessionError::EndpointLeft => Self::GeckoLeft,
         }
     }
 }

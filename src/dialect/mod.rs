@@ -2,12 +2,15 @@
 
 pub mod cause;
 pub mod cuttlefish;
+pub mod front;
+pub mod gecko;
 pub mod gstreamer;
 pub mod negotiation;
 
 use cause::Level;
 
-use crate::hub::{Command, Event, Payload};
+use crate::config::Secret;
+use crate::hub::{AccountId, Command, Event, Payload};
 
 /// One of the languages, as logs and metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +19,8 @@ pub enum Dialect {
     Cuttlefish,
     /// GStreamer's simple signalling.
     GStreamer,
+    /// Geckos: remote workers.
+    Gecko,
 }
 
 impl Dialect {
@@ -25,17 +30,18 @@ impl Dialect {
         match self {
             Self::Cuttlefish => "cuttlefish",
             Self::GStreamer => "gstreamer",
+            Self::Gecko => "gecko",
         }
     }
 
     /// The WebSocket subprotocol that is accepted when it is offered (RFC 6455 section 1.9). Old
     /// Cuttlefish devices offer theirs and pages offer none (cuttlefish.md A1); GStreamer's server
-    /// never selects one (gst.md A.1).
+    /// never selects one (gst.md A.1); the gecko protocol has none.
     #[must_use]
     pub const fn subprotocol(self) -> Option<&'static str> {
         match self {
             Self::Cuttlefish => Some("webrtc-operator"),
-            Self::GStreamer => None,
+            Self::GStreamer | Self::Gecko => None,
         }
     }
 }
@@ -66,6 +72,18 @@ pub enum Effect {
     /// This endpoint serves files for its callers' pages over HTTP on this port of its own machine.
     /// Comes before the registration.
     FilesPort(u16),
+    /// Find out whose token this is, and answer with [`Session::verified`]. Until then the session
+    /// is given no frame.
+    Verify(Secret),
+}
+
+/// Why nobody knows whose token it is; each with the reason, which may be told to whoever sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unverified {
+    /// The token is no good, or not for this.
+    Refused(String),
+    /// The authority that knows couldn't be asked.
+    Unavailable(String),
 }
 
 /// The server's side of one connection in one dialect.
@@ -91,4 +109,9 @@ pub trait Session: Send {
     /// The hub says something to this connection. [`Event::Probe`] means nothing here: whoever
     /// carries the connection pings the other side, and answers the hub.
     fn event(&mut self, event: Event, out: &mut Vec<Effect>);
+
+    /// The answer to [`Effect::Verify`]. Nothing to those that never ask.
+    fn verified(&mut self, outcome: Result<AccountId, Unverified>, out: &mut Vec<Effect>) {
+        let _ = (outcome, out);
+    }
 }

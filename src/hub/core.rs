@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::pool::Pool;
 use super::store::{Call, EndedCall, LAST_NUMBER, Newcomer, Registration, Seat, Store};
 use super::{
     CallError, CallNumber, Command, ConnectionId, EndpointId, Event, Namespace, Payload,
-    RegistrationError, RoomId, Undelivered, WhenAbsent,
+    PoolLimits, RegistrationError, RoomId, Undelivered, WhenAbsent,
 };
 
 /// How much the hub takes. All but the durations bound its memory.
@@ -29,6 +30,8 @@ pub struct Limits {
     pub just_left: Duration,
     /// How long a connection may take to answer [`Event::Probe`].
     pub probe: Duration,
+    /// How much the pool takes, beside `endpoints`.
+    pub pool: PoolLimits,
 }
 
 /// An event and whom it is for.
@@ -49,8 +52,10 @@ pub struct Endpoint<'a> {
     pub connection: ConnectionId,
     /// What it said of itself.
     pub info: Option<&'a Payload>,
-    /// How many calls are open.
+    /// How many calls are open; for an endpoint of the pool, sessions.
     pub calls: usize,
+    /// How many sessions an endpoint of the pool takes at once, if it said so.
+    pub capacity: Option<usize>,
     /// When it registered.
     pub since: Instant,
     /// Whether it has a partner, or a room.
@@ -87,6 +92,10 @@ pub struct Counts {
     pub waiting_calls: usize,
     /// Rooms.
     pub rooms: usize,
+    /// Endpoints of the pool that are awaited back; they aren't among the registered ones.
+    pub endpoints_away: usize,
+    /// Sessions with endpoints of the pool.
+    pub sessions: usize,
     /// Holders of an id that are being probed for a newcomer.
     pub probes: usize,
 }
@@ -99,6 +108,7 @@ pub struct Counts {
 pub struct Hub {
     pub(super) limits: Limits,
     pub(super) store: Store,
+    pub(super) pool: Pool,
 }
 
 impl Hub {
@@ -108,6 +118,7 @@ impl Hub {
         Self {
             limits,
             store: Store::default(),
+            pool: Pool::new(limits.pool),
         }
     }
 
@@ -130,19 +141,38 @@ impl Hub {
             Command::ToPartner { frame, otherwise } => {
                 self.relay_or_obey(now, from, frame, otherwise, out);
             }
+            Command::Serve(offer) => {
+                let endpoints = self.store.endpoints().len() + self.pool.len();
+                let limit = self.limits.endpoints;
+                let full = (endpoints >= limit).then_some(limit);
+                self.pool.serve(now, from, offer, full, out);
+            }
+            Command::Demand(demand) => self.pool.demand(now, from, demand, out),
+            Command::ToServer { payload } => self.pool.pass_on(from, payload, out),
+            Command::Taken(ticket) => self.pool.taken(from, ticket),
+            Command::ToSession { to, step, payload } => {
+                self.pool.reply(now, from, &to, step, payload, out);
+            }
             Command::Alive => self.alive(from, out),
-            Command::Leave => self.end(now, from, out),
+            Command::Leave => {
+                self.pool.leave(now, from, out);
+                self.end(now, from, out);
+            }
         }
     }
 
     /// When [`Self::handle_timeout`] must be called at the latest.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.store.next_probe().map(|(deadline, _)| deadline)
+        let probe = self.store.next_probe().map(|(deadline, _)| deadline);
+        let pool = self.pool.next_timeout();
+        probe.into_iter().chain(pool).min()
     }
 
-    /// Evicts every holder whose time to answer a probe has passed.
+    /// Evicts every holder whose time to answer a probe has passed, and ends every session whose
+    /// time has.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.pool.handle_timeout(now, out);
         while let Some((deadline, id)) = self.store.next_probe() {
             let Some(holder) = self.store.endpoint(id).map(|endpoint| endpoint.connection) else {
                 return;
@@ -151,6 +181,7 @@ impl Hub {
                 return;
             }
             tell(out, holder, Event::Evicted);
+            self.pool.leave(now, holder, out);
             self.end(now, holder, out);
         }
     }
@@ -160,6 +191,8 @@ impl Hub {
         self.store
             .endpoints()
             .map(|(id, registration)| self.shown(id, registration))
+            // Of the last namespace, all of them.
+            .chain(self.pool.endpoints())
     }
 
     /// The registered endpoints of a namespace, in order of id.
@@ -173,6 +206,7 @@ impl Hub {
         self.store
             .entry(id)
             .map(|(id, registration)| self.shown(id, registration))
+            .or_else(|| self.pool.endpoints().find(|it| it.id == id))
     }
 
     /// Every room, in order of namespace and id.
@@ -187,7 +221,7 @@ impl Hub {
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts {
-            endpoints: self.store.endpoints().len(),
+            endpoints: self.store.endpoints().len() + self.pool.here(),
             calls: self
                 .store
                 .endpoints()
@@ -196,6 +230,8 @@ impl Hub {
                 + self.store.pairs(),
             waiting_calls: self.store.waiting_calls(),
             rooms: self.store.rooms.len(),
+            endpoints_away: self.pool.away(),
+            sessions: self.pool.sessions(),
             probes: self.store.probes(),
         }
     }
@@ -226,7 +262,7 @@ impl Hub {
                 None => refuse(out, RegistrationError::Taken(id)),
             };
         }
-        if self.store.endpoints().len() >= self.limits.endpoints {
+        if self.store.endpoints().len() + self.pool.len() >= self.limits.endpoints {
             return refuse(out, RegistrationError::Full(self.limits.endpoints));
         }
         self.seat(now, from, &id, info, out);
@@ -384,6 +420,7 @@ impl Hub {
             connection: registration.connection,
             info: registration.info.as_ref(),
             calls: registration.calls.len(),
+            capacity: None,
             since: registration.since,
             place: self.place(registration.connection),
         }
@@ -404,7 +441,7 @@ pub(super) fn tell(out: &mut Vec<Output>, to: ConnectionId, event: Event) {
 #[cfg(test)]
 impl Hub {
     pub(super) fn entries(&self) -> usize {
-        self.store.entries()
+        self.store.entries() + self.pool.entries()
     }
 
     pub(super) fn remembered(&self) -> usize {

@@ -2,20 +2,26 @@
 //!
 //! An **endpoint** registers under an id with free-form info. A **call** joins a caller to an
 //! endpoint, which may have many; a **pair** joins two endpoints that are equals, and have no other;
-//! a **room** has endpoints for members that know of each other. The four dialects translate their
-//! own words into these, so that the rules about duplicate ids, goodbyes and numbering stand once,
-//! here.
+//! a **room** has endpoints for members that know of each other; a **session** joins a caller, for
+//! an account, to whichever endpoint of a pool the hub chooses, and outlives that one's connection
+//! for a while. The four dialects translate their own words into these, so that the rules about
+//! duplicate ids, goodbyes and numbering stand once, here.
 
 mod core;
 mod mesh;
 mod payload;
+mod pool;
 mod rooms;
+mod sessions;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use self::core::{Counts, Endpoint, Hub, Limits, Output, Place, Room};
 pub use payload::Payload;
+pub use sessions::{
+    AccountId, Addressee, Closed, Demand, Offer, PoolLimits, SessionError, SessionId, Step, Ticket,
+};
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -33,6 +39,8 @@ pub enum Namespace {
     Device,
     /// GStreamer peers, and their rooms.
     Peer,
+    /// Geckos.
+    Gecko,
 }
 
 /// A table by connection.
@@ -102,6 +110,30 @@ pub enum Command {
         /// What it asks for.
         otherwise: Option<Request>,
     },
+    /// Join the pool as the endpoint that the offer names. Answered by [`Event::Registered`] or
+    /// [`Event::RegistrationRefused`]. Another connection that has the id loses it, and the
+    /// sessions with it.
+    Serve(Offer),
+    /// Ask the pool for a session. Answered by what its endpoint says, or [`Event::SessionEnded`].
+    Demand(Demand),
+    /// From a caller to the endpoint of its session. Dropped without one.
+    ToServer {
+        /// The message, as the endpoint shall get it.
+        payload: Payload,
+    },
+    /// From an endpoint of the pool: this [`Event::FromSession`] or [`Event::SessionClosed`], and
+    /// each before it, is on its way and needn't be kept for the endpoint's next connection.
+    Taken(Ticket),
+    /// From an endpoint of the pool to the caller of one of its sessions. A failure is answered by
+    /// [`Event::NoSession`].
+    ToSession {
+        /// Which session.
+        to: Addressee,
+        /// What this means for the session.
+        step: Step,
+        /// The message.
+        payload: Payload,
+    },
     /// The answer to [`Event::Probe`]: the other side of this connection lives. At any other time
     /// it means nothing.
     Alive,
@@ -149,6 +181,42 @@ pub enum Event {
     /// Another connection wants this one's id: find out whether the other side still lives, and
     /// answer with [`Command::Alive`] if so. Silence means death.
     Probe,
+    /// To an endpoint of the pool: a message of a session's caller; the first one is its demand.
+    /// Answer with [`Command::Taken`].
+    FromSession {
+        /// What to name then.
+        ticket: Ticket,
+        /// The message, as the caller's side made it.
+        payload: Payload,
+    },
+    /// To an endpoint of the pool that wants to hear of it: this session ended before the endpoint
+    /// ended it. Answer with [`Command::Taken`].
+    SessionClosed {
+        /// What to name then.
+        ticket: Ticket,
+        /// Which session.
+        session: SessionId,
+        /// Why.
+        why: Closed,
+    },
+    /// To an endpoint of the pool: its message reached nobody. Not told about its own sessions
+    /// that have only just ended: the two crossed.
+    NoSession {
+        /// The session that it named, if it did.
+        session: Option<SessionId>,
+    },
+    /// To an endpoint of the pool: another connection has its id and its sessions now.
+    Replaced,
+    /// To the caller of a session: its endpoint says something. The session is over if the step
+    /// [ends](Step::ends) it.
+    SessionSaid {
+        /// What it means for the session.
+        step: Step,
+        /// The message.
+        payload: Payload,
+    },
+    /// To the caller: there is no session any more.
+    SessionEnded(SessionError),
     /// This connection failed a probe and lost its registration and its calls; close it.
     Evicted,
     /// To the caller: the call is open. What it sends from now on reaches the endpoint.
@@ -392,6 +460,12 @@ impl Event {
                 | Self::NotReached { .. }
                 | Self::NoPartner { .. }
                 | Self::Members(_)
+                | Self::FromSession { .. }
+                | Self::NoSession { .. }
+                | Self::SessionSaid {
+                    step: Step::Answer { .. } | Step::Message | Step::Mistake,
+                    ..
+                }
         )
     }
 }

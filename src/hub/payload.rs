@@ -80,6 +80,12 @@ impl Payload {
         self.bytes.is_empty()
     }
 
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The bytes, for a frame that is nothing but this content.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {

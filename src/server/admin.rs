@@ -98,6 +98,9 @@ struct Shown<'a> {
     kind: &'static str,
     id: &'a str,
     calls: usize,
+    /// Of geckos that said so: how many workers they set up at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capacity: Option<usize>,
     /// Of those that have a partner or a room: where they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
@@ -117,6 +120,7 @@ impl<'a> ShownRoom<'a> {
         let dialect = match room.id.space() {
             Namespace::Device => Dialect::Cuttlefish,
             Namespace::Peer => Dialect::GStreamer,
+            Namespace::Gecko => Dialect::Gecko,
         };
         Self {
             dialect: dialect.name(),
@@ -135,8 +139,9 @@ impl<'a> Shown<'a> {
             kind: endpoint.member.role,
             id: endpoint.id.as_str(),
             calls: endpoint.calls,
+            capacity: endpoint.capacity,
             state: match endpoint.id.space() {
-                Namespace::Device => None,
+                Namespace::Device | Namespace::Gecko => None,
                 Namespace::Peer => Some(match endpoint.place {
                     Place::Idle => "idle",
                     Place::Pair => "session",

@@ -15,18 +15,19 @@ use async_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use async_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 use bytes::Bytes;
 use futures_util::{Sink as _, Stream as _, StreamExt as _};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-use super::App;
 use super::outbox::{Ended, Load, Outbox};
 use super::stream::Stream;
 use super::switch::Member;
+use super::{App, accounts};
 use crate::dialect::cause::Level;
-use crate::dialect::{Effect, Session};
-use crate::hub::{Command, ConnectionId, Event, Payload};
+use crate::dialect::{Effect, Session, Unverified};
+use crate::hub::{AccountId, Command, ConnectionId, Event, Payload};
 
 /// Idle connections are many and cost this much each; a message that is larger gets its own memory.
 const READ_BUFFER: usize = 2048;
@@ -54,8 +55,6 @@ pub(super) async fn run(
     member: Member,
     app: Arc<App>,
 ) {
-    let open = app.metrics.websockets(member.dialect_name(), member.role);
-    open.inc();
     // What is over soon, or comes at the end only, is boxed: the task of an idle connection keeps no
     // room for it.
     let mut connection = Box::pin(Connection::open(stream, read_ahead, session, member, app)).await;
@@ -63,7 +62,7 @@ pub(super) async fn run(
     connection.command(Instant::now(), Command::Leave);
     connection.report(&end);
     Box::pin(connection.close(end)).await;
-    open.dec();
+    connection.counted.dec();
 }
 
 struct Connection {
@@ -83,6 +82,10 @@ struct Connection {
     in_a_row: usize,
     opened: Instant,
     spoke: bool,
+    // The gauge of the dialect's and role's open WebSockets, in which this one is counted.
+    counted: Gauge,
+    // Nothing is read until it is known whose token the session has.
+    verifying: Option<Verifying>,
     heard: Instant,
     pinged: Option<Instant>,
     // Since when the hub waits for a sign of life.
@@ -90,6 +93,9 @@ struct Connection {
     ping_after: Duration,
     ping_timeout: Duration,
 }
+
+/// Finds out whose token it is.
+type Verifying = Pin<Box<dyn Future<Output = Result<AccountId, Unverified>> + Send>>;
 
 /// How a conversation ended.
 enum End {
@@ -106,6 +112,7 @@ enum End {
 /// What a connection waits for.
 enum Step {
     Frame(Option<Result<Message, Error>>),
+    Verified(Result<AccountId, Unverified>),
     Events,
     Ended(Ended),
     WriteFailed(Error),
@@ -140,7 +147,11 @@ impl Connection {
         };
         let outbox = Arc::new(Outbox::new(queue_limit(&app)));
         let now = Instant::now();
+        let counted = app.metrics.websockets(member.dialect_name(), member.role);
+        counted.inc();
         Self {
+            counted,
+            verifying: None,
             id: app.switch.join(member, Arc::clone(&outbox) as _),
             app,
             socket,
@@ -183,6 +194,11 @@ impl Connection {
                     if was_pinged {
                         timer.as_mut().reset(self.deadline());
                     }
+                    result
+                }
+                Step::Verified(outcome) => {
+                    let result = self.verified(outcome);
+                    timer.as_mut().reset(self.deadline());
                     result
                 }
                 Step::Events => {
@@ -247,6 +263,9 @@ impl Connection {
     }
 
     fn poll_peer(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        if let Some(verifying) = &mut self.verifying {
+            return verifying.as_mut().poll(cx).map(Step::Verified);
+        }
         let frame = Pin::new(&mut self.socket).poll_next(cx);
         // Not before all that came is read: the last of it may be the end.
         if frame.is_pending() && self.probed.is_some_and(|probed| self.heard > probed) {
@@ -277,6 +296,14 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    fn verified(&mut self, outcome: Result<AccountId, Unverified>) -> Result<(), End> {
+        self.verifying = None;
+        // What the other side sent meanwhile is still to be read.
+        self.heard = Instant::now();
+        self.session.verified(outcome, &mut self.effects);
+        self.obey(self.heard)
     }
 
     fn probe(&mut self, now: Instant) -> Result<(), End> {
@@ -310,15 +337,15 @@ impl Connection {
         self.pinged = None;
         match message {
             Message::Text(text) => {
-                self.spoke = true;
                 // The library has checked that it is UTF-8.
                 let text = Payload::checked_text(text.into());
                 self.session.text(&text, &mut self.effects);
+                self.spoken();
             }
             Message::Binary(bytes) => {
-                self.spoke = true;
                 let bytes = Payload::binary(bytes);
                 self.session.binary(&bytes, &mut self.effects);
+                self.spoken();
             }
             Message::Close(frame) => {
                 return Err(End::PeerClosed(
@@ -330,6 +357,19 @@ impl Connection {
         }
         self.bound_replies()?;
         self.obey(self.heard)
+    }
+
+    /// The first message may have told which dialect it is.
+    fn spoken(&mut self) {
+        if self.spoke {
+            return;
+        }
+        self.spoke = true;
+        let (dialect, role) = (self.session.dialect(), self.session.role());
+        self.counted.dec();
+        self.counted = self.app.metrics.websockets(dialect.name(), role);
+        self.counted.inc();
+        self.app.switch.identify(self.id, dialect, role);
     }
 
     /// Events are bounded by the outbox that they come from; what the other side causes by its own
@@ -374,6 +414,10 @@ impl Connection {
                 self.app.switch.set_files_port(self.id, port);
                 Ok(())
             }
+            Effect::Verify(token) => {
+                self.verifying = Some(Box::pin(accounts::verify(Arc::clone(&self.app), token)));
+                Ok(())
+            }
         });
         // A burst's memory isn't kept for an idle time.
         effects.shrink_to(KEPT_EFFECTS);
@@ -395,6 +439,8 @@ impl Connection {
     /// When [`Self::timeouts`] has something to do at the earliest.
     fn deadline(&self) -> Instant {
         let keepalive = match self.pinged {
+            // Nothing is read meanwhile, and it has a deadline of its own.
+            _ if self.verifying.is_some() => Instant::now() + self.ping_timeout,
             Some(pinged) => pinged + self.ping_timeout,
             None => self.heard + self.ping_after,
         };
@@ -420,6 +466,7 @@ impl Connection {
             });
         }
         match self.pinged {
+            _ if self.verifying.is_some() => Ok(()),
             Some(pinged) if now >= pinged + self.ping_timeout => Err(End::Close {
                 code: 1011,
                 reason: "no answer to a ping",

@@ -6,7 +6,7 @@ use hyper::header::{HeaderValue, UPGRADE};
 use hyper::{Method, StatusCode};
 use std::sync::Arc;
 
-use super::{App, http, upgrade};
+use super::{App, gecko, http, upgrade};
 use crate::dialect::gstreamer::server::PeerSession;
 
 /// Whether the request is for a peer's WebSocket. Whoever asks for `/` without wanting one wants the
@@ -17,10 +17,13 @@ pub(super) fn is_wanted(app: &App, request: &Request) -> bool {
         && is_path(app, request.uri().path())
 }
 
-/// Lets a peer talk.
+/// Lets a peer talk; or, at `/`, whoever turns out to be there.
 pub(super) fn connect(app: Arc<App>, request: Request) -> Response {
-    let session = PeerSession::new(app.config.limits.id_bytes);
-    upgrade::accept(app, request, Box::new(session))
+    let peer = PeerSession::new(app.config.limits.id_bytes);
+    if request.uri().path() == "/" {
+        return gecko::connect_to_front(app, request, peer);
+    }
+    upgrade::accept(app, request, Box::new(peer))
 }
 
 /// What is at a path where nothing is but for those that upgrade.

@@ -15,7 +15,9 @@ use serde_json::json;
 use tower::ServiceExt as _;
 use tower_http::services::ServeDir;
 
-use super::{App, admin, console, cuttlefish, files, gstreamer, polling, upgrade};
+use super::{
+    App, admin, console, cuttlefish, documents, files, gecko, gstreamer, polling, upgrade,
+};
 use crate::hub::Payload;
 
 /// Everything that the port serves.
@@ -54,6 +56,12 @@ pub(super) fn router(app: &Arc<App>) -> Router {
             "/polled_connections/{connection}/messages",
             get(polling::new_messages),
         )
+        .route("/worker", get(gecko::worker))
+        .route("/worker/", get(gecko::worker))
+        .route("/v1/", get(documents::root))
+        .route("/v1/fxa-oauth/params", get(documents::login))
+        .route("/v0/fxa-oauth/params", get(documents::login))
+        .route("/__heartbeat__", get(documents::heartbeat))
         .route("/health", get(admin::health))
         .route("/ready", get(admin::ready))
         .route("/metrics", get(admin::metrics))

@@ -7,6 +7,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::tokens::Meters;
 use crate::hub::Counts;
 
 /// The type of the text that [`Metrics::text`] gives.
@@ -22,6 +23,7 @@ pub(super) struct Metrics {
     pub(super) tls_handshake_failures: Counter,
     pub(super) queue_overflows: Counter,
     pub(super) polling_clients: Gauge,
+    pub(super) tokens: Meters,
     websockets: Family<Kind, Gauge>,
     websocket_closes: Family<Close, Counter>,
     relayed_messages: Family<Direction, Counter>,
@@ -39,6 +41,8 @@ pub(super) enum Receiver {
     Caller,
     Partner,
     Member,
+    Gecko,
+    GeckoClient,
 }
 
 /// The counters of one kind of receiver.
@@ -77,7 +81,14 @@ struct Request {
 }
 
 impl Receiver {
-    const ALL: [Self; 4] = [Self::Endpoint, Self::Caller, Self::Partner, Self::Member];
+    const ALL: [Self; 6] = [
+        Self::Endpoint,
+        Self::Caller,
+        Self::Partner,
+        Self::Member,
+        Self::Gecko,
+        Self::GeckoClient,
+    ];
 
     const fn direction(self) -> &'static str {
         match self {
@@ -85,6 +96,8 @@ impl Receiver {
             Self::Caller => "to_caller",
             Self::Partner => "to_partner",
             Self::Member => "to_member",
+            Self::Gecko => "to_gecko",
+            Self::GeckoClient => "to_gecko_client",
         }
     }
 }
@@ -186,6 +199,7 @@ impl Metrics {
             Unit::Bytes,
             self.relayed_bytes.clone(),
         );
+        self.tokens.register(to);
     }
 }
 
@@ -199,6 +213,16 @@ impl Collector for HubCounts {
             ("endpoints", "Registered endpoints", self.0.endpoints),
             ("calls", "Open calls and pairs", self.0.calls),
             ("rooms", "Rooms with a member", self.0.rooms),
+            (
+                "geckos_away",
+                "Geckos that are gone and awaited back",
+                self.0.endpoints_away,
+            ),
+            (
+                "gecko_sessions",
+                "Sessions of geckos that aren't connected yet",
+                self.0.sessions,
+            ),
             (
                 "waiting_calls",
                 "Callers that wait for an absent endpoint",

@@ -4,11 +4,14 @@
 //! which owns a dialect's session (`connection`). All sessions meet in the hub (`switch`), which
 //! answers into one bounded queue per connection (`outbox`).
 
+mod accounts;
 mod admin;
 mod connection;
 mod console;
 mod cuttlefish;
+mod documents;
 mod files;
+mod gecko;
 mod gstreamer;
 mod http;
 mod listener;
@@ -18,6 +21,7 @@ mod polling;
 mod stream;
 mod switch;
 mod tls;
+pub mod tokens;
 mod upgrade;
 
 use std::fmt;
@@ -37,6 +41,7 @@ use listener::Listener;
 use metrics::Metrics;
 use polling::PollingClients;
 use switch::Switch;
+use tokens::{Verifier, VerifierError};
 
 /// Descriptors that the server needs beside one per connection.
 const OWN_DESCRIPTORS: u64 = 64;
@@ -137,6 +142,9 @@ pub enum StartError {
         /// The reason.
         source: rcgen::Error,
     },
+    /// Tokens can't be checked.
+    #[error(transparent)]
+    Accounts(#[from] VerifierError),
     /// The directory of static files is missing.
     #[error("{} is no directory: name the one that holds the files to serve", .path.display())]
     NoAssets {
@@ -149,9 +157,12 @@ pub enum StartError {
 struct App {
     config: Config,
     settings: Arc<Settings>,
+    gecko: Arc<gecko::Settings>,
     switch: Arc<Switch>,
     metrics: Arc<Metrics>,
     polling: PollingClients,
+    /// Who checks tokens; `None` if none are asked for.
+    accounts: Option<Verifier>,
     /// True once the server is shutting down.
     stop: watch::Sender<bool>,
     /// One permit per TCP connection.
@@ -184,7 +195,7 @@ pub async fn bind(config: Config) -> Result<Server, StartError> {
         .map(|&listen| listener::bind(listen, tls.as_ref()))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Server {
-        app: Arc::new(App::new(config)),
+        app: Arc::new(App::new(config)?),
         listeners,
         fingerprint: tls.and_then(|tls| tls.fingerprint),
     })
@@ -238,23 +249,36 @@ impl Server {
 }
 
 impl App {
-    fn new(config: Config) -> Self {
+    fn new(config: Config) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new());
+        let accounts = match &config.accounts {
+            Some(accounts) => Some(Verifier::new(
+                accounts,
+                &config.limits,
+                metrics.tokens.clone(),
+            )?),
+            None => None,
+        };
         let slot_count = u32::try_from(config.limits.connections.min(Semaphore::MAX_PERMITS))
             .unwrap_or(u32::MAX);
-        Self {
+        Ok(Self {
             settings: Arc::new(Settings::new(
                 &config.ice_servers,
                 config.cuttlefish.wait_for_device,
             )),
+            gecko: Arc::new(gecko::Settings {
+                legacy_progress_errors: config.gecko.legacy_progress_errors,
+                id_bytes: config.limits.id_bytes,
+            }),
             switch: Arc::new(Switch::new(&config.limits, Arc::clone(&metrics))),
             polling: PollingClients::default(),
+            accounts,
             metrics,
             stop: watch::Sender::new(false),
             slots: Arc::new(Semaphore::new(slot_count as usize)),
             slot_count,
             config,
-        }
+        })
     }
 
     /// Waits until the server shuts down.

@@ -154,6 +154,8 @@ pub(super) fn bytes_of(event: &Event) -> usize {
         | Event::FromEndpoint { payload }
         | Event::FromPartner { payload }
         | Event::FromMember { payload, .. }
+        | Event::FromSession { payload, .. }
+        | Event::SessionSaid { payload, .. }
         | Event::NoPartner { frame: payload, .. } => payload.len(),
         Event::CallOpened { info, .. } => info.as_ref().map_or(0, crate::hub::Payload::len),
         Event::Joined { members } | Event::Members(members) => {

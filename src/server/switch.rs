@@ -13,8 +13,8 @@ use super::outbox::{Outbox, Overflow, bytes_of};
 use crate::config;
 use crate::dialect::Dialect;
 use crate::hub::{
-    self, ByConnection, Command, ConnectionId, Counts, EndpointId, Event, Hub, Namespace, Output,
-    Payload, Place, RoomId,
+    self, ByConnection, Command, ConnectionId, Counts, EndpointId, Event, Hub, Namespace, Offer,
+    Output, Payload, Place, RoomId,
 };
 
 /// Where the hub's events for one connection go.
@@ -45,6 +45,7 @@ pub(super) struct EndpointView {
     pub(super) id: EndpointId,
     pub(super) info: Option<Payload>,
     pub(super) calls: usize,
+    pub(super) capacity: Option<usize>,
     pub(super) registered_for: Duration,
     pub(super) place: Place,
 }
@@ -95,6 +96,15 @@ impl Switch {
             members_per_room: limits.members_per_room,
             just_left: limits.just_left,
             probe: limits.probe,
+            pool: hub::PoolLimits {
+                sessions_per_endpoint: limits.gecko_sessions,
+                queue_messages: limits.gecko_queue_messages,
+                queue_bytes: limits.gecko_queue_bytes,
+                accounts: limits.gecko_accounts,
+                grace: limits.gecko_grace,
+                answer: limits.gecko_answer,
+                connect: limits.gecko_connect,
+            },
         });
         Self {
             state: Mutex::new(State {
@@ -144,10 +154,23 @@ impl Switch {
         // What else these may do shows in what follows from them.
         let changes = !matches!(
             command,
-            Command::ToCaller { .. } | Command::ToEndpoint { .. } | Command::ToPartner { .. }
+            Command::ToCaller { .. }
+                | Command::ToEndpoint { .. }
+                | Command::ToPartner { .. }
+                | Command::ToServer { .. }
+                | Command::ToSession { .. }
+                | Command::Taken(_)
         );
         state.obey(now, from, command, &mut outputs);
         self.deliver(now, &mut state, outputs, changes);
+    }
+
+    /// Notes which dialect a connection has turned out to speak.
+    pub(super) fn identify(&self, who: ConnectionId, dialect: Dialect, role: &'static str) {
+        if let Some(seat) = self.lock().seats.get_mut(&who) {
+            seat.member.dialect = dialect;
+            seat.member.role = role;
+        }
     }
 
     /// Notes where an endpoint serves files.
@@ -275,6 +298,16 @@ impl Switch {
             Event::FromEndpoint { .. } => self.metrics.relayed(Receiver::Caller, bytes_of(event)),
             Event::FromPartner { .. } => self.metrics.relayed(Receiver::Partner, bytes_of(event)),
             Event::FromMember { .. } => self.metrics.relayed(Receiver::Member, bytes_of(event)),
+            Event::FromSession { .. } => self.metrics.relayed(Receiver::Gecko, bytes_of(event)),
+            Event::SessionSaid { .. } => {
+                self.metrics.relayed(Receiver::GeckoClient, bytes_of(event));
+            }
+            Event::Replaced => {
+                if let Some(seat) = state.seats.get_mut(&to) {
+                    seat.is_registered = false;
+                    info!(id = seat.id(), connection = to.0, "endpoint replaced");
+                }
+            }
             Event::Registered => {
                 if let Some(seat) = state.seats.get_mut(&to) {
                     seat.is_registered = true;
@@ -319,7 +352,7 @@ impl State {
                     info!(id = seat.id(), connection = from.0, "endpoint left");
                 }
             }
-            Command::Register { id, .. } => {
+            Command::Register { id, .. } | Command::Serve(Offer { id, .. }) => {
                 if let Some(seat) = self.seats.get_mut(&from).filter(|seat| !seat.is_registered) {
                     seat.id = Some(id.clone());
                 }
@@ -335,6 +368,7 @@ impl State {
             id: endpoint.id.clone(),
             info: endpoint.info.cloned(),
             calls: endpoint.calls,
+            capacity: endpoint.capacity,
             registered_for: endpoint.since.elapsed(),
             place: endpoint.place,
         })

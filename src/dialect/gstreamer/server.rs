@@ -13,7 +13,7 @@ use crate::hub::{Command, Event, Payload, Place, Unreached};
 mod tests;
 
 /// The server's side of a peer's connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PeerSession {
     id_bytes: usize,
     state: State,

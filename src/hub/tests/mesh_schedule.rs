@@ -429,6 +429,7 @@ impl Ledger {
                 waiting_calls: 0,
                 rooms: rooms.len(),
                 probes: self.views.values().filter(|it| it.wants.is_some()).count(),
+                ..Counts::default()
             }
         );
     }

@@ -2,6 +2,8 @@
 
 mod mesh;
 mod mesh_schedule;
+mod pool;
+mod pool_schedule;
 mod schedule;
 
 use std::time::{Duration, Instant};
@@ -17,6 +19,15 @@ const LIMITS: Limits = Limits {
     members_per_room: 3,
     just_left: Duration::from_secs(5),
     probe: Duration::from_secs(2),
+    pool: PoolLimits {
+        sessions_per_endpoint: 3,
+        queue_messages: 6,
+        queue_bytes: 1_000,
+        accounts: 3,
+        grace: Duration::from_secs(30),
+        answer: Duration::from_secs(30),
+        connect: Duration::from_secs(20),
+    },
 };
 
 const A: ConnectionId = ConnectionId(1);
@@ -473,9 +484,7 @@ fn endpoints_are_listed_in_order_with_their_facts() {
         Counts {
             endpoints: 2,
             calls: 1,
-            waiting_calls: 0,
-            rooms: 0,
-            probes: 0
+            ..Counts::default()
         }
     );
 }

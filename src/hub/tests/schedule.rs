@@ -300,6 +300,7 @@ impl Ledger {
                 waiting_calls: waiting.count(),
                 rooms: 0,
                 probes: self.registering.len(),
+                ..Counts::default()
             }
         );
     }

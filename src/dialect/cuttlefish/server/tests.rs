@@ -51,6 +51,7 @@ fn told(out: Vec<Effect>) -> Vec<String> {
             Effect::Hub(command) => Some(format!("{command:?}")),
             Effect::Report { .. } => None,
             Effect::FilesPort(port) => Some(format!("files {port}")),
+            Effect::Verify(_) => panic!("a Cuttlefish session has no token"),
         })
         .collect()
 }
