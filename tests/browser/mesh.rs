@@ -25,7 +25,7 @@ async fn two_pages_and_a_peer_see_each_other_until_they_leave() {
     browser.open(&url).await;
     browser
         .until(
-            "document.querySelector('[data-room=lobby] .row-about').textContent === '1 member: 55'",
+            "document.querySelector('[data-room=lobby] .row-about')?.textContent === '1 member: 55'",
         )
         .await;
     fill(&browser, "#join-room", "lobby").await;
