@@ -55,7 +55,8 @@ pub(super) struct Flags {
     /// After a call, be available again
     #[arg(long)]
     keep: bool,
-    /// The label of the data channel that comes with our offer
+    /// The label of the data channel that comes with our offer; `none` for no channel and no
+    /// bundling, which webrtc_sendrecv.py needs to answer
     #[arg(long, value_name = "LABEL", default_value = "data")]
     channel: String,
 }
@@ -79,7 +80,7 @@ impl Flags {
             remote_offers: self.remote_offerer,
             wait: self.wait,
             keep: self.keep,
-            channel: self.channel,
+            channel: (self.channel != "none").then_some(self.channel),
             media: self.send.prepare(&variables, reception).await?,
             lines: Lines::Waiting(read_lines),
             events: vec![printer.lines()],

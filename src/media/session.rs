@@ -55,6 +55,9 @@ pub struct SessionConfig {
     pub channels: Vec<String>,
     /// Whether our offers invite the other side's media as well, in the sections of our own streams.
     pub invite: bool,
+    /// Whether our first offer puts all its sections on one transport. Old peers of GStreamer can't
+    /// take that. An answer follows the other side's offer either way.
+    pub bundle: bool,
     /// What becomes of received media.
     pub receive: Receive,
     /// How long received packets wait for late ones.
@@ -70,6 +73,7 @@ impl Default for SessionConfig {
             wanted: Vec::new(),
             channels: Vec::new(),
             invite: true,
+            bundle: true,
             receive: Receive::default(),
             receive_latency: RECEIVE_LATENCY,
         }

@@ -43,8 +43,9 @@ pub struct Options {
     pub wait: bool,
     /// After a call, register again.
     pub keep: bool,
-    /// The label of the data channel that comes with our offer.
-    pub channel: String,
+    /// The label of the data channel that comes with our offer. Without one the offer doesn't bundle
+    /// either, because old peers can't.
+    pub channel: Option<String>,
     /// What is sent and received.
     pub media: Media,
     /// What to send over the data channel.
@@ -143,7 +144,8 @@ impl Caller {
             shared: Arc::new(Shared {
                 media: options.media,
                 events: Events::new(options.events),
-                channel: Some(options.channel),
+                channel: options.channel,
+                sound_first: false,
             }),
             lines: options.lines,
             number: 0,

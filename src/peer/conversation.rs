@@ -55,8 +55,11 @@ pub struct Media {
 pub(super) struct Shared {
     pub(super) media: Media,
     pub(super) events: Events,
-    /// The label of the data channel that comes with our offers.
+    /// The label of the data channel that comes with our offers. Without one they don't bundle
+    /// either, because old peers can't.
     pub(super) channel: Option<String>,
+    /// Whether sound comes first in our offers, and so gets the first payload type.
+    pub(super) sound_first: bool,
 }
 
 /// Who begins.
@@ -320,10 +323,11 @@ impl Conversation {
             let receiver = self.shared.media.reception.start(self.partner.as_ref());
             // Only who offers makes a channel; two of one label would only confuse.
             let channel = self.shared.channel.clone().filter(|_| ours);
-            let config = self
-                .shared
-                .media
-                .session(receiver.receive(), channel.into_iter().collect());
+            let config = SessionConfig {
+                channels: channel.into_iter().collect(),
+                bundle: self.shared.channel.is_some(),
+                ..self.shared.session(receiver.receive())
+            };
             let (session, events) = Session::start(config).await?;
             self.live = Some(Live {
                 session,
@@ -407,25 +411,32 @@ impl Conversation {
     }
 }
 
-impl Media {
+impl Shared {
     /// What a session sends and takes. Our offers invite the other side's media only if it is wanted.
-    fn session(&self, receive: crate::media::Receive, channels: Vec<String>) -> SessionConfig {
-        let streams = self.streams();
-        let wanted = [Codec::Vp8, Codec::Opus].into_iter().filter(|codec| {
-            self.reception.is_wanted() && !streams.iter().any(|sent| sent.kind == codec.kind())
-        });
+    fn session(&self, receive: crate::media::Receive) -> SessionConfig {
+        let media = &self.media;
+        let mut streams = media.streams();
+        let is_wanted = media.reception.is_wanted();
+        let mut wanted = vec![Codec::Vp8, Codec::Opus];
+        wanted.retain(|codec| is_wanted && !streams.iter().any(|sent| sent.kind == codec.kind()));
+        if self.sound_first {
+            streams.reverse();
+            wanted.reverse();
+        }
         SessionConfig {
-            ice_servers: self.ice_servers.clone(),
-            relay_only: self.relay_only,
-            wanted: wanted.collect(),
-            streams: streams.clone(),
-            channels,
-            invite: self.reception.is_wanted(),
+            ice_servers: media.ice_servers.clone(),
+            relay_only: media.relay_only,
+            wanted,
+            streams,
+            invite: is_wanted,
             receive,
             ..SessionConfig::default()
         }
     }
+}
 
+impl Media {
+    /// Pictures, then sound.
     fn streams(&self) -> Vec<StreamConfig> {
         let Some(source) = &self.source else {
             return Vec::new();

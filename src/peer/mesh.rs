@@ -117,6 +117,8 @@ impl Mesh {
                 media: options.media,
                 events: Events::new(options.events),
                 channel: None,
+                // mp-webrtc-sendrecv.c sends nothing but Opus as 96.
+                sound_first: true,
             }),
         }
     }

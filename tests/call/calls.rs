@@ -71,6 +71,27 @@ async fn a_caller_offers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_caller_offers_old_peers_neither_a_channel_nor_a_bundle() {
+    let (_server, address) = server("127.0.0.1:0").await;
+    let arguments = [&["--peer", "guest", "--channel", "none"], MEDIA].concat();
+    let mut guest = Guest::register(&address, "guest").await;
+    let mut caller = call(&address, &arguments);
+    let CallEvent::FromPartner(Ok(Message::Offer(offer))) = guest.event().await else {
+        panic!("no offer");
+    };
+    let offer = offer.as_str();
+    assert!(!offer.contains("webrtc-datachannel"), "{offer}");
+    assert!(!offer.contains("BUNDLE"), "{offer}");
+    drop(guest);
+    assert_eq!(caller.exit().await.code(), Some(1));
+
+    let guest = Guest::register(&address, "guest").await;
+    let mut caller = call(&address, &arguments);
+    let talk = guest.talk(Begin::Listen).await;
+    both_ways(&mut caller, talk).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_caller_lets_the_other_side_offer() {
     let (_server, address) = server("127.0.0.1:0").await;
     let guest = Guest::register(&address, "guest").await;

@@ -135,6 +135,9 @@ impl Negotiation {
         }
         let mut bound = Vec::new();
         if !self.has_remote {
+            if !self.config.bundle {
+                self.webrtc.set_property_from_str("bundle-policy", "none");
+            }
             for index in 0..self.wires.len() {
                 let (codecs, kind) = self.codecs(index);
                 let codec = *codecs.first().ok_or_else(|| MediaError::NoSuchStream {

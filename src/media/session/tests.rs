@@ -214,3 +214,40 @@ async fn an_offer_suits_old_peers_and_no_payload_type_is_taken_twice() {
         }
     }
 }
+
+/// What mp-webrtc-sendrecv.c needs: it sends Opus as 96 only, and each of its sections
+/// has a transport of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unbundled_offer_has_a_transport_for_each_section_and_is_answered_so() {
+    let source = source().await;
+    let streams = [(Kind::Audio, Codec::Opus), (Kind::Video, Codec::Vp8)];
+    let config = SessionConfig {
+        streams: streams
+            .map(|(kind, codec)| StreamConfig {
+                source: source.clone(),
+                stream_id: "stream".to_owned(),
+                kind,
+                codecs: vec![codec],
+            })
+            .into(),
+        bundle: false,
+        ..SessionConfig::default()
+    };
+    let (mut session, _events) = Session::start(config).await.unwrap();
+    let offer = session.offer().await.unwrap();
+    let (mut other, _events) = Session::start(SessionConfig::default()).await.unwrap();
+    let answer = other.answer(&offer).await.unwrap();
+    session.accept_answer(&answer).await.unwrap();
+    for sdp in [&offer, &answer] {
+        let mut transports: Vec<_> = sdp
+            .lines()
+            .filter(|line| line.starts_with("a=ice-ufrag:"))
+            .collect();
+        transports.dedup();
+        assert_eq!(transports.len(), 2, "{sdp}");
+        assert!(!sdp.contains("BUNDLE"), "{sdp}");
+        assert_eq!(sdp::sections(sdp)[0].formats[0].pt, 96, "{sdp}");
+    }
+    session.close().await;
+    other.close().await;
+}
