@@ -95,7 +95,7 @@ async fn peers() -> anyhow::Result<(Caller, Mesh)> {
         remote_offers: false,
         wait: true,
         keep: true,
-        channel: "data".to_owned(),
+        channel: Some("data".to_owned()),
         media: media(),
         lines: Lines::Ended,
         events: Vec::new(),
