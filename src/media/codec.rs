@@ -244,9 +244,10 @@ impl Codec {
             .field("payload", i32::from(pt))
             .field("clock-rate", self.clock_rate());
         match self {
+            // No `sprop-stereo`: webrtcbin compares it, and a peer with mono sound would answer
+            // `recvonly`, or be answered so. What we want to hear is said by `stereo`.
             Self::Opus => caps
                 .field("encoding-params", "2")
-                .field("sprop-stereo", "1")
                 .field("stereo", "1")
                 .field("useinbandfec", "1")
                 .field("minptime", "10"),

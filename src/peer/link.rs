@@ -77,14 +77,14 @@ pub enum DialerError {
 #[non_exhaustive]
 pub enum LinkError {
     /// Nobody answers there.
-    #[error("cannot connect to {host}:{port}: {source}")]
+    #[error("cannot connect to {host}:{port}: {why}")]
     Connect {
         /// The host.
         host: String,
         /// The port.
         port: u16,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// Something answers, but no WebSocket of ours.
     #[error("the server answers {0} to the WebSocket request; is {1} the right path?")]
@@ -186,10 +186,10 @@ impl Dialer {
 
     async fn dial_slowly(&self) -> Result<Link, LinkError> {
         let (host, port) = (self.url.host(), self.url.port());
-        let connect = |source| LinkError::Connect {
+        let connect = |why| LinkError::Connect {
             host: host.to_owned(),
             port,
-            source,
+            why,
         };
         let stream = TcpStream::connect((host, port)).await.map_err(connect)?;
         stream.set_nodelay(true).map_err(connect)?;

@@ -27,6 +27,12 @@ async fn the_original_page_plays_by_polling_where_no_websocket_gets_through() {
     assert_eq!(result["sockets"], 0);
 }
 
+#[tokio::test]
+async fn the_first_page_plays_and_its_microphone_is_heard_from_the_start() {
+    let result = play("frame.html?deviceId=phone&early").await;
+    assert_eq!(result["sockets"], 1);
+}
+
 /// Opens a page that frames the client page, and gives what that found.
 async fn play(address: &str) -> Value {
     let assets = tempfile::tempdir().expect("a directory for the page");

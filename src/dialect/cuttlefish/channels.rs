@@ -27,7 +27,8 @@ pub enum Input {
         /// Down or moved, or up.
         #[serde(deserialize_with = "flag", serialize_with = "bit")]
         down: bool,
-        /// `display_N`, or a touchpad's label.
+        /// `display_N`, or a touchpad's label. Pages from before touchpads say `display_label`.
+        #[serde(alias = "display_label")]
         device_label: String,
     },
     /// A key.
@@ -248,6 +249,21 @@ mod tests {
                 serde_json::from_str(&serde_json::to_string(&input).unwrap()).unwrap();
             assert_eq!(input, again);
         }
+    }
+
+    #[test]
+    fn a_touch_of_a_page_from_before_touchpads_is_read() {
+        let text = r#"{"type":"multi-touch","id":[1],"x":[3],"y":[4],"down":1,"slot":[0],"display_label":"display_1"}"#;
+        assert_eq!(
+            serde_json::from_str::<Input>(text).unwrap(),
+            Input::MultiTouch {
+                id: vec![1],
+                x: vec![3.0],
+                y: vec![4.0],
+                down: true,
+                device_label: "display_1".into(),
+            }
+        );
     }
 
     #[test]

@@ -4,8 +4,9 @@
 
 use super::sdp::{self, Section};
 
-/// Media sections of one description. A conference page has a dozen.
-const SECTIONS: usize = 64;
+/// Media sections of one description. A conference page has a dozen; a browser adds one with each press
+/// of Cuttlefish's microphone button, and never takes one away.
+const SECTIONS: usize = 256;
 /// What a section says once, or not at all.
 const SINGLE: &[&str] = &[
     "a=mid:",

@@ -26,10 +26,10 @@ use crate::media::source::Source;
 const STEP: Duration = Duration::from_secs(10);
 /// Candidates that wait for the remote description; more are dropped. Browsers send about a dozen.
 const CANDIDATES: usize = 64;
-/// The first payload type that we offer; each stream gets its own, in the dynamic range of RFC 3551.
+/// The first payload type that we offer, in the dynamic range of RFC 3551; each stream gets the next.
+/// webrtcbin finds free ones for retransmissions. VP8 as 96 and Opus as 97 are what webrtc-sendrecv.c
+/// sends, even if it asked us for the offer.
 const FIRST_PAYLOAD_TYPE: u8 = 96;
-/// Every second one is left for the stream's retransmissions.
-const PAYLOAD_TYPE_STEP: u8 = 2;
 
 /// The `a=mid` of each media section, shared with the callback that tells candidates.
 #[derive(Debug, Clone, Default)]
@@ -490,9 +490,7 @@ fn describe(kind: WebRTCSDPType, text: &str) -> Result<WebRTCSessionDescription,
 
 /// The payload type that we offer for a section.
 fn payload_type(index: usize) -> u8 {
-    let offset = u8::try_from(index)
-        .unwrap_or(u8::MAX)
-        .saturating_mul(PAYLOAD_TYPE_STEP);
+    let offset = u8::try_from(index).unwrap_or(u8::MAX);
     FIRST_PAYLOAD_TYPE.saturating_add(offset).min(127)
 }
 

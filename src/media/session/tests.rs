@@ -173,3 +173,44 @@ async fn steps_out_of_order_are_refused_and_do_no_harm() {
     assert!(session.accept_answer("v=0").await.is_err());
     session.close().await;
 }
+
+/// What webrtc-sendrecv.c needs of an offer that it asked for (gst.md A.8): it sends VP8 as 96 and
+/// Opus as 97 whatever is offered, its sound is mono, and its webrtcbin compares `sprop-stereo`.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_suits_old_peers_and_no_payload_type_is_taken_twice() {
+    let source = source().await;
+    let stream = |kind, codec| StreamConfig {
+        source: source.clone(),
+        stream_id: "stream".to_owned(),
+        kind,
+        codecs: vec![codec],
+    };
+    let (video, audio) = ((Kind::Video, Codec::Vp8), (Kind::Audio, Codec::Opus));
+    for kinds in [vec![video, audio], vec![video, video, audio]] {
+        let config = SessionConfig {
+            streams: kinds
+                .iter()
+                .map(|&(kind, codec)| stream(kind, codec))
+                .collect(),
+            channels: vec!["c".to_owned()],
+            ..SessionConfig::default()
+        };
+        let (mut session, _events) = Session::start(config).await.unwrap();
+        let offer = session.offer().await.unwrap();
+        session.close().await;
+
+        assert!(!offer.contains("sprop-stereo"), "{offer}");
+        let formats: Vec<_> = sdp::sections(&offer)
+            .iter()
+            .map(|section| section.formats.iter().map(|it| it.pt).collect::<Vec<_>>())
+            .collect();
+        let mut all = formats.concat();
+        all.sort_unstable();
+        let taken = all.len();
+        all.dedup();
+        assert_eq!(all.len(), taken, "{formats:?}");
+        if kinds.len() == 2 {
+            assert_eq!((formats[0][0], &formats[1][..]), (96, &[97][..]));
+        }
+    }
+}

@@ -1,6 +1,7 @@
 // The exchange of Cuttlefish's client page, as short as it can be.
 
-const polling = new URLSearchParams(location.search).has('polling');
+const asked = new URLSearchParams(location.search);
+const polling = asked.has('polling');
 let sockets = 0;
 const Real = WebSocket;
 window.WebSocket = class {
@@ -35,6 +36,11 @@ peer.ontrack = ({ track, streams }) => {
 peer.onicecandidate = ({ candidate }) => {
   if (candidate?.candidate) connector.sendToDevice({ type: 'ice-candidate', candidate });
 };
+// The first pages offered their microphone from the start, muted.
+if (asked.has('early')) {
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+  peer.addTrack(stream.getTracks()[0], stream);
+}
 connector.expectMessagesSoon(5000);
 await connector.sendToDevice({ type: 'request-offer', ice_servers: infraConfig.ice_servers });
 
@@ -55,7 +61,8 @@ await new Promise((shown) => video.requestVideoFrameCallback(shown));
 const displays = createParentController().createDeviceDisplaysMessage(90);
 displays.addDisplay('display_0', video.videoWidth, video.videoHeight);
 displays.send();
-const microphone = await outcome(useMicrophone());
+const sends = peer.getSenders().some((it) => it.track);
+const microphone = await outcome(sends ? received() : useMicrophone());
 window.parent.result = {
   deviceId: deviceId(), deviceInfo, infraConfig, refused, early, sockets, width: video.videoWidth, microphone,
 };
@@ -67,14 +74,18 @@ async function useMicrophone() {
   for (let press = 1; press <= 2; press += 1) {
     const sender = peer.addTrack(stream.getTracks()[0]);
     await offer();
-    // The device tells what it received of it.
-    await until(async () => [...(await peer.getStats()).values()].some(
-      (it) => it.type === 'remote-inbound-rtp' && it.kind === 'audio'));
+    await received();
     await moreFrames();
     peer.removeTrack(sender);
     await offer();
     await moreFrames();
   }
+}
+
+// The device tells what it received of the microphone.
+async function received() {
+  await until(async () => [...(await peer.getStats()).values()].some(
+    (it) => it.type === 'remote-inbound-rtp' && it.kind === 'audio'));
 }
 
 async function offer() {
