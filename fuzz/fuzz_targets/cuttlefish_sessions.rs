@@ -10,7 +10,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use switchboard::dialect::cuttlefish::server::{ClientSession, DeviceSession, Settings};
 use switchboard::dialect::{Effect, Session};
-use switchboard::hub::{Command, ConnectionId, Hub, Limits, Output, Payload};
+use switchboard::hub::{Command, ConnectionId, Hub, Limits, Output, Payload, PoolLimits};
 
 const CONNECTIONS: usize = 6;
 
@@ -92,6 +92,15 @@ fuzz_target!(|steps: Vec<Step>| {
         members_per_room: 2,
         just_left: Duration::from_secs(5),
         probe: Duration::from_millis(500),
+        pool: PoolLimits {
+            sessions_per_endpoint: 2,
+            queue_messages: 8,
+            queue_bytes: 1_000,
+            accounts: 2,
+            grace: Duration::from_secs(30),
+            answer: Duration::from_secs(30),
+            connect: Duration::from_secs(30),
+        },
     };
     let mut world = World {
         hub: Hub::new(limits),

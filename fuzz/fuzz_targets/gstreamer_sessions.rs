@@ -9,7 +9,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use switchboard::dialect::gstreamer::server::PeerSession;
 use switchboard::dialect::{Effect, Session};
-use switchboard::hub::{Command, ConnectionId, Counts, Event, Hub, Limits, Output, Payload};
+use switchboard::hub::{Command, ConnectionId, Counts, Event, Hub, Limits, Output, Payload, PoolLimits};
 
 const CONNECTIONS: usize = 6;
 const WORDS: [&str; 4] = ["HELLO", "ERROR ", "SESSION_OK", "ROOM_"];
@@ -104,6 +104,15 @@ fuzz_target!(|steps: Vec<Step>| {
         members_per_room: 4,
         just_left: Duration::from_secs(5),
         probe: Duration::from_millis(500),
+        pool: PoolLimits {
+            sessions_per_endpoint: 2,
+            queue_messages: 8,
+            queue_bytes: 1_000,
+            accounts: 2,
+            grace: Duration::from_secs(30),
+            answer: Duration::from_secs(30),
+            connect: Duration::from_secs(30),
+        },
     };
     let mut world = World {
         hub: Hub::new(limits),

@@ -85,42 +85,6 @@ fn errors_name_the_file_the_line_the_key_and_the_fix() {
             "listen = [\"tls:127.0.0.1:1\"]",
             "there is no certificate; add --tls self-signed",
         ),
-        (
-            "\n[accounts]\nscopes = []",
-            ", line 2: accounts: say who checks tokens by exactly one of [accounts.fxa]",
-        ),
-        (
-            "[accounts.fxa]\n[accounts.static]\nfile = \"f\"",
-            "accounts: say who checks tokens by exactly one",
-        ),
-        (
-            "[accounts]\nscopes = [\"a\",\n\"b c\"]\n[accounts.fxa]",
-            ", line 3: accounts.scopes: \"b c\" is no scope; write one word",
-        ),
-        (
-            "[accounts.fxa]\nurl = \"http://accounts.example\"",
-            ", line 2: accounts.fxa.url: \"http://accounts.example\" would send tokens unencrypted",
-        ),
-        (
-            "[accounts.fxa]\nurl = \"accounts.example\"",
-            "must start with https:// or http://",
-        ),
-        (
-            "[accounts.introspection]\nurl = \"https://a.example\"",
-            "missing field `client_id`",
-        ),
-        (
-            "[accounts.jwt]\nissuer = \"https://a.example\"\naudience = \"b\"\nalgorithms = [\"HS256\"]",
-            ", line 4: unknown variant `HS256`, expected one of `EdDSA`, `ES256`, `RS256`",
-        ),
-        (
-            "[accounts.jwt]\nissuer = \"https://a.example\"\naudience = \"b\"\nalgorithms = []",
-            ", line 4: accounts.jwt.algorithms: name at least one",
-        ),
-        (
-            "[accounts.jwt]\nissuer = \"urn:a\"\naudience = \"b\"",
-            ", line 2: accounts.jwt.issuer: ",
-        ),
     ];
     for (file, expected) in cases {
         let error = error(file);
@@ -187,6 +151,52 @@ fn a_credential_is_never_printed() {
         credential: Some("SECRETWORD".to_owned()),
     };
     assert!(!format!("{server:?}").contains("SECRET"));
+}
+
+#[test]
+fn errors_in_accounts_do_so_too() {
+    let cases = [
+        (
+            "\n[accounts]\nscopes = []",
+            ", line 2: accounts: say who checks tokens by exactly one of [accounts.fxa]",
+        ),
+        (
+            "[accounts.fxa]\n[accounts.static]\nfile = \"f\"",
+            "accounts: say who checks tokens by exactly one",
+        ),
+        (
+            "[accounts]\nscopes = [\"a\",\n\"b c\"]\n[accounts.fxa]",
+            ", line 3: accounts.scopes: \"b c\" is no scope; write one word",
+        ),
+        (
+            "[accounts.fxa]\nurl = \"http://accounts.example\"",
+            ", line 2: accounts.fxa.url: \"http://accounts.example\" would send tokens unencrypted",
+        ),
+        (
+            "[accounts.fxa]\nurl = \"accounts.example\"",
+            "must start with https:// or http://",
+        ),
+        (
+            "[accounts.introspection]\nurl = \"https://a.example\"",
+            "missing field `client_id`",
+        ),
+        (
+            "[accounts.jwt]\nissuer = \"https://a.example\"\naudience = \"b\"\nalgorithms = [\"HS256\"]",
+            ", line 4: unknown variant `HS256`, expected one of `EdDSA`, `ES256`, `RS256`",
+        ),
+        (
+            "[accounts.jwt]\nissuer = \"https://a.example\"\naudience = \"b\"\nalgorithms = []",
+            ", line 4: accounts.jwt.algorithms: name at least one",
+        ),
+        (
+            "[accounts.jwt]\nissuer = \"urn:a\"\naudience = \"b\"",
+            ", line 2: accounts.jwt.issuer: ",
+        ),
+    ];
+    for (file, expected) in cases {
+        let error = error(file);
+        assert!(error.contains(expected), "{file:?} gave {error:?}");
+    }
 }
 
 #[test]

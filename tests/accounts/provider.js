@@ -8,8 +8,9 @@
 import { createHmac, webcrypto } from "node:crypto";
 import { createServer } from "node:http";
 
-// Node 18 has it elsewhere.
+// What Node 18, Debian 12's, has elsewhere or not at all.
 globalThis.crypto ??= webcrypto;
+URL.parse ??= (url, base) => (URL.canParse(url, base) ? new URL(url, base) : null);
 const { SignJWT, exportJWK, generateKeyPair } = await import("jose");
 const { Provider } = await import("oidc-provider");
 

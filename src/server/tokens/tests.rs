@@ -235,6 +235,28 @@ async fn nobody_is_asked_about_nonsense() {
     assert_eq!(played.asked(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn checks_are_counted_by_kind_and_result() {
+    let played = Played::new(Duration::from_secs(1));
+    let verifier = verifier(&played, &Limits::default());
+    for text in ["a", "a", "b", ""] {
+        let _ = verifier.verify(&token(text)).await;
+    }
+    let mut registry = prometheus_client::registry::Registry::default();
+    verifier.meters.register(&mut registry);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    for line in [
+        "token_checks_total{kind=\"played\",result=\"accepted\"} 3",
+        "token_checks_total{kind=\"played\",result=\"invalid\"} 1",
+        "token_cache_hits_total 1",
+        "token_check_seconds_count 2",
+        "token_check_seconds_sum 2.0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}
+
 #[test]
 fn a_token_is_never_printed() {
     assert!(!format!("{:?}", token("LETMEIN")).contains("LETMEIN"));

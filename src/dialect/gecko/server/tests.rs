@@ -253,18 +253,8 @@ fn the_ufrags_of_an_answer_are_its_tags_and_bounded() {
     assert_eq!(payload.as_str(), json!(answer).to_string());
 }
 
-#[test]
-fn a_gecko_takes_what_it_is_sent() {
-    let limits = PoolLimits {
-        sessions_per_endpoint: 9,
-        queue_messages: 9,
-        queue_bytes: 999,
-        accounts: 9,
-        grace: Duration::from_secs(1),
-        answer: Duration::from_secs(1),
-        connect: Duration::from_secs(1),
-    };
-    let limits = Limits {
+fn limits() -> Limits {
+    Limits {
         endpoints: 9,
         calls_per_endpoint: 9,
         waiting_calls: 9,
@@ -273,9 +263,21 @@ fn a_gecko_takes_what_it_is_sent() {
         members_per_room: 9,
         just_left: Duration::from_secs(1),
         probe: Duration::from_secs(1),
-        pool: limits,
-    };
-    let mut hub = crate::hub::Hub::new(limits);
+        pool: PoolLimits {
+            sessions_per_endpoint: 9,
+            queue_messages: 9,
+            queue_bytes: 999,
+            accounts: 9,
+            grace: Duration::from_secs(1),
+            answer: Duration::from_secs(1),
+            connect: Duration::from_secs(1),
+        },
+    }
+}
+
+#[test]
+fn a_gecko_takes_what_it_is_sent() {
+    let mut hub = crate::hub::Hub::new(limits());
     let now = std::time::Instant::now();
     let (one, other) = (crate::hub::ConnectionId(1), crate::hub::ConnectionId(2));
     let mut gecko = GeckoSession::new(settings(false), None);
