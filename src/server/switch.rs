@@ -73,6 +73,8 @@ struct State {
     hub: Hub,
     seats: ByConnection<Seat>,
     stopping: bool,
+    /// What [`Switch::keep_time`] was told last.
+    deadline: Option<Instant>,
     // Empty; kept between commands for its memory.
     outputs: Vec<Output>,
 }
@@ -111,6 +113,7 @@ impl Switch {
                 hub,
                 seats: ByConnection::default(),
                 stopping: false,
+                deadline: None,
                 outputs: Vec::new(),
             }),
             last_id: AtomicU64::new(0),
@@ -280,16 +283,15 @@ impl Switch {
             std::mem::swap(&mut outputs, &mut following);
         }
         state.outputs = outputs;
-        if !changed {
-            return;
-        }
+        // A message may start a timer, too: a gecko's answer does.
         let deadline = state.hub.next_timeout();
-        self.deadline.send_if_modified(|current| {
-            let modified = *current != deadline;
-            *current = deadline;
-            modified
-        });
-        self.changes.send_replace(());
+        if deadline != state.deadline {
+            state.deadline = deadline;
+            self.deadline.send_replace(deadline);
+        }
+        if changed {
+            self.changes.send_replace(());
+        }
     }
 
     fn observe(&self, state: &mut State, to: ConnectionId, event: &Event) {
