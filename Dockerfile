@@ -21,7 +21,7 @@ RUN cargo build --locked --release
 
 FROM debian:bookworm-slim AS base
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates \
+ && apt-get install -y --no-install-recommends ca-certificates libssl3 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --create-home --home-dir /var/lib/switchboard switchboard
 ENV STATE_DIRECTORY=/var/lib/switchboard
