@@ -89,6 +89,17 @@ pub enum LinkError {
     /// Something answers, but no WebSocket of ours.
     #[error("the server answers {0} to the WebSocket request; is {1} the right path?")]
     Refused(StatusCode, String),
+    /// Its certificate isn't trusted.
+    #[error(
+        "the certificate of {host} is not trusted: {why}; name the file of the certificate that \
+         signed it with --ca, or take any with --insecure"
+    )]
+    Untrusted {
+        /// The host.
+        host: String,
+        /// What is wrong with it.
+        why: rustls::CertificateError,
+    },
     /// The connection or its TLS broke.
     #[error("{0}")]
     Broken(#[source] Box<tungstenite::Error>),
@@ -213,7 +224,13 @@ impl Dialer {
             tungstenite::Error::Http(response) => {
                 LinkError::Refused(response.status(), self.url.0.path().to_owned())
             }
-            error => error.into(),
+            error => match distrust(&error) {
+                Some(why) => LinkError::Untrusted {
+                    host: host.to_owned(),
+                    why,
+                },
+                None => error.into(),
+            },
         })?;
         Ok(Link {
             socket,
@@ -284,6 +301,17 @@ impl Link {
 impl From<tungstenite::Error> for LinkError {
     fn from(error: tungstenite::Error) -> Self {
         Self::Broken(Box::new(error))
+    }
+}
+
+/// What is wrong with the server's certificate, if that is what broke the connection.
+fn distrust(error: &tungstenite::Error) -> Option<rustls::CertificateError> {
+    let tungstenite::Error::Io(error) = error else {
+        return None;
+    };
+    match error.get_ref()?.downcast_ref()? {
+        rustls::Error::InvalidCertificate(why) => Some(why.clone()),
+        _ => None,
     }
 }
 

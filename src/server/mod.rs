@@ -312,11 +312,14 @@ fn raise_descriptor_limit(connections: usize) {
         warn!(%error, "cannot raise the limit of open files");
     }
     let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    if allowed < connections as u64 + OWN_DESCRIPTORS {
+    let needed = connections as u64 + OWN_DESCRIPTORS;
+    if allowed < needed {
         warn!(
             allowed,
+            needed,
             connections,
-            "the limit of open files is below the limit of connections; raise it (ulimit -n)"
+            "the limit of open files is too low for the limit of connections; raise the one \
+             (ulimit -n) or lower the other ([limits] connections)"
         );
     }
 }
