@@ -179,18 +179,20 @@ impl<'a> Message<'a> {
     }
 }
 
-/// `new-worker`, to a gecko.
+/// `new-worker`, to a gecko. ICE servers are an addition of ours (gecko.md A10).
 #[must_use]
 pub fn new_worker(
     account: &AccountId,
     worker: SessionId,
     source: &Payload,
     offer: &Payload,
+    ice_servers: Option<&Payload>,
 ) -> Payload {
     let user = json(account.as_str());
     let (source, offer) = (source.as_str(), offer.as_str());
+    let more = ice_servers_field(ice_servers);
     Payload::from(format!(
-        r#"{{"messageType":"new-worker","userId":{user},"workerId":"{worker}","source":{source},"webrtcOffer":{offer}}}"#
+        r#"{{"messageType":"new-worker","userId":{user},"workerId":"{worker}","source":{source},"webrtcOffer":{offer}{more}}}"#
     ))
 }
 
@@ -206,12 +208,13 @@ pub fn worker_candidate(worker: SessionId, candidate: &Payload) -> Payload {
     ice("worker-candidate", worker, candidate)
 }
 
-/// A gecko's answer, to a client.
+/// A gecko's answer, to a client. ICE servers are an addition of ours (gecko.md A10).
 #[must_use]
-pub fn worker_hello(worker: SessionId, answer: &Payload) -> Payload {
+pub fn worker_hello(worker: SessionId, answer: &Payload, ice_servers: Option<&Payload>) -> Payload {
     let answer = answer.as_str();
+    let more = ice_servers_field(ice_servers);
     Payload::from(format!(
-        r#"{{"messageType":"hello","action":"worker-hello","workerId":"{worker}","webrtcAnswer":{answer}}}"#
+        r#"{{"messageType":"hello","action":"worker-hello","workerId":"{worker}","webrtcAnswer":{answer}{more}}}"#
     ))
 }
 
@@ -250,6 +253,12 @@ fn ice(action: &str, worker: SessionId, candidate: &Payload) -> Payload {
     Payload::from(format!(
         r#"{{"messageType":"ice","workerId":"{worker}","action":"{action}","candidate":{candidate}}}"#
     ))
+}
+
+fn ice_servers_field(servers: Option<&Payload>) -> String {
+    servers.map_or_else(String::new, |servers| {
+        format!(r#","iceServers":{}"#, servers.as_str())
+    })
 }
 
 /// A text, or nothing, as JSON.
