@@ -1,6 +1,7 @@
 //! `switchboard demo`: a server and test peers in one process.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
@@ -13,6 +14,7 @@ use crate::dialect::gstreamer::client::{PeerId, RoomId};
 use crate::hub::EndpointId;
 use crate::media::{Source, SourceOptions};
 use crate::peer::call::{self, Caller, Lines};
+use crate::peer::ice::Ice;
 use crate::peer::link::{Dialer, ServerUrl, Trust};
 use crate::peer::mesh::{self, Mesh};
 use crate::peer::reception::Reception;
@@ -46,7 +48,7 @@ pub(super) async fn run(flags: Flags) -> Outcome {
     let id = flags.id.to_string();
     let device = flags
         .media
-        .prepare(flags.id, &flags.variables)
+        .prepare(flags.id, &flags.variables, Ice::new(Vec::new(), false))
         .await
         .map_err(Failure::Usage)?;
     let (callee, member) = peers().await.map_err(Failure::Usage)?;
@@ -85,8 +87,7 @@ async fn peers() -> anyhow::Result<(Caller, Mesh)> {
     let media = || call::Media {
         source: Some(source.clone()),
         reception: Reception::Nothing,
-        ice_servers: Vec::new(),
-        relay_only: false,
+        ice: Arc::new(Ice::new(Vec::new(), false)),
     };
     let peer = |id| PeerId::new(id).context("a peer's id");
     let callee = Caller::new(call::Options {

@@ -56,7 +56,7 @@ impl Flags {
         let options = Options {
             id: id.ok_or_else(|| anyhow!("give an id with --id"))?,
             room: self.room,
-            media: self.send.prepare(&variables, reception).await?,
+            media: self.send.prepare(&dialer, &variables, reception).await?,
             events: vec![printer.lines()],
         };
         Ok((dialer, Mesh::new(options)))

@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::events::{Content, Event, Events};
+use super::ice::Ice;
 use super::reception::{Receiver, Reception};
-use crate::config::IceServer;
 use crate::dialect::gstreamer::client::PeerId;
 use crate::dialect::gstreamer::payload::Message;
 use crate::dialect::negotiation::{Candidate, Sdp};
@@ -39,16 +39,13 @@ const NO_OFFER: &str = "the other side made no offer within 30 s";
 const BROKEN: &str = "the connection broke and did not come back within 15 s";
 
 /// What a peer sends, and what it does with what it receives.
-#[derive(Debug)]
 pub struct Media {
     /// What is played to every partner; nothing if there is none.
     pub source: Option<Arc<Source>>,
     /// What becomes of received media.
     pub reception: Reception,
-    /// STUN and TURN servers, which this dialect doesn't hand out.
-    pub ice_servers: Vec<IceServer>,
-    /// Use TURN only.
-    pub relay_only: bool,
+    /// How it finds its way; this dialect tells nothing of ICE servers.
+    pub ice: Arc<Ice>,
 }
 
 /// What all conversations of a peer share.
@@ -326,7 +323,7 @@ impl Conversation {
             let config = SessionConfig {
                 channels: channel.into_iter().collect(),
                 bundle: self.shared.channel.is_some(),
-                ..self.shared.session(receiver.receive())
+                ..self.shared.session(receiver.receive()).await
             };
             let (session, events) = Session::start(config).await?;
             self.live = Some(Live {
@@ -413,7 +410,7 @@ impl Conversation {
 
 impl Shared {
     /// What a session sends and takes. Our offers invite the other side's media only if it is wanted.
-    fn session(&self, receive: crate::media::Receive) -> SessionConfig {
+    async fn session(&self, receive: crate::media::Receive) -> SessionConfig {
         let media = &self.media;
         let mut streams = media.streams();
         let is_wanted = media.reception.is_wanted();
@@ -424,13 +421,11 @@ impl Shared {
             wanted.reverse();
         }
         SessionConfig {
-            ice_servers: media.ice_servers.clone(),
-            relay_only: media.relay_only,
             wanted,
             streams,
             invite: is_wanted,
             receive,
-            ..SessionConfig::default()
+            ..media.ice.session(&[]).await
         }
     }
 }

@@ -7,15 +7,23 @@ use std::time::Duration;
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tokio::client_async_tls_with_connector_and_config;
 use async_tungstenite::tungstenite::client::IntoClientRequest;
-use async_tungstenite::tungstenite::http::{StatusCode, Uri};
+use async_tungstenite::tungstenite::http::header::{AUTHORIZATION, HOST};
+use async_tungstenite::tungstenite::http::{Request, StatusCode, Uri};
 use async_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use async_tungstenite::tungstenite::{self, Message, Utf8Bytes};
+use bytes::Bytes;
 use futures_util::StreamExt;
-use rustls::pki_types::CertificateDer;
+use futures_util::future::{Either, select};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
+
+use crate::config::Secret;
 
 /// How long name look-up, TCP, TLS and the upgrade may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,7 +60,7 @@ pub struct Link {
 #[derive(Clone)]
 pub struct Dialer {
     url: ServerUrl,
-    tls: TlsConnector,
+    tls: Arc<rustls::ClientConfig>,
 }
 
 /// What is wrong with a server's URL or with the trusted certificates.
@@ -89,6 +97,9 @@ pub enum LinkError {
     /// Something answers, but no WebSocket of ours.
     #[error("the server answers {0} to the WebSocket request; is {1} the right path?")]
     Refused(StatusCode, String),
+    /// A question by HTTP has no answer.
+    #[error("no answer for {0}: {1}")]
+    Http(String, String),
     /// The connection or its TLS broke.
     #[error("{0}")]
     Broken(#[source] Box<tungstenite::Error>),
@@ -163,7 +174,7 @@ impl Dialer {
     pub fn new(url: ServerUrl, trust: &Trust) -> Result<Self, DialerError> {
         Ok(Self {
             url,
-            tls: TlsConnector::from(Arc::new(client_config(trust)?)),
+            tls: Arc::new(client_config(trust)?),
         })
     }
 
@@ -184,7 +195,42 @@ impl Dialer {
         }
     }
 
-    async fn dial_slowly(&self) -> Result<Link, LinkError> {
+    /// How the server's certificate is checked.
+    #[must_use]
+    pub(super) fn tls(&self) -> Arc<rustls::ClientConfig> {
+        Arc::clone(&self.tls)
+    }
+
+    /// Asks the same server for something else by HTTP: a path, with a token if there is one. The
+    /// answer's status and body. Whoever asks sets the deadline.
+    pub(super) async fn get(
+        &self,
+        path: &str,
+        token: Option<&Secret>,
+        most_bytes: usize,
+    ) -> Result<(StatusCode, Bytes), LinkError> {
+        let broken = |error: Box<dyn std::error::Error + Send + Sync>| {
+            LinkError::Http(path.to_owned(), error.to_string())
+        };
+        let authority = self.url.0.authority().map_or("", |it| it.as_str());
+        let mut request = Request::get(path).header(HOST, authority);
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose()));
+        }
+        let request = request.body(Empty::<Bytes>::new());
+        let request = request.map_err(|error| broken(error.into()))?;
+        let tcp = self.tcp().await?;
+        if self.url.0.scheme_str() != Some("wss") {
+            return exchange(tcp, request, most_bytes).await.map_err(broken);
+        }
+        let name = ServerName::try_from(self.url.host().to_owned());
+        let name = name.map_err(|error| broken(error.into()))?;
+        let tls = TlsConnector::from(self.tls()).connect(name, tcp).await;
+        let tls = tls.map_err(|error| broken(error.into()))?;
+        exchange(tls, request, most_bytes).await.map_err(broken)
+    }
+
+    async fn tcp(&self) -> Result<TcpStream, LinkError> {
         let (host, port) = (self.url.host(), self.url.port());
         let connect = |why| LinkError::Connect {
             host: host.to_owned(),
@@ -193,6 +239,11 @@ impl Dialer {
         };
         let stream = TcpStream::connect((host, port)).await.map_err(connect)?;
         stream.set_nodelay(true).map_err(connect)?;
+        Ok(stream)
+    }
+
+    async fn dial_slowly(&self) -> Result<Link, LinkError> {
+        let stream = self.tcp().await?;
         let request = self
             .url
             .0
@@ -205,7 +256,7 @@ impl Dialer {
         let (socket, _) = client_async_tls_with_connector_and_config(
             request,
             stream,
-            Some(self.tls.clone()),
+            Some(TlsConnector::from(self.tls())),
             Some(config),
         )
         .await
@@ -284,6 +335,26 @@ impl Link {
 impl From<tungstenite::Error> for LinkError {
     fn from(error: tungstenite::Error) -> Self {
         Self::Broken(Box::new(error))
+    }
+}
+
+/// One request and its answer.
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin,
+    request: Request<Empty<Bytes>>,
+    most_bytes: usize,
+) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let answer = async {
+        let (head, body) = sender.send_request(request).await?.into_parts();
+        let body = Limited::new(body, most_bytes).collect().await?;
+        Ok((head.status, body.to_bytes()))
+    };
+    // The connection moves the bytes, and may end before the answer has been taken from it.
+    match select(std::pin::pin!(answer), std::pin::pin!(connection)).await {
+        Either::Left((answer, _)) => answer,
+        Either::Right((_, answer)) => answer.await,
     }
 }
 

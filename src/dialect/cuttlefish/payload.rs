@@ -191,9 +191,10 @@ impl FromDevice {
     }
 }
 
-/// The ICE servers of a `config` or a `request-offer`. Entries without any URL are left out; a
+/// The ICE servers of a `config`, a `request-offer`, or the browser's `RTCConfiguration`. Entries without any URL are left out; a
 /// single URL as plain text is taken too.
-pub(super) fn ice_servers(value: &Value) -> Vec<IceServer> {
+#[must_use]
+pub fn ice_servers(value: &Value) -> Vec<IceServer> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let server = |entry: &Value| {
         let urls: Vec<String> = match &entry["urls"] {
