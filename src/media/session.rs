@@ -22,6 +22,7 @@ use futures_util::StreamExt;
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_webrtc::{WebRTCICEGatheringState, WebRTCPeerConnectionState};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::MediaError;
@@ -133,9 +134,13 @@ impl Session {
             received,
             channels,
             mids,
+            relays,
         } = started
             .await
             .map_err(|error| MediaError::Run(error.to_string()))??;
+        if let Some(relays) = relays {
+            tasks.spawn(ice::judge(relays, config.clone(), emitter.clone()));
+        }
         if let Some(bus) = pipeline.get()?.bus() {
             tasks.spawn(watch_bus(pipeline.get()?.downgrade(), bus, emitter.clone()));
         }
@@ -275,6 +280,7 @@ struct Parts {
     received: Arc<receive::Counters>,
     channels: Channels,
     mids: negotiation::Mids,
+    relays: Option<watch::Receiver<ice::Search>>,
 }
 
 /// Builds the pipeline and starts it. Blocks for some milliseconds.
@@ -299,7 +305,7 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         .map_err(|error| MediaError::Build(error.to_string()))?;
     let mids = negotiation::Mids::default();
     listen(&webrtc, emitter, &mids);
-    ice::watch(&webrtc, config, emitter);
+    let relays = ice::watch(&webrtc, config);
     let received = receive::listen(&webrtc, inner, config.receive.clone(), emitter.clone());
     let channels = Channels::listen(&webrtc, emitter.clone());
     pipeline.set_state(gst::State::Playing)?;
@@ -309,6 +315,7 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         received,
         channels,
         mids,
+        relays,
     })
 }
 

@@ -4,6 +4,7 @@
 
 #[path = "../common/process.rs"]
 mod process;
+mod relay;
 #[path = "../common/viewer.rs"]
 mod viewer;
 mod watcher;

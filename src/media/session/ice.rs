@@ -1,11 +1,12 @@
 //! ICE servers: from the browser's form to webrtcbin's.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_webrtc::WebRTCICEGatheringState;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::SessionConfig;
 use super::events::Emitter;
@@ -18,8 +19,23 @@ const NO_RELAY: &str = "no TURN server gave a relay address: none answers, or no
 const NO_TURN: &str = "only TURN relays may be used, and no TURN server is named: add one with \
     --ice-server, or to the server's configuration under [[ice.servers]]";
 
+/// How long TURN servers may take to give an address: longer than libnice asks by UDP. By TCP it may
+/// never end to wait for a server that hangs up.
+const RELAY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Milliseconds from one connectivity check to the next.
 const PACING: u32 = 5;
+
+/// The search for an address at TURN servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Search {
+    Idle,
+    Begun,
+    /// One was found.
+    Found,
+    /// Every server was asked, and none gave one.
+    Over,
+}
 
 /// An ICE server as webrtcbin takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,36 +74,69 @@ pub(super) fn configure(webrtc: &gst::Element, servers: &[IceServer]) {
     }
 }
 
-/// Says so if no TURN server gives an address, which webrtcbin doesn't; the session is over then if
-/// it may use nothing else.
-pub(super) fn watch(webrtc: &gst::Element, config: &SessionConfig, emitter: &Emitter) {
-    let relay_only = config.relay_only;
-    let has_turn = config.ice_servers.iter().any(IceServer::has_turn);
-    if !has_turn && !relay_only {
-        return;
+/// Notes how the search for relays goes; `None` if there is nothing to note.
+pub(super) fn watch(
+    webrtc: &gst::Element,
+    config: &SessionConfig,
+) -> Option<watch::Receiver<Search>> {
+    if !config.relay_only && !config.ice_servers.iter().any(IceServer::has_turn) {
+        return None;
     }
-    let has_relay = Arc::new(AtomicBool::new(false));
-    let found = Arc::clone(&has_relay);
+    let (search, searched) = watch::channel(Search::Idle);
+    let found = search.clone();
     webrtc.connect("on-ice-candidate", false, move |values| {
         let candidate = values.get(2).and_then(|value| value.get::<&str>().ok());
         if candidate.is_some_and(|it| it.contains(" typ relay")) {
-            found.store(true, Ordering::Relaxed);
+            found.send_replace(Search::Found);
         }
         None
     });
-    let emitter = emitter.clone();
     webrtc.connect_notify(Some("ice-gathering-state"), move |webrtc, _| {
         let state = webrtc.property::<WebRTCICEGatheringState>("ice-gathering-state");
-        if state != WebRTCICEGatheringState::Complete || has_relay.load(Ordering::Relaxed) {
-            return;
-        }
-        let why = if has_turn { NO_RELAY } else { NO_TURN };
-        if relay_only {
-            emitter.fail(why.to_owned());
-        } else {
-            tracing::warn!("{why}");
-        }
+        let now = match state {
+            WebRTCICEGatheringState::Gathering => Search::Begun,
+            WebRTCICEGatheringState::Complete => Search::Over,
+            _ => return,
+        };
+        search.send_if_modified(|search| {
+            let is_news = *search != Search::Found;
+            if is_news {
+                *search = now;
+            }
+            is_news
+        });
     });
+    Some(searched)
+}
+
+/// Says so if no TURN server gives an address, which webrtcbin doesn't. The session is over then, if
+/// it may use nothing else.
+pub(super) async fn judge(
+    mut search: watch::Receiver<Search>,
+    config: SessionConfig,
+    emitter: Emitter,
+) {
+    // It ends with the session.
+    if search
+        .wait_for(|search| *search != Search::Idle)
+        .await
+        .is_err()
+    {
+        return;
+    }
+    let ended = search.wait_for(|search| matches!(search, Search::Over | Search::Found));
+    match timeout(RELAY_TIMEOUT, ended).await {
+        Ok(Ok(search)) if *search == Search::Found => return,
+        Ok(Err(_)) => return,
+        Ok(Ok(_)) | Err(_) => {}
+    }
+    let has_turn = config.ice_servers.iter().any(IceServer::has_turn);
+    let why = if has_turn { NO_RELAY } else { NO_TURN };
+    if config.relay_only {
+        emitter.fail(why.to_owned());
+    } else {
+        tracing::warn!("{why}");
+    }
 }
 
 /// Turns UPnP off, which Debian's libnice has on: 11 more file descriptors for each session, and
