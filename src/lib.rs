@@ -10,6 +10,7 @@
 //! | [`server`] | the edge: listeners, TLS, HTTP, WebSockets, limits, metrics, the console | `dialect`, `hub`, `config` |
 //! | [`peer`] | devices and callers: a dialect's client × media, with reconnection | `dialect` clients, `media` |
 //! | [`media`] | GStreamer: pipeline files, encoders, fan-out, `webrtcbin` sessions, statistics | nothing |
+//! | `web` | a small HTTP client, for authorities and worker scripts | nothing |
 //! | [`dialect`] | the languages, pure: wire types, the server's side, a peer's side | `hub`, `config` |
 //! | [`hub`] | who is here and who talks to whom, pure | nothing |
 //!
@@ -27,3 +28,5 @@ pub mod media;
 pub mod peer;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(any(feature = "server", feature = "peer"))]
+mod web;
