@@ -16,6 +16,10 @@
 
 mod limits;
 mod loader;
+mod parent;
+mod pump;
+mod queue;
+mod wire;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +28,7 @@ use bytes::Bytes;
 
 pub use limits::Limits;
 pub use loader::{LoadError, Loader, Purpose, Request, Response};
+pub use parent::{Events, Worker};
 
 /// The first argument that makes this binary a worker's process. See [`host`].
 pub const HOST_ARGUMENT: &str = "--worker-host";
@@ -59,7 +64,7 @@ pub struct Script {
 }
 
 /// How a script is compiled (HTML, `WorkerType`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum ScriptKind {
     /// A classic script: has `importScripts`.
     Classic,
@@ -69,7 +74,7 @@ pub enum ScriptKind {
 
 /// What a posted value is on the data channel (gecko.md B1). Binary messages are an `ArrayBuffer` in
 /// both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Encoding {
     /// Protocol `rws.v1`: a text message is the JSON form of the value.
     Json,
@@ -112,7 +117,7 @@ pub struct MediaLine {
 }
 
 /// What the script wants of the client's media.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum MediaCommand {
     /// Play this pipeline instead of what plays now.
     Play(String),
@@ -125,7 +130,7 @@ pub enum MediaCommand {
 }
 
 /// How important a line of a script's `console` is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Level {
     /// `console.debug` and `console.trace`
     Debug,
@@ -158,7 +163,9 @@ pub enum Event {
 }
 
 /// An exception that nobody caught.
-#[derive(Debug, Clone, Default, PartialEq, Eq, thiserror::Error)]
+#[derive(
+    Debug, Clone, Default, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize,
+)]
 #[error("{message}{}", self.place())]
 pub struct Uncaught {
     /// What was thrown, as text: `TypeError: not a function`.
@@ -172,7 +179,7 @@ pub struct Uncaught {
 }
 
 /// How a worker ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum Ended {
     /// The script called `close()`.
     #[error("the worker closed itself")]
@@ -189,7 +196,9 @@ pub enum Ended {
 }
 
 /// Which limit a worker overran.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize,
+)]
 pub enum Overrun {
     /// [`Limits::turn_cpu`], [`Limits::start_cpu`] or [`Limits::total_cpu`].
     #[error("it used more processor time than it may")]
@@ -206,7 +215,7 @@ pub enum Overrun {
 }
 
 /// Why a worker didn't start.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub enum StartError {
     /// A script that it imports could not be fetched: errno 201.
