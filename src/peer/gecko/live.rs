@@ -435,7 +435,7 @@ impl Live {
                     .to_owned(),
             ),
         };
-        let name = |source: &Arc<crate::media::Source>| source.file().name().to_owned();
+        let name = |source: &Arc<crate::media::Source>| source.file().word().to_owned();
         let played = source.and_then(|source| {
             let playing = source.as_ref().map(name);
             let played = self.session.play(source);

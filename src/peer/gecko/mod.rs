@@ -158,9 +158,9 @@ impl Shared {
     fn pipeline(&self, name: &str) -> Result<&Arc<Source>, String> {
         let mut known = self.pipelines.iter();
         known
-            .find(|source| source.file().name() == name)
+            .find(|source| source.file().word() == name)
             .ok_or_else(|| {
-                let names = self.pipelines.iter().map(|source| source.file().name());
+                let names = self.pipelines.iter().map(|source| source.file().word());
                 let names = names.collect::<Vec<_>>().join(", ");
                 format!("this gecko has no pipeline {name:?} to play; it has {names}")
             })

@@ -138,7 +138,7 @@ fn described(
     let is_filed = is_recorded && matches!(shared.media.reception, Reception::Directory(..));
     Media {
         lines: lines.collect(),
-        playing: source.map(|source| source.file().name().to_owned()),
+        playing: source.map(|source| source.file().word().to_owned()),
         recording: is_filed.then(|| worker.to_string()),
         error: None,
     }
