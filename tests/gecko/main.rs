@@ -6,6 +6,8 @@
 mod common;
 mod media;
 mod page;
+mod scripts;
+mod site;
 #[path = "../common/viewer.rs"]
 mod viewer;
 
