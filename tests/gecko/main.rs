@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod disappearing;
 mod media;
 mod page;
 mod scripts;

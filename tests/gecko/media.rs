@@ -112,7 +112,6 @@ async fn what_a_client_sends_is_recorded_in_a_file_of_its_own() {
     };
     let offer = Offer {
         streams: vec![stream(Kind::Video), stream(Kind::Audio)],
-        channels: &[],
         ..channel()
     };
     let mut page = Page::start(server.address(), "pipeline:test", offer).await;
