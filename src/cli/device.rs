@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::media::{Printer, Server, Ways, pipeline};
+use super::media::{self, Printer, Server, pipeline};
 use super::{Failure, Outcome, interrupted};
 use crate::hub::{EndpointId, Namespace};
 use crate::media::{Source, SourceOptions};
@@ -32,7 +32,7 @@ pub(super) struct Flags {
     #[command(flatten)]
     media: Media,
     #[command(flatten)]
-    ways: Ways,
+    ice: media::Ice,
 }
 
 /// What a device plays, and what it does with input.
@@ -64,7 +64,7 @@ pub(super) async fn run(flags: Flags) -> Outcome {
 impl Flags {
     async fn prepare(self) -> anyhow::Result<(Dialer, Device)> {
         let (dialer, variables) = self.server.prepare(device::PATH)?;
-        let ice = self.ways.prepare(&dialer);
+        let ice = self.ice.prepare(&dialer);
         let device = self.media.prepare(self.id, &variables, ice).await?;
         Ok((dialer, device))
     }

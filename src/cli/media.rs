@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -15,7 +15,7 @@ use crate::dialect::gstreamer::client::PeerId;
 use crate::media::pipeline::PipelineFile;
 use crate::media::{Source, SourceOptions, display};
 use crate::peer::call::Media;
-use crate::peer::ice::Ice;
+use crate::peer::ice;
 use crate::peer::link::{Dialer, ServerUrl, Trust};
 use crate::peer::reception::Reception;
 
@@ -36,6 +36,9 @@ pub(super) struct Server {
     /// Take any certificate of the server
     #[arg(long)]
     insecure: bool,
+    /// Show this token to a server that asks for one
+    #[arg(long, env = "SWITCHBOARD_TOKEN", hide_env_values = true, value_parser = secret)]
+    token: Option<Secret>,
 }
 
 /// What a peer of GStreamer's dialect sends, and how it gets through.
@@ -45,15 +48,12 @@ pub(super) struct Send {
     #[arg(long, value_name = "NAME [KEY=VALUE…]", default_value = "test")]
     send: String,
     #[command(flatten)]
-    ways: Ways,
-    /// A token for the server's list of ICE servers, if it asks for one
-    #[arg(long, env = "SWITCHBOARD_TOKEN", hide_env_values = true, value_parser = secret)]
-    token: Option<Secret>,
+    ice: Ice,
 }
 
 /// How a peer's media finds its way.
 #[derive(Debug, Args)]
-pub(super) struct Ways {
+pub(super) struct Ice {
     /// A server that helps to connect, beside those that the signaling server names (repeatable):
     /// stun:HOST[:PORT], or turn:USER:PASSWORD@HOST[:PORT] with ?transport=tcp, or turns: for TLS
     #[arg(long, value_name = "URL", value_parser = ice_server)]
@@ -77,26 +77,27 @@ pub(super) struct Printer {
 }
 
 impl Server {
+    /// Whom to trust.
+    pub(super) fn trust(&self) -> Trust {
+        Trust {
+            ca: self.ca.clone(),
+            anyone: self.insecure,
+        }
+    }
+
     /// The connections to make, and the values for pipelines' variables.
     pub(super) fn prepare(self, path: &str) -> anyhow::Result<(Dialer, Vec<String>)> {
+        let trust = self.trust();
         let (urls, variables): (Vec<_>, Vec<_>) =
             self.words.into_iter().partition(|word| is_url(word));
         let [url] = &urls[..] else {
             bail!("give one server's URL, as in ws://127.0.0.1:8080");
         };
-        let trust = Trust {
-            ca: self.ca,
-            anyone: self.insecure,
-        };
-        let dialer = Dialer::new(ServerUrl::new(url, path)?, &trust)?;
+        let mut dialer = Dialer::new(ServerUrl::new(url, path)?, &trust)?;
+        if let Some(token) = &self.token {
+            dialer = dialer.with_token(token).context("--token")?;
+        }
         Ok((dialer, variables))
-    }
-}
-
-impl Ways {
-    /// For a peer of this server.
-    pub(super) fn prepare(self, dialer: &Dialer) -> Ice {
-        Ice::new(self.ice_server, self.ice_policy == Policy::Relay).trusting(dialer)
     }
 }
 
@@ -118,12 +119,28 @@ impl Send {
                 Some(Source::open(file, SourceOptions::default()).await?)
             }
         };
-        let ice = self.ways.prepare(dialer).asking(dialer, self.token);
-        Ok(Media {
+        Ok(self.ice.media(dialer, source, reception))
+    }
+}
+
+impl Ice {
+    /// For a peer of this server, which is told of more in its own messages.
+    pub(super) fn prepare(self, dialer: &Dialer) -> ice::Ice {
+        ice::Ice::new(self.ice_server, self.ice_policy == Policy::Relay).trusting(dialer)
+    }
+
+    /// For a peer that asks this server for more; with what is sent and received.
+    pub(super) fn media(
+        self,
+        dialer: &Dialer,
+        source: Option<Arc<Source>>,
+        reception: Reception,
+    ) -> Media {
+        Media {
             source,
             reception,
-            ice: Arc::new(ice),
-        })
+            ice: Arc::new(self.prepare(dialer).asking(dialer)),
+        }
     }
 }
 
@@ -204,6 +221,7 @@ fn is_url(word: &str) -> bool {
         .is_some_and(|at| word[..at].chars().all(|c| c.is_ascii_alphanumeric()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what clap wants of a parser")]
 fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
     Ok(Secret::new(text))
 }

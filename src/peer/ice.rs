@@ -13,9 +13,9 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
-use super::link::{Dialer, LinkError};
-use crate::config::{IceServer, Secret};
-use crate::dialect::cuttlefish::payload;
+use super::link::Dialer;
+use crate::config::IceServer;
+use crate::dialect::negotiation::ice_servers;
 use crate::media::SessionConfig;
 
 /// Where a server tells its ICE servers.
@@ -42,7 +42,6 @@ pub struct Ice {
 /// The server that is asked.
 struct Server {
     dialer: Dialer,
-    token: Option<Secret>,
     /// What it said last; a place of its own for each question, so that many ask it once.
     found: Mutex<Arc<OnceCell<Found>>>,
 }
@@ -74,12 +73,11 @@ impl Ice {
         self
     }
 
-    /// Asks the signaling server for more, with a token if it wants one.
+    /// Asks the signaling server for more.
     #[must_use]
-    pub fn asking(mut self, dialer: &Dialer, token: Option<Secret>) -> Self {
+    pub fn asking(mut self, dialer: &Dialer) -> Self {
         self.server = Some(Server {
             dialer: dialer.clone(),
-            token,
             found: Mutex::default(),
         });
         self
@@ -135,27 +133,30 @@ impl Server {
     }
 
     async fn ask(&self) -> Found {
-        let answer = self.dialer.get(PATH, self.token.as_ref(), MOST_BYTES);
-        let answer = timeout(PATIENCE, answer).await;
-        match answer.unwrap_or(Err(LinkError::Timeout(PATIENCE))) {
-            Ok((StatusCode::OK, body)) => Found::read(&body),
-            Ok((StatusCode::UNAUTHORIZED, _)) => {
-                tracing::warn!("the server tells its ICE servers only with a token; add --token");
-                Found::default()
-            }
-            // Nothing is missing there.
-            Ok((status, _)) => {
-                tracing::debug!(%status, "the server tells no ICE servers");
-                Found::default()
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the server tells no ICE servers");
-                Found {
+        let answer = timeout(PATIENCE, self.dialer.get(PATH, MOST_BYTES)).await;
+        let answer = match answer {
+            Ok(Ok(answer)) => answer,
+            failed => {
+                let why = match failed {
+                    Ok(Err(error)) => error.to_string(),
+                    _ => "it takes too long".to_owned(),
+                };
+                tracing::debug!(why, "the server tells no ICE servers");
+                return Found {
                     servers: Vec::new(),
                     until: Some(Instant::now() + ASK_AGAIN),
-                }
+                };
             }
+        };
+        match answer.status {
+            StatusCode::OK => return Found::read(&answer.body),
+            StatusCode::UNAUTHORIZED => {
+                tracing::warn!("the server tells its ICE servers to tokens only; add --token");
+            }
+            // Another program's server. Nothing is missing there.
+            status => tracing::debug!(%status, "the server tells no ICE servers"),
         }
+        Found::default()
     }
 }
 
@@ -168,7 +169,7 @@ impl Found {
         // A session may begin at the very end of this time, and needs its credentials then.
         let ttl = answer["ttl"].as_u64().map(|ttl| ttl.min(86_400) / 2);
         Self {
-            servers: payload::ice_servers(&answer["iceServers"]),
+            servers: ice_servers(&answer["iceServers"]),
             until: ttl.map(|ttl| Instant::now() + Duration::from_secs(ttl)),
         }
     }
@@ -193,6 +194,7 @@ mod tests {
 
     use super::super::link::{ServerUrl, Trust};
     use super::*;
+    use crate::config::Secret;
 
     fn turn(url: &str, credential: &str) -> IceServer {
         IceServer {
@@ -248,7 +250,8 @@ mod tests {
         });
         let url = ServerUrl::new(&url, "/").unwrap();
         let dialer = Dialer::new(url, &Trust::default()).unwrap();
-        let ice = Ice::new(Vec::new(), false).asking(&dialer, Some(Secret::new("t")));
+        let dialer = dialer.with_token(&Secret::new("t")).unwrap();
+        let ice = Ice::new(Vec::new(), false).asking(&dialer);
         ice.session(&[]).await.ice_servers
     }
 

@@ -7,23 +7,21 @@ use std::time::Duration;
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tokio::client_async_tls_with_connector_and_config;
 use async_tungstenite::tungstenite::client::IntoClientRequest;
-use async_tungstenite::tungstenite::http::header::{AUTHORIZATION, HOST};
-use async_tungstenite::tungstenite::http::{Request, StatusCode, Uri};
+use async_tungstenite::tungstenite::http::header::{AUTHORIZATION, HeaderValue};
+use async_tungstenite::tungstenite::http::uri::InvalidUri;
+use async_tungstenite::tungstenite::http::{Method, StatusCode, Uri};
 use async_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use async_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::future::{Either, select};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_util::rt::TokioIo;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::config::Secret;
+use crate::web::{self, Answer, Ask, Web, WebError};
 
 /// How long name look-up, TCP, TLS and the upgrade may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,6 +59,8 @@ pub struct Link {
 pub struct Dialer {
     url: ServerUrl,
     tls: Arc<rustls::ClientConfig>,
+    /// `Authorization`, if the server wants one.
+    authorization: Option<HeaderValue>,
 }
 
 /// What is wrong with a server's URL or with the trusted certificates.
@@ -70,6 +70,9 @@ pub enum DialerError {
     /// Not a URL for us.
     #[error("\"{0}\" is no server's URL; write ws://HOST:PORT or wss://HOST:PORT")]
     Url(String),
+    /// The token can't be sent.
+    #[error("the token has characters that an HTTP header cannot have")]
+    Token,
     /// The file of trusted certificates is no good.
     #[error("cannot use {} as trusted certificates: {why}", path.display())]
     Ca {
@@ -97,9 +100,6 @@ pub enum LinkError {
     /// Something answers, but no WebSocket of ours.
     #[error("the server answers {0} to the WebSocket request; is {1} the right path?")]
     Refused(StatusCode, String),
-    /// A question by HTTP has no answer.
-    #[error("no answer for {0}: {1}")]
-    Http(String, String),
     /// The connection or its TLS broke.
     #[error("{0}")]
     Broken(#[source] Box<tungstenite::Error>),
@@ -143,6 +143,21 @@ impl ServerUrl {
             .map_err(|_| wrong())
     }
 
+    /// The server's origin: its scheme as a browser writes it, its host and its port.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        let scheme = if self.0.scheme_str() == Some("wss") {
+            "https"
+        } else {
+            "http"
+        };
+        format!(
+            "{scheme}://{}:{}",
+            self.0.host().unwrap_or_default(),
+            self.port()
+        )
+    }
+
     fn host(&self) -> &str {
         let host = self.0.host().unwrap_or_default();
         host.strip_prefix('[')
@@ -175,7 +190,20 @@ impl Dialer {
         Ok(Self {
             url,
             tls: Arc::new(client_config(trust)?),
+            authorization: None,
         })
+    }
+
+    /// Shows the server a token (RFC 6750 section 2.1) with each connection.
+    ///
+    /// # Errors
+    /// If it has characters that no header can have.
+    pub fn with_token(mut self, token: &Secret) -> Result<Self, DialerError> {
+        let value = HeaderValue::try_from(format!("Bearer {}", token.expose()));
+        let mut value = value.map_err(|_| DialerError::Token)?;
+        value.set_sensitive(true);
+        self.authorization = Some(value);
+        Ok(self)
     }
 
     /// The server's URL.
@@ -201,36 +229,30 @@ impl Dialer {
         Arc::clone(&self.tls)
     }
 
-    /// Asks the same server for something else by HTTP: a path, with a token if there is one. The
-    /// answer's status and body. Whoever asks sets the deadline.
-    pub(super) async fn get(
-        &self,
-        path: &str,
-        token: Option<&Secret>,
-        most_bytes: usize,
-    ) -> Result<(StatusCode, Bytes), LinkError> {
-        let broken = |error: Box<dyn std::error::Error + Send + Sync>| {
-            LinkError::Http(path.to_owned(), error.to_string())
+    /// Asks the same server for something else by HTTP: a path, with the token if there is one. Takes
+    /// so many bytes. Whoever asks sets the deadline.
+    pub(super) async fn get(&self, path: &str, most_bytes: usize) -> Result<Answer, WebError> {
+        let broken = |error: InvalidUri| WebError::Broken {
+            host: self.url.host().to_owned(),
+            why: error.to_string(),
         };
-        let authority = self.url.0.authority().map_or("", |it| it.as_str());
-        let mut request = Request::get(path).header(HOST, authority);
-        if let Some(token) = token {
-            request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose()));
-        }
-        let request = request.body(Empty::<Bytes>::new());
-        let request = request.map_err(|error| broken(error.into()))?;
-        let tcp = self.tcp().await?;
-        if self.url.0.scheme_str() != Some("wss") {
-            return exchange(tcp, request, most_bytes).await.map_err(broken);
-        }
-        let name = ServerName::try_from(self.url.host().to_owned());
-        let name = name.map_err(|error| broken(error.into()))?;
-        let tls = TlsConnector::from(self.tls()).connect(name, tcp).await;
-        let tls = tls.map_err(|error| broken(error.into()))?;
-        exchange(tls, request, most_bytes).await.map_err(broken)
+        let url = format!("{}{path}", self.url.origin());
+        let url: Uri = url.parse().map_err(broken)?;
+        let authorization = self.authorization.clone();
+        let ask = Ask {
+            method: Method::GET,
+            url: &url,
+            headers: authorization
+                .map(|value| (AUTHORIZATION, value))
+                .into_iter()
+                .collect(),
+            body: Bytes::new(),
+        };
+        let web = Web::new((*self.tls).clone(), most_bytes);
+        web.send(ask, |_| Ok(())).await
     }
 
-    async fn tcp(&self) -> Result<TcpStream, LinkError> {
+    async fn dial_slowly(&self) -> Result<Link, LinkError> {
         let (host, port) = (self.url.host(), self.url.port());
         let connect = |why| LinkError::Connect {
             host: host.to_owned(),
@@ -239,17 +261,16 @@ impl Dialer {
         };
         let stream = TcpStream::connect((host, port)).await.map_err(connect)?;
         stream.set_nodelay(true).map_err(connect)?;
-        Ok(stream)
-    }
-
-    async fn dial_slowly(&self) -> Result<Link, LinkError> {
-        let stream = self.tcp().await?;
-        let request = self
+        let mut request = self
             .url
             .0
             .clone()
             .into_client_request()
             .map_err(LinkError::from)?;
+        if let Some(authorization) = &self.authorization {
+            let headers = request.headers_mut();
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
@@ -338,26 +359,6 @@ impl From<tungstenite::Error> for LinkError {
     }
 }
 
-/// One request and its answer.
-async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin,
-    request: Request<Empty<Bytes>>,
-    most_bytes: usize,
-) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let answer = async {
-        let (head, body) = sender.send_request(request).await?.into_parts();
-        let body = Limited::new(body, most_bytes).collect().await?;
-        Ok((head.status, body.to_bytes()))
-    };
-    // The connection moves the bytes, and may end before the answer has been taken from it.
-    match select(std::pin::pin!(answer), std::pin::pin!(connection)).await {
-        Either::Left((answer, _)) => answer,
-        Either::Right((_, answer)) => answer.await,
-    }
-}
-
 fn closed(frame: Option<CloseFrame>) -> LinkError {
     // RFC 6455 section 7.1.5: 1006 stands for a connection that ended without a goodbye.
     let (code, reason) = frame.map_or((1006, String::new()), |frame| {
@@ -366,11 +367,13 @@ fn closed(frame: Option<CloseFrame>) -> LinkError {
     LinkError::Closed { code, reason }
 }
 
-fn client_config(trust: &Trust) -> Result<rustls::ClientConfig, DialerError> {
+/// TLS for a client that trusts the system's certificates and more.
+///
+/// # Errors
+/// If the certificates to trust can't be read.
+pub fn client_config(trust: &Trust) -> Result<rustls::ClientConfig, DialerError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = rustls::RootCertStore::empty();
-    // A system without certificates is fine as long as no server needs one.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut roots = web::system_roots();
     if let Some(path) = &trust.ca {
         let wrong = |why: String| DialerError::Ca {
             path: path.clone(),
@@ -477,5 +480,6 @@ mod tests {
         }
         let url = ServerUrl::new("wss://[::1]", "/").unwrap();
         assert_eq!((url.host(), url.port()), ("::1", 443));
+        assert_eq!(url.origin(), "https://[::1]:443");
     }
 }

@@ -54,6 +54,7 @@ files! {
     "js/stats.js" => SCRIPT,
     "js/tile.js" => SCRIPT,
     "style.css" => STYLE,
+    "workers/echo.js" => SCRIPT,
 }
 
 /// `GET /console`

@@ -89,7 +89,10 @@ fn wrong_flags_are_named() {
         &["call", "ws://x", "--ice-server", "turn:h"],
         &["turn:USER:PASSWORD@HOST"],
     );
-    refused(&["call", "ws://x", "--relay-only"], &["TURN server"]);
+    refused(
+        &["call", "ws://x", "--ice-policy", "never"],
+        &["--ice-policy", "all, relay"],
+    );
     refused(&["mesh", "ws://x"], &["--room"]);
     refused(
         &["mesh", "ws://x", "--room", "session"],
