@@ -14,6 +14,7 @@
 //! the kernel, which counts the child's processor time and kills it. Nothing that a script does
 //! costs another worker anything but its share of the processors.
 
+pub(crate) mod host;
 mod limits;
 mod loader;
 mod parent;
@@ -235,9 +236,6 @@ pub enum StartError {
     /// The script overran a limit while it started: errno 203.
     #[error("the worker was stopped: {0}")]
     Overrun(Overrun),
-    /// The script called `close()` while it started: errno 203.
-    #[error("the worker closed itself while it started")]
-    Closed,
     /// The child process doesn't start, or failed.
     #[error("the worker's process failed: {0}")]
     Process(String),
