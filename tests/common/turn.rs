@@ -1,8 +1,9 @@
 //! A real TURN server, coturn, and a signaling server that names it.
 
 #![allow(
+    dead_code,
     unreachable_pub,
-    reason = "each test binary that wants it compiles this file"
+    reason = "each test binary that wants it compiles this file, and none uses all of it"
 )]
 #![allow(clippy::unwrap_used, reason = "a helper's failure is the test's")]
 
