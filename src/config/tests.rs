@@ -61,39 +61,6 @@ fn errors_name_the_file_the_line_the_key_and_the_fix() {
         ),
         ("\n\nlissten = []", ", line 3: unknown field `lissten`"),
         (
-            "[[ice.servers]]\nurls = [\"http://x\"]",
-            "must start with stun:, stuns:, turn: or turns:",
-        ),
-        (
-            "[[ice.servers]]\nurls = [\"turn:x\"]",
-            "needs a username and a credential",
-        ),
-        (
-            "[[ice.servers]]\nurls = [\"stun://x\"]",
-            "must be written as stun:HOST[:PORT]",
-        ),
-        (
-            "\n[[ice.servers]]\nurls = [\"turn:x\"]\nusername = \"u\"",
-            ", line 2: ice.servers: \"turn:x\" has only one of username and credential",
-        ),
-        (
-            "[ice]\nsecret = \"s\"\nsecret_file = \"f\"",
-            ", line 3: ice.secret_file: there is ice.secret as well",
-        ),
-        ("[ice]\nsecret = \"\"", ", line 2: ice.secret: it is empty"),
-        (
-            "[ice]\nsecret_file = \"/nonexistent\"",
-            ", line 2: ice.secret_file: cannot read /nonexistent: ",
-        ),
-        (
-            "[ice]\nlifetime = 5",
-            ", line 2: ice.lifetime: must be a number of seconds, from 60 to ",
-        ),
-        (
-            "[ice]\nsecret = \"s\"\nservers = [{ urls = [\"stun:x\"] }]",
-            "ice.secret: no TURN server needs it; add one under [[ice.servers]]",
-        ),
-        (
             "[gstreamer]\npaths = [\"/a\", \"b\"]",
             ", line 2: gstreamer.paths: \"b\" is no path; write it as in a URL",
         ),
@@ -172,6 +139,49 @@ fn a_credential_is_never_printed() {
         credential: Some("SECRETWORD".to_owned()),
     };
     assert!(!format!("{server:?}").contains("SECRET"));
+}
+
+#[test]
+fn errors_in_ice_do_so_too() {
+    let cases = [
+        (
+            "[[ice.servers]]\nurls = [\"http://x\"]",
+            "must start with stun:, stuns:, turn: or turns:",
+        ),
+        (
+            "[[ice.servers]]\nurls = [\"turn:x\"]",
+            "needs a username and a credential",
+        ),
+        (
+            "[[ice.servers]]\nurls = [\"stun://x\"]",
+            "must be written as stun:HOST[:PORT]",
+        ),
+        (
+            "\n[[ice.servers]]\nurls = [\"turn:x\"]\nusername = \"u\"",
+            ", line 2: ice.servers: \"turn:x\" has only one of username and credential",
+        ),
+        (
+            "[ice]\nsecret = \"s\"\nsecret_file = \"f\"",
+            ", line 3: ice.secret_file: there is ice.secret as well",
+        ),
+        ("[ice]\nsecret = \"\"", ", line 2: ice.secret: it is empty"),
+        (
+            "[ice]\nsecret_file = \"/nonexistent\"",
+            ", line 2: ice.secret_file: cannot read /nonexistent: ",
+        ),
+        (
+            "[ice]\nlifetime = 5",
+            ", line 2: ice.lifetime: must be a number of seconds, from 60 to ",
+        ),
+        (
+            "[ice]\nsecret = \"s\"\nservers = [{ urls = [\"stun:x\"] }]",
+            "ice.secret: no TURN server needs it; add one under [[ice.servers]]",
+        ),
+    ];
+    for (file, expected) in cases {
+        let error = error(file);
+        assert!(error.contains(expected), "{file:?} gave {error:?}");
+    }
 }
 
 #[test]
