@@ -55,7 +55,7 @@ pub(super) struct Send {
 #[derive(Debug, Args)]
 pub(super) struct Ice {
     /// A server that helps to connect, beside those that the signaling server names (repeatable):
-    /// stun:HOST[:PORT], or turn:USER:PASSWORD@HOST[:PORT] with ?transport=tcp, or turns: for TLS
+    /// stun:HOST:PORT, or turn:USER:PASSWORD@HOST:PORT with ?transport=tcp, or turns: for TLS
     #[arg(long, value_name = "URL", value_parser = ice_server)]
     ice_server: Vec<IceServer>,
     /// Which ways media may take: all, or through TURN servers only
