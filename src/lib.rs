@@ -8,8 +8,10 @@
 //! | [`cli`] | one file per subcommand: flags in, exit code out | everything below |
 //! | [`config`] | file + environment + flags → one validated [`config::Config`]; every limit | nothing |
 //! | [`server`] | the edge: listeners, TLS, HTTP, WebSockets, limits, metrics, the console | `dialect`, `hub`, `config` |
-//! | [`peer`] | devices and callers: a dialect's client × media, with reconnection | `dialect` clients, `media` |
+//! | [`peer`] | devices and callers: a dialect's client × media, with reconnection | `dialect` clients, `media`, `worker` |
+//! | [`worker`] | JavaScript workers: the child process and its parent; what they may load | `web` |
 //! | [`media`] | GStreamer: pipeline files, encoders, fan-out, `webrtcbin` sessions, statistics | nothing |
+//! | `web` | a small HTTP client, for authorities and worker scripts | nothing |
 //! | [`dialect`] | the languages, pure: wire types, the server's side, a peer's side | `hub`, `config` |
 //! | [`hub`] | who is here and who talks to whom, pure | nothing |
 //!
@@ -27,3 +29,7 @@ pub mod media;
 pub mod peer;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(any(feature = "server", feature = "peer"))]
+mod web;
+#[cfg(feature = "peer")]
+pub mod worker;

@@ -4,7 +4,8 @@ import { CameraSwitches, openCamera } from './camera.js';
 import { announce, byId, setText } from './dom.js';
 import { bitrate } from './format.js';
 import { Frame } from './frame.js';
-import { Link, fetchIceServers } from './link.js';
+import { IceServers } from './ice.js';
+import { Link } from './link.js';
 import { Registration, randomId } from './registration.js';
 import { Sound } from './sound.js';
 import { Meter } from './stats.js';
@@ -48,7 +49,7 @@ export class MeshPage {
   #own = null;
   #switches = null;
   #camera = null;
-  #iceServers = [];
+  #ice = new IceServers();
   #registration = null;
   /** By id: `{link, tile, meter, numbers}`. */
   #members = new Map();
@@ -87,6 +88,7 @@ export class MeshPage {
 
   close() {
     this.#over = true;
+    this.#ice.close();
     this.#leave();
     this.#frame.close();
   }
@@ -94,11 +96,10 @@ export class MeshPage {
   // The room -------------------------------------------------------------------------------------
 
   async #start() {
-    const [camera, iceServers] = await Promise.all([openCamera(CAMERA), fetchIceServers()]);
+    const [camera] = await Promise.all([openCamera(CAMERA), this.#ice.fetch()]);
     this.#camera = camera.stream;
     this.#switches = new CameraSwitches(this.#frame, camera.stream);
     if (this.#over) return this.#switches.close();
-    this.#iceServers = iceServers;
     if (camera.problem) this.#frame.notice(`No camera and no microphone: ${camera.problem}. You see and hear the others, but not the other way round.`);
     this.#frame.state(STATES.joining);
     setText(byId('progress-text'), STATES.joining[2]);
@@ -169,7 +170,7 @@ export class MeshPage {
   #add(id) {
     const member = { tile: new Tile(id, id), meter: new Meter(), numbers: null };
     this.#members.set(id, member);
-    member.link = new Link(this.#camera, this.#iceServers, {
+    member.link = new Link(this.#camera, this.#ice.list, {
       send: (message) => this.#registration.sendTo(id, message),
       state: (state) => this.#showMember(member, state),
       media: (stream) => {

@@ -152,6 +152,7 @@ fuzz_target!(|steps: Vec<Step>| {
         settings: Arc::new(Settings {
             legacy_progress_errors: steps.len() % 2 == 0,
             id_bytes: 100,
+            ice_servers: None,
         }),
         connections: 0,
         sessions: Vec::new(),

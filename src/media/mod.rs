@@ -35,8 +35,8 @@ pub use codec::{Codec, Kind};
 pub use pipeline::{PipelineError, PipelineFile};
 pub use received::{Container, Counter, Counts, Recorded, Recorder, TrackCount, display};
 pub use session::{
-    ChannelError, MakeReceiver, OutboundStats, Receive, ReceivedTrack, Session, SessionConfig,
-    SessionEvent, SessionEvents, Stats, StreamConfig,
+    ChannelError, MakeReceiver, Offered, OfferedLine, OutboundStats, Receive, ReceivedTrack,
+    Session, SessionConfig, SessionEvent, SessionEvents, Stats, StreamConfig,
 };
 pub use source::{Activity, Source, SourceOptions};
 
@@ -135,11 +135,6 @@ pub enum MediaError {
         /// What webrtcbin said.
         why: String,
     },
-    /// An ICE server's URL that webrtcbin can't use.
-    #[error(
-        "the ICE server URL {0} can't be used; write stun:HOST[:PORT], turn:HOST[:PORT][?transport=udp|tcp] or turns:HOST[:PORT]"
-    )]
-    IceServer(String),
     /// There is nothing to show pictures on.
     #[error(
         "no display can be opened; run it where DISPLAY or WAYLAND_DISPLAY is set, or receive into a file"

@@ -12,6 +12,7 @@ mod negotiation;
 mod receive;
 pub(super) mod sdp;
 mod stats;
+mod tunnel;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use futures_util::StreamExt;
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_webrtc::{WebRTCICEGatheringState, WebRTCPeerConnectionState};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::MediaError;
@@ -33,6 +35,7 @@ use events::Emitter;
 use negotiation::Negotiation;
 
 pub use channels::ChannelError;
+pub use check::{Offered, OfferedLine};
 pub use events::{SessionEvent, SessionEvents};
 pub use receive::{MakeReceiver, Receive, ReceivedTrack};
 pub use stats::{OutboundStats, Stats};
@@ -47,12 +50,16 @@ pub struct SessionConfig {
     pub ice_servers: Vec<IceServer>,
     /// Use TURN only.
     pub relay_only: bool,
+    /// Who checks the certificates of TURN servers over TLS; without, these are left out.
+    pub turn_tls: Option<Arc<rustls::ClientConfig>>,
     /// What we send.
     pub streams: Vec<StreamConfig>,
     /// What our first offer asks for without sending anything itself: one section for each.
     pub wanted: Vec<Codec>,
     /// Data channels that we make, by label.
     pub channels: Vec<String>,
+    /// The protocol of the data channels that we make (RFC 8832 section 5.1); empty for none.
+    pub channel_protocol: String,
     /// Whether our offers invite the other side's media as well, in the sections of our own streams.
     pub invite: bool,
     /// Whether our first offer puts all its sections on one transport. Old peers of GStreamer can't
@@ -62,6 +69,9 @@ pub struct SessionConfig {
     pub receive: Receive,
     /// How long received packets wait for late ones.
     pub receive_latency: Duration,
+    /// Events that wait for the session's owner. One more fails the session: a reliable channel with
+    /// a hole would be worse, and it is the other side of this session alone that sends too fast.
+    pub queue: usize,
 }
 
 impl Default for SessionConfig {
@@ -69,13 +79,16 @@ impl Default for SessionConfig {
         Self {
             ice_servers: Vec::new(),
             relay_only: false,
+            turn_tls: None,
             streams: Vec::new(),
             wanted: Vec::new(),
             channels: Vec::new(),
+            channel_protocol: String::new(),
             invite: true,
             bundle: true,
             receive: Receive::default(),
             receive_latency: RECEIVE_LATENCY,
+            queue: events::QUEUE,
         }
     }
 }
@@ -113,9 +126,12 @@ impl Session {
     /// [`Self::answer`] next.
     ///
     /// # Errors
-    /// If [`super::init`] fails, an ICE server's URL can't be used, or the pipeline can't be built.
-    pub async fn start(config: SessionConfig) -> Result<(Self, SessionEvents), MediaError> {
-        let (emitter, events) = events::queue();
+    /// If [`super::init`] fails, or the pipeline can't be built.
+    pub async fn start(mut config: SessionConfig) -> Result<(Self, SessionEvents), MediaError> {
+        let (emitter, events) = events::queue(config.queue);
+        let mut tasks = JoinSet::new();
+        let tls = config.turn_tls.as_ref();
+        config.ice_servers = tunnel::open(&config.ice_servers, tls, &mut tasks).await;
         let started = {
             let (config, emitter) = (config.clone(), emitter.clone());
             tokio::task::spawn_blocking(move || build(&config, &emitter))
@@ -126,10 +142,13 @@ impl Session {
             received,
             channels,
             mids,
+            relays,
         } = started
             .await
             .map_err(|error| MediaError::Run(error.to_string()))??;
-        let mut tasks = JoinSet::new();
+        if let Some(relays) = relays {
+            tasks.spawn(ice::judge(relays, config.clone(), emitter.clone()));
+        }
         if let Some(bus) = pipeline.get()?.bus() {
             tasks.spawn(watch_bus(pipeline.get()?.downgrade(), bus, emitter.clone()));
         }
@@ -205,6 +224,41 @@ impl Session {
         self.channels.send_binary(label, bytes)
     }
 
+    /// The protocol of a channel, as who made it said (RFC 8832 section 5.1); `None` if there is none
+    /// of that label.
+    #[must_use]
+    pub fn channel_protocol(&self, label: &str) -> Option<String> {
+        self.channels.protocol(label)
+    }
+
+    /// Closes one channel.
+    pub fn close_channel(&self, label: &str) {
+        self.channels.close_one(label);
+    }
+
+    /// Plays another source in all streams that were negotiated from now on, or nothing. Streams that
+    /// the source doesn't have fall silent.
+    ///
+    /// # Errors
+    /// If the source has one of the streams, but not in the codec that was negotiated for it. Then
+    /// nothing changes.
+    pub fn play(&self, source: Option<Arc<Source>>) -> Result<(), MediaError> {
+        if let Some(source) = &source {
+            for sent in self.negotiation.sent() {
+                let (kind, codecs) = (sent.codec.kind(), source.codecs(sent.codec.kind()));
+                if !codecs.is_empty() && !codecs.contains(&sent.codec) {
+                    return Err(MediaError::NoCommonCodec {
+                        kind,
+                        ours: codecs,
+                        theirs: vec![sent.codec.name().to_owned()],
+                    });
+                }
+            }
+        }
+        self.emitter.play(source);
+        Ok(())
+    }
+
     /// How many bytes wait to be sent on a channel; `None` if there is none of that label.
     #[must_use]
     pub fn buffered_amount(&self, label: &str) -> Option<u64> {
@@ -269,6 +323,7 @@ struct Parts {
     received: Arc<receive::Counters>,
     channels: Channels,
     mids: negotiation::Mids,
+    relays: Option<watch::Receiver<ice::Search>>,
 }
 
 /// Builds the pipeline and starts it. Blocks for some milliseconds.
@@ -283,7 +338,7 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         .build()
         .map_err(|error| MediaError::Build(error.to_string()))?;
     ice::quieten(&webrtc);
-    ice::configure(&webrtc, &config.ice_servers)?;
+    ice::configure(&webrtc, &config.ice_servers);
     if config.relay_only {
         webrtc.set_property_from_str("ice-transport-policy", "relay");
     }
@@ -293,6 +348,7 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         .map_err(|error| MediaError::Build(error.to_string()))?;
     let mids = negotiation::Mids::default();
     listen(&webrtc, emitter, &mids);
+    let relays = ice::watch(&webrtc, config);
     let received = receive::listen(&webrtc, inner, config.receive.clone(), emitter.clone());
     let channels = Channels::listen(&webrtc, emitter.clone());
     pipeline.set_state(gst::State::Playing)?;
@@ -302,6 +358,7 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         received,
         channels,
         mids,
+        relays,
     })
 }
 

@@ -7,15 +7,21 @@ use std::time::Duration;
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tokio::client_async_tls_with_connector_and_config;
 use async_tungstenite::tungstenite::client::IntoClientRequest;
-use async_tungstenite::tungstenite::http::{StatusCode, Uri};
+use async_tungstenite::tungstenite::http::header::{AUTHORIZATION, HeaderValue};
+use async_tungstenite::tungstenite::http::uri::InvalidUri;
+use async_tungstenite::tungstenite::http::{Method, StatusCode, Uri};
 use async_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use async_tungstenite::tungstenite::{self, Message, Utf8Bytes};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
+
+use crate::config::Secret;
+use crate::web::{self, Answer, Ask, Web, WebError};
 
 /// How long name look-up, TCP, TLS and the upgrade may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,7 +58,9 @@ pub struct Link {
 #[derive(Clone)]
 pub struct Dialer {
     url: ServerUrl,
-    tls: TlsConnector,
+    tls: Arc<rustls::ClientConfig>,
+    /// `Authorization`, if the server wants one.
+    authorization: Option<HeaderValue>,
 }
 
 /// What is wrong with a server's URL or with the trusted certificates.
@@ -62,6 +70,9 @@ pub enum DialerError {
     /// Not a URL for us.
     #[error("\"{0}\" is no server's URL; write ws://HOST:PORT or wss://HOST:PORT")]
     Url(String),
+    /// The token can't be sent.
+    #[error("the token has characters that an HTTP header cannot have")]
+    Token,
     /// The file of trusted certificates is no good.
     #[error("cannot use {} as trusted certificates: {why}", path.display())]
     Ca {
@@ -143,6 +154,21 @@ impl ServerUrl {
             .map_err(|_| wrong())
     }
 
+    /// The server's origin: its scheme as a browser writes it, its host and its port.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        let scheme = if self.0.scheme_str() == Some("wss") {
+            "https"
+        } else {
+            "http"
+        };
+        format!(
+            "{scheme}://{}:{}",
+            self.0.host().unwrap_or_default(),
+            self.port()
+        )
+    }
+
     fn host(&self) -> &str {
         let host = self.0.host().unwrap_or_default();
         host.strip_prefix('[')
@@ -174,8 +200,21 @@ impl Dialer {
     pub fn new(url: ServerUrl, trust: &Trust) -> Result<Self, DialerError> {
         Ok(Self {
             url,
-            tls: TlsConnector::from(Arc::new(client_config(trust)?)),
+            tls: Arc::new(client_config(trust)?),
+            authorization: None,
         })
+    }
+
+    /// Shows the server a token (RFC 6750 section 2.1) with each connection.
+    ///
+    /// # Errors
+    /// If it has characters that no header can have.
+    pub fn with_token(mut self, token: &Secret) -> Result<Self, DialerError> {
+        let value = HeaderValue::try_from(format!("Bearer {}", token.expose()));
+        let mut value = value.map_err(|_| DialerError::Token)?;
+        value.set_sensitive(true);
+        self.authorization = Some(value);
+        Ok(self)
     }
 
     /// The server's URL.
@@ -195,6 +234,35 @@ impl Dialer {
         }
     }
 
+    /// How the server's certificate is checked.
+    #[must_use]
+    pub(super) fn tls(&self) -> Arc<rustls::ClientConfig> {
+        Arc::clone(&self.tls)
+    }
+
+    /// Asks the same server for something else by HTTP: a path, with the token if there is one. Takes
+    /// so many bytes. Whoever asks sets the deadline.
+    pub(super) async fn get(&self, path: &str, most_bytes: usize) -> Result<Answer, WebError> {
+        let broken = |error: InvalidUri| WebError::Broken {
+            host: self.url.host().to_owned(),
+            why: error.to_string(),
+        };
+        let url = format!("{}{path}", self.url.origin());
+        let url: Uri = url.parse().map_err(broken)?;
+        let authorization = self.authorization.clone();
+        let ask = Ask {
+            method: Method::GET,
+            url: &url,
+            headers: authorization
+                .map(|value| (AUTHORIZATION, value))
+                .into_iter()
+                .collect(),
+            body: Bytes::new(),
+        };
+        let web = Web::new((*self.tls).clone(), most_bytes);
+        web.send(ask, |_| Ok(())).await
+    }
+
     async fn dial_slowly(&self) -> Result<Link, LinkError> {
         let (host, port) = (self.url.host(), self.url.port());
         let connect = |why| LinkError::Connect {
@@ -204,19 +272,23 @@ impl Dialer {
         };
         let stream = TcpStream::connect((host, port)).await.map_err(connect)?;
         stream.set_nodelay(true).map_err(connect)?;
-        let request = self
+        let mut request = self
             .url
             .0
             .clone()
             .into_client_request()
             .map_err(LinkError::from)?;
+        if let Some(authorization) = &self.authorization {
+            let headers = request.headers_mut();
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
         let (socket, _) = client_async_tls_with_connector_and_config(
             request,
             stream,
-            Some(self.tls.clone()),
+            Some(TlsConnector::from(self.tls())),
             Some(config),
         )
         .await
@@ -323,11 +395,13 @@ fn closed(frame: Option<CloseFrame>) -> LinkError {
     LinkError::Closed { code, reason }
 }
 
-fn client_config(trust: &Trust) -> Result<rustls::ClientConfig, DialerError> {
+/// TLS for a client that trusts the system's certificates and more.
+///
+/// # Errors
+/// If the certificates to trust can't be read.
+pub fn client_config(trust: &Trust) -> Result<rustls::ClientConfig, DialerError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = rustls::RootCertStore::empty();
-    // A system without certificates is fine as long as no server needs one.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut roots = web::system_roots();
     if let Some(path) = &trust.ca {
         let wrong = |why: String| DialerError::Ca {
             path: path.clone(),
@@ -434,5 +508,6 @@ mod tests {
         }
         let url = ServerUrl::new("wss://[::1]", "/").unwrap();
         assert_eq!((url.host(), url.port()), ("::1", 443));
+        assert_eq!(url.origin(), "https://[::1]:443");
     }
 }

@@ -39,6 +39,7 @@ files! {
     "js/dom.js" => SCRIPT,
     "js/format.js" => SCRIPT,
     "js/frame.js" => SCRIPT,
+    "js/ice.js" => SCRIPT,
     "js/input.js" => SCRIPT,
     "js/link.js" => SCRIPT,
     "js/mesh.js" => SCRIPT,
@@ -53,6 +54,7 @@ files! {
     "js/stats.js" => SCRIPT,
     "js/tile.js" => SCRIPT,
     "style.css" => STYLE,
+    "workers/echo.js" => SCRIPT,
 }
 
 /// `GET /console`

@@ -16,7 +16,7 @@ use tower::ServiceExt as _;
 use tower_http::services::ServeDir;
 
 use super::{
-    App, admin, console, cuttlefish, documents, files, gecko, gstreamer, polling, upgrade,
+    App, admin, console, cuttlefish, documents, files, gecko, gstreamer, ice, polling, upgrade,
 };
 use crate::hub::Payload;
 
@@ -56,6 +56,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
             "/polled_connections/{connection}/messages",
             get(polling::new_messages),
         )
+        .route("/ice-servers", get(ice::servers).options(ice::preflight))
         .route("/worker", get(gecko::worker))
         .route("/worker/", get(gecko::worker))
         .route("/v1/", get(documents::root))

@@ -14,6 +14,7 @@ mod files;
 mod gecko;
 mod gstreamer;
 mod http;
+mod ice;
 mod listener;
 mod metrics;
 mod outbox;
@@ -36,7 +37,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::dialect::cuttlefish::server::Settings;
+use ice::IceServers;
 use listener::Listener;
 use metrics::Metrics;
 use polling::PollingClients;
@@ -156,8 +157,7 @@ pub enum StartError {
 /// What all of the edge shares.
 struct App {
     config: Config,
-    settings: Arc<Settings>,
-    gecko: Arc<gecko::Settings>,
+    ice: IceServers,
     switch: Arc<Switch>,
     metrics: Arc<Metrics>,
     polling: PollingClients,
@@ -262,14 +262,7 @@ impl App {
         let slot_count = u32::try_from(config.limits.connections.min(Semaphore::MAX_PERMITS))
             .unwrap_or(u32::MAX);
         Ok(Self {
-            settings: Arc::new(Settings::new(
-                &config.ice_servers,
-                config.cuttlefish.wait_for_device,
-            )),
-            gecko: Arc::new(gecko::Settings {
-                legacy_progress_errors: config.gecko.legacy_progress_errors,
-                id_bytes: config.limits.id_bytes,
-            }),
+            ice: IceServers::new(&config),
             switch: Arc::new(Switch::new(&config.limits, Arc::clone(&metrics))),
             polling: PollingClients::default(),
             accounts,

@@ -10,3 +10,8 @@ mod mesh;
 mod original;
 mod page;
 mod program;
+mod relay;
+#[path = "../common/turn.rs"]
+mod turn;
+
+use common::process;

@@ -4,6 +4,9 @@
 
 #[path = "../common/process.rs"]
 mod process;
+mod relay;
+#[path = "../common/turn.rs"]
+mod turn;
 #[path = "../common/viewer.rs"]
 mod viewer;
 mod watcher;
