@@ -42,7 +42,7 @@ fn work(mut link: Link) {
     };
     link.bound_aside(start.limits.queue_bytes + start.limits.message_bytes);
     match sandbox::confine(&start.limits) {
-        Ok(cpu) => engine::run(State::new(*start, link, cpu), &script),
+        Ok((cpu, memory)) => engine::run(State::new(*start, link, cpu, memory), &script),
         Err(error) => {
             // If the parent is gone, there is nobody to tell.
             let _ = link.send(&FromHost::Failed(StartError::Process(error.to_string())));

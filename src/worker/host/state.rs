@@ -6,10 +6,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rquickjs::{Persistent, Value};
+use rquickjs::{Ctx, Persistent, Value};
 
+use super::errors;
 use super::link::{LONGEST, Link, LinkError};
-use super::sandbox::Cpu;
+use super::sandbox::{Cpu, Memory};
 use crate::worker::wire::{FromHost, Sent, Start, ToHost};
 use crate::worker::{Ended, Message, Overrun, Purpose, Request, Response};
 
@@ -22,6 +23,7 @@ pub(super) type Rejection = (Persistent<Value<'static>>, Persistent<Value<'stati
 pub(super) struct State {
     pub(super) start: Start,
     pub(super) cpu: Cpu,
+    pub(super) memory: Memory,
     link: RefCell<Link>,
     /// Why the worker is over, once it is.
     end: Cell<Option<Overrun>>,
@@ -42,10 +44,11 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(start: Start, link: Link, cpu: Cpu) -> Rc<Self> {
+    pub(super) fn new(start: Start, link: Link, cpu: Cpu, memory: Memory) -> Rc<Self> {
         Rc::new(Self {
             start,
             cpu,
+            memory,
             link: RefCell::new(link),
             end: Cell::default(),
             is_closed: Cell::default(),
@@ -95,6 +98,17 @@ impl State {
     /// Which limit was overrun. Nothing of the script may run any more then.
     pub(super) fn overran(&self) -> Option<Overrun> {
         self.end.get()
+    }
+
+    /// Whether this was thrown for want of memory. The worker is over then: it could not even tell
+    /// what is wrong.
+    pub(super) fn look_for_memory<'js>(&self, ctx: &Ctx<'js>, thrown: &Value<'js>) -> bool {
+        let has_taken_most = || self.memory.has_taken_most(&self.start.limits);
+        let is_out = errors::is_out_of_memory(ctx, thrown, has_taken_most);
+        if is_out {
+            self.overrun(Overrun::Memory);
+        }
+        is_out
     }
 
     /// Why the worker is over, once it is.
