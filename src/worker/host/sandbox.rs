@@ -15,7 +15,6 @@ use seccompiler::{
     SeccompFilter, SeccompRule,
 };
 
-use super::raw;
 use crate::worker::Limits;
 
 /// Descriptors that the process has: the standard three, its socket, and [`Memory`].
@@ -54,16 +53,10 @@ pub(super) struct Memory {
     at_start: u64,
 }
 
-/// Leaves behind what was inherited. To be called first.
-pub(super) fn leave() -> Result<(), SandboxError> {
-    raw::close_inherited()?;
-    // When memory runs out, let it be a worker that goes. Some systems don't have it.
-    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-    Ok(())
-}
-
 /// Limits the process, for ever. No file can be opened and no connection made from here on.
 pub(super) fn confine(limits: &Limits) -> Result<(Cpu, Memory), SandboxError> {
+    // When memory runs out, let it be a worker that goes. Some systems don't have it.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     let memory = Memory::watch()?;
     let space = address_space()?.saturating_add(limits.process_bytes as u64);
     let set = |resource, value| {

@@ -14,7 +14,7 @@ use super::sandbox::{Cpu, Memory};
 use crate::worker::wire::{FromHost, Sent, Start, ToHost};
 use crate::worker::{Ended, Message, Overrun, Purpose, Request, Response};
 
-/// An interrupt of the interpreter in so many looks whether the parent still lives.
+/// An interrupt of the interpreter in so many looks after the parent.
 const LOOK_EVERY: u32 = 16;
 
 /// A promise that was rejected while nobody handled it, and why.
@@ -127,8 +127,11 @@ impl State {
             self.overrun(Overrun::Cpu);
             return true;
         }
-        let is_time = count.is_multiple_of(LOOK_EVERY);
-        if is_time && self.link.try_borrow().is_ok_and(|link| link.is_cut()) {
+        // What a long turn has said is sent meanwhile; and it ends with its parent.
+        if count.is_multiple_of(LOOK_EVERY)
+            && let Ok(mut link) = self.link.try_borrow_mut()
+            && (link.is_cut() || link.flush().is_err())
+        {
             leave();
         }
         false
