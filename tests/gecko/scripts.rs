@@ -237,6 +237,7 @@ async fn a_worker_that_overruns_is_told_and_killed_and_the_others_go_on() {
         if is_over {
             page.over().await;
         }
+        page.close().await;
         other.session.send_text("worker", "1").unwrap();
         assert_eq!(other.json().await, 1);
     }
