@@ -100,7 +100,7 @@ async fn a_gecko_that_stops_says_goodbye() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gecko_that_is_killed_before_its_answer_costs_the_client_an_error() {
     let site = Site::start([("/slow.js", site::Page::Silent)]).await;
-    let server = server().await;
+    let server = Server::configured("[limits]\ngecko_grace = 0.7", &[]).await;
     let mut gecko = gecko(&server, &["--allow-origin", &site.origin]).await;
     let mut page = Page::start(server.address(), &site.url("/slow.js"), channel()).await;
     server
