@@ -1,5 +1,7 @@
 //! A page that wants a worker, in this process: speaks the dialect, and has a session of its own.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 use switchboard::media::{Codec, Session, SessionConfig, SessionEvent, SessionEvents};
@@ -29,6 +31,8 @@ pub(crate) struct Page {
     told: SessionEvents,
     pub(crate) eyes: Eyes,
     pub(crate) worker: String,
+    /// What nobody has waited for yet.
+    unheard: VecDeque<Heard>,
 }
 
 /// What a page hears.
@@ -89,6 +93,7 @@ impl Page {
             told,
             eyes,
             worker: String::new(),
+            unheard: VecDeque::new(),
         }
     }
 
@@ -204,20 +209,31 @@ impl Page {
         what: &str,
         mut wanted: impl FnMut(&Heard) -> Option<T>,
     ) -> T {
-        let mut log = Vec::new();
-        let found = async {
+        let before = std::mem::take(&mut self.unheard);
+        let mut found = None;
+        for heard in before {
+            if found.is_none() {
+                found = wanted(&heard);
+                if found.is_some() {
+                    continue;
+                }
+            }
+            self.unheard.push_back(heard);
+        }
+        if let Some(found) = found {
+            return found;
+        }
+        let found = timeout(PATIENCE, async {
             loop {
                 let heard = self.next().await;
                 if let Some(found) = wanted(&heard) {
                     return found;
                 }
-                log.push(format!("{heard:?}"));
+                self.unheard.push_back(heard);
             }
-        };
-        match timeout(PATIENCE, found).await {
-            Ok(found) => found,
-            Err(_) => panic!("no {what}; heard {log:#?}"),
-        }
+        });
+        let found = found.await;
+        found.unwrap_or_else(|_| panic!("no {what}; heard {:#?}", self.unheard))
     }
 
     /// What comes next. Candidates and answers are taken care of.

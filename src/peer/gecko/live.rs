@@ -384,7 +384,7 @@ impl Live {
                 self.control(bridge::uncaught(&error));
             }
             worker::Event::Media(command) => self.steer(command),
-            worker::Event::Ended(ended @ (Ended::Closed | Ended::Stopped)) => {
+            worker::Event::Ended(ended @ Ended::Closed) if self.is_connected => {
                 return Err(End::Left(ended.to_string()));
             }
             worker::Event::Ended(ended) => {
@@ -420,7 +420,17 @@ impl Live {
             Err(ChannelError::NotOpen(_)) => {
                 Err(End::Left("its channel is open no longer".to_owned()))
             }
-            Err(error) => Err(End::failed(Errno::LIMIT, error.to_string())),
+            Err(error @ ChannelError::Full { .. }) => {
+                Err(End::failed(Errno::LIMIT, error.to_string()))
+            }
+            Err(error) => {
+                let message = format!("DataError: {error}");
+                let uncaught = worker::Uncaught {
+                    message,
+                    ..worker::Uncaught::default()
+                };
+                self.worker_event(worker::Event::Error(uncaught))
+            }
         }
     }
 
