@@ -5,6 +5,7 @@ pub mod cuttlefish;
 pub mod front;
 pub mod gecko;
 pub mod gstreamer;
+pub mod kurento;
 pub mod negotiation;
 
 use cause::Level;

@@ -1,0 +1,7 @@
+//! Kurento rooms: `/room`, JSON-RPC 2.0. The server is an end of the media itself.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`wire`] | the messages, as both sides read and print them |
+
+pub mod wire;
