@@ -107,6 +107,16 @@ impl Switch {
                 answer: limits.gecko_answer,
                 connect: limits.gecko_connect,
             },
+            conference: hub::ConferenceLimits {
+                visitors: limits.kurento_sessions,
+                rooms: limits.rooms,
+                participants_per_room: limits.participants_per_room,
+                publishers_per_room: limits.publishers_per_room,
+                candidates: limits.candidates_per_endpoint,
+                resume: limits.kurento_resume,
+                answer: limits.media_answer,
+                farewell: limits.media_farewell,
+            },
         });
         Self {
             state: Mutex::new(State {

@@ -28,6 +28,16 @@ const LIMITS: Limits = Limits {
         answer: Duration::from_secs(30),
         connect: Duration::from_secs(20),
     },
+    conference: ConferenceLimits {
+        visitors: 6,
+        rooms: 2,
+        participants_per_room: 3,
+        publishers_per_room: 2,
+        candidates: 3,
+        resume: Duration::from_secs(10),
+        answer: Duration::from_secs(10),
+        farewell: Duration::from_secs(5),
+    },
 };
 
 const A: ConnectionId = ConnectionId(1);
