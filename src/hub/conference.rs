@@ -221,7 +221,7 @@ impl Conference {
                 tell(out, before, Event::Conference(Told::Moved));
             }
         }
-        answer(out, from, named, Ok(Granted::Done));
+        answer(out, from, named, Ok(Granted::Resumed));
     }
 
     fn enter(

@@ -3,5 +3,9 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`wire`] | the messages, as both sides read and print them |
+//! | [`server`] | the server's side of a client's connection |
+//! | [`errors`] | what is refused, and how |
 
+pub mod errors;
+pub mod server;
 pub mod wire;

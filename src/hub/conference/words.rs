@@ -35,7 +35,7 @@ pub enum Ask {
     /// Be there. Answered by [`Granted::Done`].
     Begin,
     /// Go on as the visitor that the request names, on this connection: events come here from now
-    /// on. Answered by [`Granted::Done`], or [`Denied::UnknownVisitor`].
+    /// on. Answered by [`Granted::Resumed`], or [`Denied::UnknownVisitor`].
     Resume,
     /// Become a member of a room, which is made if it isn't there. Answered by [`Granted::Entered`].
     Enter {
@@ -157,6 +157,8 @@ pub enum Told {
 pub enum Granted {
     /// Just that.
     Done,
+    /// The visitor goes on here.
+    Resumed,
     /// The visitor is in the room, and hears of all that changes from now on.
     Entered {
         /// The others, in order of name, and whether they publish.
@@ -442,7 +444,7 @@ impl Told {
             Self::Answer { outcome, .. } => match outcome {
                 Ok(Granted::Sdp(sdp)) => sdp.len(),
                 Ok(Granted::Entered { others }) => others.iter().map(|it| it.0.len() + 16).sum(),
-                Ok(Granted::Done | Granted::Place(_)) | Err(_) => 0,
+                Ok(Granted::Done | Granted::Resumed | Granted::Place(_)) | Err(_) => 0,
             },
             Self::Said { message, .. } => message.len(),
             Self::Joined { user }
@@ -519,6 +521,7 @@ impl Granted {
     const fn name(&self) -> &'static str {
         match self {
             Self::Done => "Done",
+            Self::Resumed => "Resumed",
             Self::Entered { .. } => "Entered",
             Self::Sdp(_) => "Sdp",
             Self::Place(_) => "Place",
