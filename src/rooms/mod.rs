@@ -1,6 +1,8 @@
 //! The forwarding plane: participants of rooms publish and receive media here, on str0m.
 //!
-//! Plain threads, each with one UDP socket; a room lives on one thread. ICE-lite; nothing is decoded.
+//! Plain threads, each with one UDP socket; a room lives on one thread. Nothing is decoded. ICE-lite
+//! (RFC 8445, section 2.5): peers' candidates aren't needed, since the plane answers their checks
+//! wherever they come from.
 //! The first publisher of a room pins its video codec: the first of [`config::Config::video`] that it
 //! offers. The pin ends when the room has no publisher left.
 //!
@@ -47,16 +49,6 @@ pub enum Command {
         publisher: EndpointKey,
         /// SDP.
         offer: String,
-    },
-    /// A candidate of an endpoint's peer. What can't be used, like mDNS and TCP candidates, is
-    /// ignored, and so is an endpoint that isn't there.
-    Candidate {
-        /// The endpoint's room.
-        room: RoomKey,
-        /// Whose.
-        endpoint: EndpointKey,
-        /// As in `RTCIceCandidate.candidate`, with or without `a=` in front.
-        candidate: String,
     },
     /// Close an endpoint; with a publisher, also its subscribers. No event follows.
     Remove {
