@@ -119,10 +119,6 @@ limits! {
     participants_per_room: count = 1_000;
     /// Publishers in one Kurento room at once. One more gets code 303.
     publishers_per_room: count = 200;
-    /// ICE candidates that are taken for one media endpoint; more are ignored. And those of one participant that wait for endpoints to come; one more pushes out the oldest.
-    candidates_per_endpoint: count = 100;
-    /// Bytes in one candidate. A longer one gets code -1.
-    candidate_bytes: count = 2_048;
     /// Requests of one Kurento connection per second, over four seconds. More get code 999.
     kurento_requests: count = 250;
     /// How long a Kurento session is kept whose connection was lost.

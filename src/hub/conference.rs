@@ -84,7 +84,10 @@ impl Conference {
             },
             Ask::Unpublish => return self.unpublish(request, out),
             Ask::Unsubscribe { from } => self.unsubscribe(visitor, &from, out),
-            Ask::Candidate { of, candidate } => self.candidate(visitor, of, candidate),
+            Ask::Candidate => match self.tables.member(visitor) {
+                Some(_) => Ok(Granted::Done),
+                None => Err(Denied::NotInRoom(visitor)),
+            },
             Ask::Say {
                 user,
                 room,
@@ -402,7 +405,6 @@ impl Member {
             user,
             publishing: None,
             receiving: std::collections::BTreeMap::new(),
-            early: std::collections::VecDeque::new(),
         }
     }
 }

@@ -67,7 +67,7 @@ pub enum Fault<'a> {
         /// What was sent.
         sender: &'a str,
     },
-    /// A name, or a candidate, is too long.
+    /// A name is too long.
     TooLong {
         /// The parameter.
         name: &'static str,

@@ -31,8 +31,6 @@ const BASE: u32 = 32;
 pub struct Settings {
     /// Bytes in the name of a user or a room.
     pub name_bytes: usize,
-    /// Bytes in a candidate.
-    pub candidate_bytes: usize,
     /// Requests of a connection per second.
     pub requests: usize,
     /// Requests that wait for the one before to be answered. One more closes the connection.
@@ -247,16 +245,7 @@ impl ClientSession {
             Method::UnsubscribeFromVideo { sender } => Ask::Unsubscribe {
                 from: self.user_of(sender)?,
             },
-            Method::OnIceCandidate(candidate) => {
-                let limit = self.settings.candidate_bytes;
-                if candidate.candidate.len() > limit {
-                    return Err(Refused::TooLong("candidate", limit));
-                }
-                Ask::Candidate {
-                    of: self.name("endpointName", candidate.endpoint_name)?,
-                    candidate: candidate.candidate,
-                }
-            }
+            Method::OnIceCandidate(_) => Ask::Candidate,
             Method::LeaveRoom => Ask::Exit,
             Method::SendMessage {
                 message,

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::tables::{End, Owner, Stage};
 use super::words::{
-    Denied, Granted, MediaCandidate, MediaCommand, MediaEnd, MediaEvent, MediaRefusal, MediaRoom,
-    Told, Visitor,
+    Denied, Granted, MediaCandidate, MediaCommand, MediaEnd, MediaEvent, MediaRefusal, Told,
+    Visitor,
 };
 use super::{Conference, Outcome, Request, answer};
 use crate::hub::Event;
@@ -62,9 +62,7 @@ impl Conference {
             loopback,
         });
         if let Some(member) = self.tables.member_mut(visitor) {
-            let early = member.take_early(&user);
-            let end = member.publishing.insert(end);
-            pass_on(&mut self.commands, room, end, early, self.limits.candidates);
+            member.publishing = Some(end);
         }
         Ok(())
     }
@@ -114,9 +112,7 @@ impl Conference {
             offer,
         });
         if let Some(member) = self.tables.member_mut(visitor) {
-            let early = member.take_early(&from);
-            let end = member.receiving.entry(from).or_insert(end);
-            pass_on(&mut self.commands, room, end, early, self.limits.candidates);
+            member.receiving.insert(from, end);
         }
         Ok(())
     }
@@ -167,39 +163,6 @@ impl Conference {
         } else if !room.members.contains_key(from) {
             let (room, user) = (name, Arc::clone(from));
             return Err(Denied::NoSuchUser { room, user });
-        }
-        Ok(Granted::Done)
-    }
-
-    /// To the end that it is for. Oneself may have two by that name: what isn't for one is of no use
-    /// to it, and no harm.
-    pub(super) fn candidate(
-        &mut self,
-        visitor: Visitor,
-        of: Arc<str>,
-        candidate: String,
-    ) -> Outcome {
-        let limit = self.limits.candidates;
-        let member = self.tables.member(visitor);
-        let member = member.ok_or(Denied::NotInRoom(visitor))?;
-        let room = self.tables.rooms.get(&member.room).map(|room| room.key);
-        let room = room.ok_or(Denied::NotInRoom(visitor))?;
-        let Some(member) = self.tables.member_mut(visitor) else {
-            return Err(Denied::NotInRoom(visitor));
-        };
-        let own = (member.user == of).then_some(&mut member.publishing);
-        let own = own.and_then(Option::as_mut);
-        let mut is_early = true;
-        for end in own.into_iter().chain(member.receiving.get_mut(&of)) {
-            is_early = false;
-            let candidates = vec![candidate.clone()];
-            pass_on(&mut self.commands, room, end, candidates, limit);
-        }
-        if is_early {
-            if member.early.len() >= limit {
-                member.early.pop_front();
-            }
-            member.early.push_back((of, candidate));
         }
         Ok(Granted::Done)
     }
@@ -369,25 +332,5 @@ impl Conference {
             Some(from) => member.receiving.remove(from)?,
         };
         Some((owner, end))
-    }
-}
-
-fn pass_on(
-    commands: &mut Vec<MediaCommand>,
-    room: MediaRoom,
-    end: &mut End,
-    candidates: Vec<String>,
-    limit: usize,
-) {
-    for candidate in candidates {
-        if end.candidates >= limit {
-            return;
-        }
-        end.candidates += 1;
-        commands.push(MediaCommand::Candidate {
-            room,
-            end: end.key,
-            candidate,
-        });
     }
 }

@@ -1,6 +1,6 @@
 //! The conference's tables. They keep themselves consistent and decide nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -47,8 +47,6 @@ pub(super) struct Member {
     pub(super) publishing: Option<End>,
     /// By whom it receives.
     pub(super) receiving: BTreeMap<Arc<str>, End>,
-    /// Candidates for ends that weren't there yet when they came.
-    pub(super) early: VecDeque<(Arc<str>, String)>,
 }
 
 /// The server's end of a peer connection.
@@ -56,8 +54,6 @@ pub(super) struct Member {
 pub(super) struct End {
     pub(super) key: MediaEnd,
     pub(super) stage: Stage,
-    /// Candidates that the plane was given.
-    pub(super) candidates: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +101,6 @@ impl Tables {
         End {
             key,
             stage: Stage::Asked(asker, until),
-            candidates: 0,
         }
     }
 
@@ -229,18 +224,5 @@ impl Member {
         self.publishing
             .as_ref()
             .is_some_and(|end| end.stage.asker().is_none())
-    }
-
-    /// The candidates that came early for an end that is there now.
-    pub(super) fn take_early(&mut self, of: &str) -> Vec<String> {
-        let mut taken = Vec::new();
-        self.early.retain_mut(|(whose, candidate)| {
-            let is_it = **whose == *of;
-            if is_it {
-                taken.push(std::mem::take(candidate));
-            }
-            !is_it
-        });
-        taken
     }
 }

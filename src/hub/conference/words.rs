@@ -65,14 +65,9 @@ pub enum Ask {
         /// Who publishes.
         from: Arc<str>,
     },
-    /// A candidate for an end of one's own, which may not be there yet. Answered by
-    /// [`Granted::Done`].
-    Candidate {
-        /// Whose media: the own name for what one publishes.
-        of: Arc<str>,
-        /// As in `RTCIceCandidate.candidate`.
-        candidate: String,
-    },
+    /// Note a candidate of one's own. The media plane needs none, whenever they come: it answers
+    /// checks wherever they come from (RFC 8445 section 2.5). Answered by [`Granted::Done`].
+    Candidate,
     /// A text to everyone in the room, oneself too. Answered by [`Granted::Done`].
     Say {
         /// The own name.
@@ -329,15 +324,6 @@ pub enum MediaCommand {
         /// SDP.
         offer: String,
     },
-    /// A candidate of the other side.
-    Candidate {
-        /// The end's.
-        room: MediaRoom,
-        /// For which end.
-        end: MediaEnd,
-        /// As in `RTCIceCandidate.candidate`.
-        candidate: String,
-    },
     /// An end is over; a publisher's with all that receive it.
     Remove {
         /// The end's.
@@ -396,9 +382,6 @@ pub struct ConferenceLimits {
     pub participants_per_room: usize,
     /// Publishers in one room at once; one more is refused.
     pub publishers_per_room: usize,
-    /// Candidates that one end gets, and those of one visitor that wait for ends that aren't there
-    /// yet. Of the former, more are ignored; of the latter, one more pushes out the oldest.
-    pub candidates: usize,
     /// How long a visitor whose connection was lost is kept.
     pub resume: Duration,
     /// How long the media plane may take for an answer.
@@ -487,7 +470,7 @@ impl Ask {
             Self::Unpublish => "Unpublish",
             Self::Receive { .. } => "Receive",
             Self::Unsubscribe { .. } => "Unsubscribe",
-            Self::Candidate { .. } => "Candidate",
+            Self::Candidate => "Candidate",
             Self::Say { .. } => "Say",
             Self::Locate => "Locate",
             Self::Exit => "Exit",
@@ -534,7 +517,6 @@ impl MediaCommand {
         match self {
             Self::Publish { .. } => "Publish",
             Self::Receive { .. } => "Receive",
-            Self::Candidate { .. } => "Candidate",
             Self::Remove { .. } => "Remove",
             Self::CloseRoom(_) => "CloseRoom",
         }

@@ -277,7 +277,6 @@ fn limits() -> Limits {
             rooms: 2,
             participants_per_room: 3,
             publishers_per_room: 2,
-            candidates: 3,
             resume: Duration::from_secs(10),
             answer: Duration::from_secs(10),
             farewell: Duration::from_secs(5),
