@@ -1,5 +1,7 @@
 //! The hub's rules, one by one; [`schedule`] and [`mesh_schedule`] let them meet in any order.
 
+mod conference;
+mod conference_schedule;
 mod mesh;
 mod mesh_schedule;
 mod pool;
