@@ -9,11 +9,32 @@
 //! [`Plane::command`] never waits. What comes of it arrives as [`Event`]s, on the media threads, so
 //! the callback must not wait either.
 
+mod channels;
 pub mod config;
+mod demux;
+mod endpoint;
+mod forwarder;
+mod keyframes;
+mod layers;
+mod rewrite;
+mod sdp;
+mod socket;
+mod thread;
+mod timers;
+mod video;
 
 pub use config::Config;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use str0m::Candidate;
+
+use endpoint::Common;
+use forwarder::Forwarder;
+use socket::{Outbox, Socket, own_addresses};
+use thread::Thread;
 
 /// Names an endpoint: one peer connection. Chosen by the caller, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -122,7 +143,7 @@ pub enum MediaError {
     )]
     NoCodec {
         /// What the room takes.
-        room: Vec<&'static str>,
+        room: Vec<String>,
         /// What was offered.
         offered: Vec<String>,
     },
@@ -174,6 +195,15 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// There are not enough ports above the first.
+    #[error("--media-port {0} leaves no port for each media thread; choose a lower one")]
+    Ports(u16),
+    /// An address that peers can't reach.
+    #[error("{0} cannot be advertised for media: it must be an address of one machine")]
+    Advertise(std::net::IpAddr),
+    /// No certificate could be made.
+    #[error("cannot make a certificate for media: OpenSSL has failed")]
+    Certificate,
     /// A thread can't be had.
     #[error("cannot start a media thread: {0}")]
     Thread(std::io::Error),
@@ -210,8 +240,6 @@ pub struct EndpointStats {
     pub packets_out: u64,
     /// Bytes of their payloads.
     pub bytes_out: u64,
-    /// Packets that the peer asked for again.
-    pub nacks_in: u64,
     /// Keyframes that were asked of the peer.
     pub keyframe_requests: u64,
     /// What the path to the peer takes, in bit/s; known for subscribers of simulcast publishers.
@@ -220,6 +248,7 @@ pub struct EndpointStats {
 
 /// The running plane. Dropping it stops its threads.
 pub struct Plane {
+    threads: Vec<Thread>,
     addresses: Vec<SocketAddr>,
 }
 
@@ -232,10 +261,36 @@ impl Plane {
         config: Config,
         on_event: impl Fn(Event) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
-        let _ = (config, on_event);
-        Ok(Self {
-            addresses: Vec::new(),
-        })
+        let config = Arc::new(config);
+        let provider = Arc::new(str0m::crypto::from_feature_flags());
+        let certificate = provider
+            .dtls_provider
+            .generate_certificate()
+            .ok_or(StartError::Certificate)?;
+        let on_event: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(on_event);
+        let taken = Arc::new(AtomicUsize::new(0));
+        let mut threads = Vec::new();
+        for n in 0..config.threads.max(1) {
+            let socket = Arc::new(bind(&config, n)?);
+            let (advertised, candidates) = advertise(&config, socket.address())?;
+            let common = Common {
+                provider: Arc::clone(&provider),
+                certificate: certificate.clone(),
+                candidates,
+            };
+            let forwarder = Forwarder::new(
+                Arc::clone(&config),
+                common,
+                advertised,
+                Arc::clone(&on_event),
+                Arc::clone(&taken),
+                Outbox::new(Arc::clone(&socket)),
+            );
+            let thread = Thread::start(format!("media-{n}"), socket, forwarder);
+            threads.push(thread.map_err(StartError::Thread)?);
+        }
+        let addresses = threads.iter().map(Thread::address).collect();
+        Ok(Self { threads, addresses })
     }
 
     /// Hands a command to its room's thread, without waiting.
@@ -243,8 +298,8 @@ impl Plane {
     /// # Errors
     /// [`Busy`]: the command was not taken.
     pub fn command(&self, command: Command) -> Result<(), Busy> {
-        let _ = command;
-        Err(Busy)
+        let n = command.room().0 % self.threads.len() as u64;
+        self.threads[n as usize].command(command)
     }
 
     /// The bound addresses, one per thread.
@@ -253,11 +308,54 @@ impl Plane {
         &self.addresses
     }
 
-    /// All endpoints' numbers, each thread's not older than a second.
+    /// All endpoints' numbers, each thread's about a second old.
     #[must_use]
     pub fn stats(&self) -> Vec<EndpointStats> {
-        Vec::new()
+        self.threads.iter().flat_map(Thread::stats).collect()
     }
+}
+
+impl Command {
+    fn room(&self) -> RoomKey {
+        match self {
+            Self::Publish { room, .. }
+            | Self::Subscribe { room, .. }
+            | Self::Remove { room, .. }
+            | Self::CloseRoom { room } => *room,
+        }
+    }
+}
+
+fn bind(config: &Config, n: usize) -> Result<Socket, StartError> {
+    let port = match config.port {
+        0 => Some(0),
+        first => u16::try_from(n).ok().and_then(|n| first.checked_add(n)),
+    };
+    let Some(port) = port else {
+        return Err(StartError::Ports(config.port));
+    };
+    let address = SocketAddr::new(config.bind, port);
+    Socket::bind(address).map_err(|source| StartError::Socket { address, source })
+}
+
+/// What peers know a socket as.
+fn advertise(
+    config: &Config,
+    bound: SocketAddr,
+) -> Result<(Vec<SocketAddr>, Vec<Candidate>), StartError> {
+    let addresses = match config.advertise.as_slice() {
+        [] => own_addresses(config.bind),
+        some => some.to_vec(),
+    };
+    let addresses: Vec<_> = addresses
+        .into_iter()
+        .map(|ip| SocketAddr::new(ip, bound.port()))
+        .collect();
+    let candidate = |&address: &SocketAddr| {
+        Candidate::host(address, "udp").map_err(|_| StartError::Advertise(address.ip()))
+    };
+    let candidates = addresses.iter().map(candidate).collect::<Result<_, _>>()?;
+    Ok((addresses, candidates))
 }
 
 fn list(names: &[impl AsRef<str>]) -> String {
