@@ -42,7 +42,7 @@ pub(crate) struct Wish {
 }
 
 /// Which incoming datagrams are lost.
-type Lose = Box<dyn FnMut(&[u8]) -> bool>;
+pub(crate) type Lose = Box<dyn FnMut(&[u8]) -> bool>;
 
 pub(crate) struct Client {
     pub(crate) rtc: Rtc,

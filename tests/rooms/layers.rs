@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, Codecs, Wish, until};
-use crate::house::{House, number, receiving, sending, vp8};
+use crate::client::{Client, Codecs, Lose, Wish, until};
+use crate::house::{House, receiving, sending, vp8};
 
 /// Each layer's name, and the bytes of one of its 50 packets a second.
 const LAYERS: [(&str, usize); 3] = [("h", 3 * 1_100), ("m", 900), ("l", 250)];
@@ -124,9 +124,7 @@ fn continuous(subscriber: &Client) {
         }
         if layer(&pair[0].payload) != layer(&pair[1].payload) && step == 1 {
             switches += 1;
-            assert_eq!(pair[1].payload[7 - 0] & 0, 0);
             assert_eq!(pair[1].payload[0], 0x90, "a switch within a frame");
-            assert!(number(&pair[1].payload) > 0);
         }
         assert!(
             pair[1]
@@ -140,7 +138,7 @@ fn continuous(subscriber: &Client) {
 }
 
 /// A link of some bytes a second with a short queue: what has no room is lost.
-fn bottleneck(rate: usize) -> Box<dyn FnMut(&[u8]) -> bool> {
+fn bottleneck(rate: usize) -> Lose {
     let mut sent: VecDeque<(Instant, usize)> = VecDeque::new();
     Box::new(move |bytes| {
         let now = Instant::now();

@@ -6,6 +6,7 @@ use switchboard::media::{
     Codec, Kind, PipelineFile, Session, SessionConfig, SessionEvents, Source, SourceOptions,
     StreamConfig,
 };
+use switchboard::rooms::Config;
 
 use crate::house::House;
 use crate::viewer::Eyes;
@@ -42,7 +43,7 @@ async fn publisher(codec: Codec) -> (Session, SessionEvents) {
 }
 
 async fn seen_through_the_plane(codec: Codec) {
-    let mut house = House::new();
+    let mut house = House::with(Config::default());
     let (mut one, _events) = publisher(codec).await;
     let offer = one.offer().await.unwrap();
     let (key, answer) = house.offer(&offer, false);
