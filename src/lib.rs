@@ -7,7 +7,8 @@
 //! |---|---|---|
 //! | [`cli`] | one file per subcommand: flags in, exit code out | everything below |
 //! | [`config`] | file + environment + flags → one validated [`config::Config`]; every limit | nothing |
-//! | [`server`] | the edge: listeners, TLS, HTTP, WebSockets, limits, metrics, the console | `dialect`, `hub`, `config` |
+//! | [`rooms`] | the forwarding plane: str0m endpoints, threads, UDP sockets | nothing |
+//! | [`server`] | the edge: listeners, TLS, HTTP, WebSockets, limits, metrics, the console | `dialect`, `hub`, `rooms`, `config` |
 //! | [`peer`] | devices and callers: a dialect's client × media, with reconnection | `dialect` clients, `media`, `worker` |
 //! | [`worker`] | JavaScript workers: the child process and its parent; what they may load | `web` |
 //! | [`media`] | GStreamer: pipeline files, encoders, fan-out, `webrtcbin` sessions, statistics | nothing |
@@ -16,7 +17,7 @@
 //! | [`hub`] | who is here and who talks to whom, pure | nothing |
 //!
 //! Imports point down only. `dialect` and `hub` know no sockets, threads, clocks, tokio or GStreamer:
-//! input in, effects out, time as an argument. `server` and `hub` never name GStreamer, so that
+//! input in, effects out, time as an argument. `server`, `rooms` and `hub` never name GStreamer, so that
 //! `--no-default-features --features server` builds a server that needs no libgstreamer.
 
 pub mod cli;
@@ -27,6 +28,8 @@ pub mod hub;
 pub mod media;
 #[cfg(feature = "peer")]
 pub mod peer;
+#[cfg(feature = "server")]
+pub mod rooms;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(any(feature = "server", feature = "peer"))]

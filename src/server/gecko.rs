@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use hyper::StatusCode;
-use tracing::error;
 
 use super::{App, accounts, http, upgrade};
 use crate::dialect::front::FrontSession;
@@ -30,13 +28,9 @@ pub(super) async fn worker(State(app): State<Arc<App>>, request: Request) -> Res
 
 /// `/`, where a GStreamer peer or a gecko's client connects.
 pub(super) fn connect_to_front(app: Arc<App>, request: Request, peer: PeerSession) -> Response {
-    let mut random = [0; 16];
-    if let Err(error) = getrandom::fill(&mut random) {
-        error!(%error, "the system has no randomness");
-        let text = "the system has no randomness";
-        return http::error(StatusCode::INTERNAL_SERVER_ERROR, text);
-    }
-    let worker = SessionId::from_random(random);
+    let Some(worker) = http::random().map(SessionId::from_random) else {
+        return http::no_randomness();
+    };
     let session = FrontSession::new(peer, app.ice.gecko(), worker);
     upgrade::accept(app, request, Box::new(session))
 }

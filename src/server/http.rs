@@ -16,7 +16,8 @@ use tower::ServiceExt as _;
 use tower_http::services::ServeDir;
 
 use super::{
-    App, admin, console, cuttlefish, documents, files, gecko, gstreamer, ice, polling, upgrade,
+    App, admin, console, cuttlefish, documents, files, gecko, gstreamer, ice, kurento, polling,
+    upgrade,
 };
 use crate::hub::Payload;
 
@@ -68,14 +69,39 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/metrics", get(admin::metrics))
         .route("/api/endpoints", get(admin::endpoints))
         .route("/api/endpoints/stream", get(admin::endpoint_stream))
+        .route("/api/rooms", get(admin::rooms))
         .route("/console", get(console::redirect))
         .route("/console/", get(console::index))
         .route("/console/{*path}", get(console::file))
         .merge(old_polling)
+        .merge(forwarding_rooms())
         .fallback_service(any(fallback).with_state(Arc::clone(app)))
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(app), observe))
         .with_state(Arc::clone(app))
+}
+
+/// Kurento's rooms.
+fn forwarding_rooms() -> Router<Arc<App>> {
+    Router::new()
+        .route("/room", get(kurento::room))
+        .route("/room/", get(kurento::room))
+        .route("/getAllRooms", any(kurento::all_rooms))
+        .route(
+            "/getUpdateSpeakerInterval",
+            any(kurento::update_speaker_interval),
+        )
+        .route("/getThresholdSpeaker", any(kurento::threshold_speaker))
+        .route("/getClientConfig", any(kurento::client_config))
+        .route("/close", get(kurento::close).post(kurento::close))
+        .route(
+            "/api/rooms/{room}",
+            post(kurento::close_room).delete(kurento::close_room),
+        )
+        .route(
+            "/api/rooms/{room}/participants/{user}",
+            post(kurento::evict).delete(kurento::evict),
+        )
 }
 
 /// An answer with `{"error": …}`.
@@ -87,6 +113,19 @@ pub(super) fn error(status: StatusCode, text: &str) -> Response {
 pub(super) fn json_text(status: StatusCode, text: impl Into<Body>) -> Response {
     let content_type = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
     (status, [content_type], text.into()).into_response()
+}
+
+/// Bytes that nobody can guess; if the system has none, [`no_randomness`] is the answer.
+pub(super) fn random() -> Option<[u8; 16]> {
+    let mut random = [0; 16];
+    let filled = getrandom::fill(&mut random);
+    let filled = filled.inspect_err(|failure| tracing::error!(%failure, "no randomness"));
+    filled.is_ok().then_some(random)
+}
+
+pub(super) fn no_randomness() -> Response {
+    let text = "the system has no randomness";
+    error(StatusCode::INTERNAL_SERVER_ERROR, text)
 }
 
 /// A request's body, within [`Limits::message_bytes`](crate::config::Limits::message_bytes) and

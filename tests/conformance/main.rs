@@ -11,3 +11,4 @@ mod cuttlefish;
 mod gecko;
 mod gstreamer;
 mod ice;
+mod kurento;
