@@ -1,5 +1,7 @@
 //! The global scope, row by row (gecko.md B2).
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use switchboard::worker::{Event, Level};
 
@@ -17,7 +19,8 @@ async fn holds(rows: &[(&str, Value)]) {
         "for (const it of results) postMessage(it === undefined ? '(undefined)' : it); } run();";
     let mut options = options(&script);
     // Without optimization, on a busy machine.
-    options.limits.start_cpu = std::time::Duration::from_secs(20);
+    options.limits.start_cpu = Duration::from_secs(20);
+    options.limits.turn_cpu = Duration::from_secs(20);
     let (_worker, mut events) = start(options).await;
     for (expression, expected) in rows {
         assert_eq!(crate::json(&mut events).await, *expected, "{expression}");
