@@ -232,7 +232,10 @@ async fn a_worker_that_overruns_is_told_and_killed_and_the_others_go_on() {
             "/closes.js" => true,
             // An exception that the script could have caught.
             "/memory.js" => error(&mut page).await["fatal"] == true,
-            _ => error(&mut page).await["fatal"] == true || panic!("{path} goes on"),
+            _ => {
+                assert_eq!(error(&mut page).await["fatal"], true, "{path}");
+                true
+            }
         };
         if is_over {
             page.over().await;

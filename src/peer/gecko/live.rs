@@ -244,20 +244,18 @@ impl Live {
 
     fn event(&mut self, event: SessionEvent) -> Result<(), End> {
         match event {
+            // Later ones have no way: the client has left the server.
             SessionEvent::Candidate {
                 mline_index,
                 mid,
                 candidate,
-            } => {
-                // Later ones have no way: the client has left the server.
-                if !self.is_connected {
-                    let candidate = Candidate {
-                        candidate,
-                        mid,
-                        mline_index: Some(mline_index),
-                    };
-                    self.reply(wire::gecko_candidate(self.id.as_str(), &candidate));
-                }
+            } if !self.is_connected => {
+                let candidate = Candidate {
+                    candidate,
+                    mid,
+                    mline_index: Some(mline_index),
+                };
+                self.reply(wire::gecko_candidate(self.id.as_str(), &candidate));
             }
             SessionEvent::Connected if self.has_channels && !self.is_connected => {}
             SessionEvent::Connected => self.connected(),
