@@ -400,7 +400,6 @@ fn closed(frame: Option<CloseFrame>) -> LinkError {
 /// # Errors
 /// If the certificates to trust can't be read.
 pub fn client_config(trust: &Trust) -> Result<rustls::ClientConfig, DialerError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = web::system_roots();
     if let Some(path) = &trust.ca {
         let wrong = |why: String| DialerError::Ca {
@@ -416,20 +415,16 @@ pub fn client_config(trust: &Trust) -> Result<rustls::ClientConfig, DialerError>
             return Err(wrong("there is no certificate in it".to_owned()));
         }
     }
-    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| DialerError::Ca {
-            path: PathBuf::new(),
-            why: error.to_string(),
-        })?;
-    Ok(if trust.anyone {
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(anyone::Anyone(provider)))
-            .with_no_client_auth()
-    } else {
-        builder.with_root_certificates(roots).with_no_client_auth()
-    })
+    let mut config = web::trusting(roots).map_err(|error| DialerError::Ca {
+        path: PathBuf::new(),
+        why: error.to_string(),
+    })?;
+    if trust.anyone {
+        let provider = Arc::clone(config.crypto_provider());
+        let anyone = Arc::new(anyone::Anyone(provider));
+        config.dangerous().set_certificate_verifier(anyone);
+    }
+    Ok(config)
 }
 
 /// Takes any certificate, as the user asked; signatures are still checked.
