@@ -6,6 +6,11 @@
 #[path = "../common/viewer.rs"]
 mod viewer;
 
+#[allow(dead_code, reason = "the browser's own tests use the rest")]
+#[path = "../browser/driver.rs"]
+mod driver;
+
+mod chromium;
 mod client;
 mod house;
 
