@@ -1,7 +1,7 @@
 //! A real Chromium as a publisher and as a subscriber.
 
 use serde_json::{Value, json};
-use switchboard::rooms::{Config, EndpointKey};
+use switchboard::rooms::Config;
 
 use crate::driver::{Browser, Screen};
 use crate::house::House;
@@ -28,7 +28,11 @@ const PAGE: &str = "
     const picture = canvas.captureStream(25).getVideoTracks()[0];
     const all = new MediaStream([picture, speaker.stream.getAudioTracks()[0]]);
     window.one = new RTCPeerConnection();
-    for (const track of all.getTracks()) one.addTransceiver(track, {direction: 'sendonly', streams: [all]});
+    for (const track of all.getTracks())
+        one.addTransceiver(track, {
+            direction: 'sendonly', streams: [all],
+            sendEncodings: track.kind == 'video' ? arguments[1] : [{}],
+        });
     window.chat = one.createDataChannel('chat');
     window.two = new RTCPeerConnection();
     for (const kind of ['audio', 'video']) two.addTransceiver(kind, {direction: 'recvonly'});
@@ -46,17 +50,7 @@ const PAGE: &str = "
         }
     };
     window.video = video;
-    window.offer = async pc => { await pc.setLocalDescription(); return pc.localDescription.sdp; };
-    window.rate = async () => {
-        const read = async () => {
-            for (const stat of (await one.getStats()).values())
-                if (stat.type == 'outbound-rtp' && stat.kind == 'video') return stat;
-        };
-        const before = await read();
-        await new Promise(done => setTimeout(done, 1000));
-        const after = await read();
-        return (after.bytesSent - before.bytesSent) * 8000 / (after.timestamp - before.timestamp);
-    };";
+    window.offer = async pc => { await pc.setLocalDescription(); return pc.localDescription.sdp; };";
 
 async fn offer(browser: &Browser, which: &str) -> String {
     let offer = browser
@@ -71,20 +65,20 @@ async fn answer(browser: &Browser, which: &str, sdp: String) {
     browser.run(&script, vec![Value::String(sdp)]).await;
 }
 
-async fn joined(codec: &str) -> (House, Browser, EndpointKey) {
+async fn joined(codec: &str, encodings: Value) -> (House, Browser) {
     let mut house = House::with(Config::default());
     let browser = Browser::start(Screen::Desktop).await;
     browser.open("about:blank").await;
-    browser.run(PAGE, vec![json!(codec)]).await;
+    browser.run(PAGE, vec![json!(codec), encodings]).await;
     let (key, sdp) = house.offer(&offer(&browser, "one").await, false);
     answer(&browser, "one", sdp.unwrap()).await;
     let sdp = house.ask(key, &offer(&browser, "two").await).1;
     answer(&browser, "two", sdp.unwrap()).await;
-    (house, browser, key)
+    (house, browser)
 }
 
-async fn plays_as_one_stream(codec: &str) {
-    let (_house, browser, _) = joined(codec).await;
+async fn plays_as_one_stream(codec: &str, encodings: Value) {
+    let (_house, browser) = joined(codec, encodings).await;
     browser
         .until("video.videoWidth > 0 && video.currentTime > 0.5")
         .await;
@@ -96,10 +90,20 @@ async fn plays_as_one_stream(codec: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn vp8_plays_as_one_stream_with_sound() {
-    plays_as_one_stream("VP8").await;
+    plays_as_one_stream("VP8", json!([{}])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn h264_plays_as_one_stream_with_sound() {
-    plays_as_one_stream("H264").await;
+    plays_as_one_stream("H264", json!([{}])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn simulcast_plays_as_one_stream_with_sound() {
+    let encodings = json!([
+        {"rid": "h"},
+        {"rid": "m", "scaleResolutionDownBy": 2},
+        {"rid": "l", "scaleResolutionDownBy": 4},
+    ]);
+    plays_as_one_stream("VP8", encodings).await;
 }
