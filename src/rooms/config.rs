@@ -31,7 +31,7 @@ pub struct Config {
     pub advertise: Vec<IpAddr>,
     /// A room's video codecs, the first that its first publisher offers is taken.
     pub video: Vec<VideoCodec>,
-    /// What a publisher may send as video, in bit/s.
+    /// What a publisher may send as video, in bit/s. What it is told is more by [`Self::path`].
     pub max_bitrate: u64,
     /// Endpoints at once.
     pub endpoints: usize,
@@ -49,6 +49,15 @@ impl VideoCodec {
             Self::Vp8 => "VP8",
             Self::Vp9 => "VP9",
         }
+    }
+}
+
+impl Config {
+    /// What a publisher is told that the path takes, in bit/s: browsers divide it between video, sound,
+    /// headers and retransmissions.
+    #[must_use]
+    pub fn path(&self) -> u64 {
+        self.max_bitrate.saturating_mul(13) / 10
     }
 }
 

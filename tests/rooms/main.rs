@@ -6,12 +6,16 @@
 #[path = "../common/viewer.rs"]
 mod viewer;
 
+#[allow(dead_code, reason = "the browser's own tests use the rest")]
+#[path = "../browser/driver.rs"]
+mod driver;
+
+mod chromium;
 mod client;
 mod house;
 
 mod forwarding;
 mod layers;
 mod negotiation;
-mod soak;
 #[cfg(feature = "peer")]
 mod webrtcbin;
