@@ -19,7 +19,8 @@ pub struct Limits {
     /// ends the worker.
     pub start_wall: Duration,
     /// Processor time of one turn: one message, timer or answer, with the microtasks that follow.
-    /// More ends the worker. Built-in functions that don't look are killed up to 2 s later.
+    /// More ends the worker. The kernel ends those whose built-in functions never look, up to 1.2 s
+    /// later.
     pub turn_cpu: Duration,
     /// Processor time altogether, in whole seconds (`RLIMIT_CPU`). More ends the worker.
     pub total_cpu: Duration,

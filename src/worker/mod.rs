@@ -32,7 +32,7 @@ pub use limits::Limits;
 pub use loader::{LoadError, Loader, Purpose, Request, Response};
 pub use parent::{Events, Worker};
 
-/// The first argument that makes this binary a worker's process. See [`host`].
+/// The first argument that makes this binary a worker's process.
 pub const HOST_ARGUMENT: &str = "--worker-host";
 
 /// What a worker is started with.

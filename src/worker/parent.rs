@@ -45,7 +45,8 @@ pub struct Events {
 
 impl Worker {
     /// Starts a process and runs the script in it, with its imports and what its top level awaits.
-    /// What the script says meanwhile waits among the events.
+    /// What the script says meanwhile waits among the events; lines of its console for which there is
+    /// no room any more are lost, and with other events the script waits, in vain.
     ///
     /// # Errors
     /// The script is at fault, it took too long, or the process doesn't start.

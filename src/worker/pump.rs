@@ -201,6 +201,8 @@ impl Pump {
     fn tell(&mut self, event: Event) -> Result<(), Ended> {
         match self.events.try_reserve(weight(Some(&event))) {
             Ok(place) => place.put(event),
+            // Nobody takes events before the start, and it shall not fail for lines of a log.
+            Err(NoRoom::Full) if self.starting.is_some() && is_line(&event) => {}
             Err(NoRoom::Full) => self.waiting = Some(event),
             Err(NoRoom::Closed) => return Err(Ended::Stopped),
         }
@@ -241,6 +243,10 @@ async fn deliver(events: &queue::Sender<Event>, waiting: &mut Option<Event>) -> 
         place.put(event);
     }
     true
+}
+
+fn is_line(event: &Event) -> bool {
+    matches!(event, Event::Console { .. })
 }
 
 fn within(response: Response, longest: usize) -> Result<Response, LoadError> {

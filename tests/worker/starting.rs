@@ -144,3 +144,14 @@ async fn a_program_that_is_not_there_is_told() {
     options.program = "/bin/false".into();
     assert!(matches!(refusal(options).await, StartError::Process(_)));
 }
+
+#[tokio::test]
+async fn a_start_does_not_wait_for_anyone_to_read_its_log() {
+    let (_worker, mut events) = start(options(
+        "for (let i = 0; i < 5000; i++) console.log(i); onmessage = () => {};",
+    ))
+    .await;
+    for line in ["0", "1"] {
+        assert!(matches!(next(&mut events).await, Event::Console { text, .. } if text == line));
+    }
+}

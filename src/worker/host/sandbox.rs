@@ -19,9 +19,9 @@ use crate::worker::Limits;
 
 /// Descriptors that the process has: the standard three, its socket, and [`Memory`].
 const DESCRIPTORS: u64 = 5;
-/// Whole seconds after a turn's end at which the kernel ends the process. It counts whole seconds
-/// only, and the interpreter shall be the first to notice.
-const AFTER_TURN: u64 = 1;
+/// How long after a turn's end the kernel may end the process, so that the interpreter is the first to
+/// notice. It counts whole seconds, and so it does up to a second later.
+const AFTER_TURN: Duration = Duration::from_millis(200);
 
 /// Whether and how the kernel was told.
 #[derive(Debug, thiserror::Error)]
@@ -110,12 +110,12 @@ impl Cpu {
     pub(super) fn begin_turn(&self, budget: Duration) -> rustix::io::Result<()> {
         let ends = (used() + budget).min(self.total);
         self.turn_ends.set(ends);
-        let guard = ends.as_secs() + 1 + AFTER_TURN;
+        let guard = (ends + AFTER_TURN).as_secs() + 1;
         if self.guarded.replace(guard) != guard {
             // The kernel kills at the hard limit; at the soft limit it says why.
             let limit = Rlimit {
                 current: Some(guard),
-                maximum: Some(self.total.as_secs() + 2 + AFTER_TURN),
+                maximum: Some(self.total.as_secs() + 2),
             };
             setrlimit(Resource::Cpu, limit)?;
         }

@@ -5,7 +5,7 @@
   const NESTED = 5; // calls deep after which a timer waits 4 ms at least
   const LONGEST = 2 ** 31 - 1;
   const live = new Map();
-  const heap = [];
+  let heap = [];
   let last = 0;
   let depth = 0;
 
@@ -39,9 +39,12 @@
     return first;
   }
 
-  // Tells the host; timers that were cleared leave the heap when they come up.
+  // Tells the host. Timers that were cleared leave the heap when they come up, or are too many.
   function announce() {
     while (heap.length > 0 && heap[0].cleared) pop();
+    if (heap.length > 64 && heap.length > 2 * live.size) {
+      heap = heap.filter((it) => !it.cleared).sort((a, b) => (before(a, b) ? -1 : 1));
+    }
     host.wakeIn(heap.length > 0 ? heap[0].due - performance.now() : Infinity);
   }
 
@@ -72,7 +75,7 @@
     live.delete(timer.id);
     timer.cleared = true;
     timer.callback = timer.args = null;
-    if (heap[0] === timer) announce();
+    announce();
   }
 
   // Runs one timer that is due. The host asks again after the microtasks of this one.
