@@ -18,6 +18,7 @@ mod listener;
 mod metrics;
 mod outbox;
 mod polling;
+mod scripts;
 mod stream;
 mod switch;
 mod tls;
@@ -40,6 +41,7 @@ use crate::dialect::cuttlefish::server::Settings;
 use listener::Listener;
 use metrics::Metrics;
 use polling::PollingClients;
+use scripts::Scripts;
 use switch::Switch;
 use tokens::{Verifier, VerifierError};
 
@@ -161,6 +163,7 @@ struct App {
     switch: Arc<Switch>,
     metrics: Arc<Metrics>,
     polling: PollingClients,
+    scripts: Scripts,
     /// Who checks tokens; `None` if none are asked for.
     accounts: Option<Verifier>,
     /// True once the server is shutting down.
@@ -272,6 +275,7 @@ impl App {
             }),
             switch: Arc::new(Switch::new(&config.limits, Arc::clone(&metrics))),
             polling: PollingClients::default(),
+            scripts: Scripts::default(),
             accounts,
             metrics,
             stop: watch::Sender::new(false),
