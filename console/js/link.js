@@ -226,7 +226,7 @@ export class Link {
 }
 
 /** A peer connection; without ICE servers that the browser doesn't accept. */
-function connection(iceServers) {
+export function connection(iceServers) {
   try {
     return new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
   } catch (error) {

@@ -39,6 +39,8 @@ files! {
     "js/dom.js" => SCRIPT,
     "js/format.js" => SCRIPT,
     "js/frame.js" => SCRIPT,
+    "js/gecko.js" => SCRIPT,
+    "js/geckos.js" => SCRIPT,
     "js/input.js" => SCRIPT,
     "js/link.js" => SCRIPT,
     "js/mesh.js" => SCRIPT,
@@ -52,7 +54,11 @@ files! {
     "js/stage.js" => SCRIPT,
     "js/stats.js" => SCRIPT,
     "js/tile.js" => SCRIPT,
+    "js/worker.js" => SCRIPT,
     "style.css" => STYLE,
+    "workers/clock.js" => SCRIPT,
+    "workers/primes.mjs" => SCRIPT,
+    "workers/sieve.mjs" => SCRIPT,
 }
 
 /// `GET /console`
