@@ -12,7 +12,6 @@ use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use serde::Deserialize;
 use serde_json::json;
-use tracing::error;
 
 use super::{App, http};
 use crate::config::Limits;
@@ -62,12 +61,10 @@ pub(super) async fn publish(
         Ok(text) => text,
         Err(refused) => return refused,
     };
-    let mut random = [0; 16];
-    if let Err(error) = getrandom::fill(&mut random) {
-        error!(%error, "the system has no randomness");
-        let text = "the system has no randomness";
-        return http::error(StatusCode::INTERNAL_SERVER_ERROR, text);
-    }
+    let random = match http::random() {
+        Ok(random) => random,
+        Err(refused) => return refused,
+    };
     let name = name(random, wish.module);
     let path = format!("/api/scripts/{name}");
     app.scripts.keep(name, text, Instant::now(), limits);
