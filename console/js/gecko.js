@@ -308,7 +308,7 @@ export class GeckoPage {
     } catch {
       told = null;
     }
-    if (told?.type === 'console') this.#say(told.level === 'error' ? 'error' : 'console', `${told.level ?? 'log'}: ${told.text ?? text}`);
+    if (told?.type === 'console') this.#say(told.level === 'error' ? 'error' : 'console', `${told.level}: ${told.message}`);
     else if (told?.type === 'error') this.#say('error', errorOf(told));
     else this.#say('console', text);
   }
@@ -413,9 +413,9 @@ function describe(data) {
   return `${bytes.length} bytes: ${shown}${bytes.length > MOST_BYTES ? ' …' : ''}`;
 }
 
-function errorOf({ message, filename, lineno }) {
-  const place = filename ? ` (${filename}${lineno ? `:${lineno}` : ''})` : '';
-  return `${message ?? 'The worker failed'}${place}`;
+function errorOf({ message, file, line, fatal }) {
+  const place = file ? ` (${file}${line ? `, line ${line}` : ''})` : '';
+  return `${fatal ? 'The worker was ended: ' : 'Uncaught: '}${message}${place}`;
 }
 
 const timeOfDay = () => new Date().toLocaleTimeString(undefined, { hour12: false, fractionalSecondDigits: 3 });

@@ -43,12 +43,19 @@ pub(super) struct Send {
     /// The pipeline to play to the others: a name or a file, and values for its variables; or `none`
     #[arg(long, value_name = "NAME [KEY=VALUE…]", default_value = "test")]
     send: String,
+    #[command(flatten)]
+    ice: Ice,
+}
+
+/// How a peer gets through.
+#[derive(Debug, Args)]
+pub(super) struct Ice {
     /// A server that helps to connect (repeatable): stun:HOST:PORT or turn:USER:PASSWORD@HOST:PORT
     #[arg(long, value_name = "URL", value_parser = ice_server)]
-    ice_server: Vec<IceServer>,
+    pub(super) ice_server: Vec<IceServer>,
     /// Connect through TURN servers only
     #[arg(long)]
-    relay_only: bool,
+    pub(super) relay_only: bool,
 }
 
 /// Prints events, one a line.
@@ -58,16 +65,21 @@ pub(super) struct Printer {
 }
 
 impl Server {
+    /// Whom to trust.
+    pub(super) fn trust(&self) -> Trust {
+        Trust {
+            ca: self.ca.clone(),
+            anyone: self.insecure,
+        }
+    }
+
     /// The connections to make, and the values for pipelines' variables.
     pub(super) fn prepare(self, path: &str) -> anyhow::Result<(Dialer, Vec<String>)> {
+        let trust = self.trust();
         let (urls, variables): (Vec<_>, Vec<_>) =
             self.words.into_iter().partition(|word| is_url(word));
         let [url] = &urls[..] else {
             bail!("give one server's URL, as in ws://127.0.0.1:8080");
-        };
-        let trust = Trust {
-            ca: self.ca,
-            anyone: self.insecure,
         };
         let dialer = Dialer::new(ServerUrl::new(url, path)?, &trust)?;
         Ok((dialer, variables))
@@ -91,12 +103,19 @@ impl Send {
                 Some(Source::open(file, SourceOptions::default()).await?)
             }
         };
-        if self.relay_only
-            && self
-                .ice_server
-                .iter()
-                .all(|server| server.username.is_none())
-        {
+        self.ice.media(source, reception)
+    }
+}
+
+impl Ice {
+    /// What is sent and received, and how it gets through.
+    pub(super) fn media(
+        self,
+        source: Option<Arc<Source>>,
+        reception: Reception,
+    ) -> anyhow::Result<Media> {
+        let has_no_turn = || self.ice_server.iter().all(|it| it.username.is_none());
+        if self.relay_only && has_no_turn() {
             bail!("--relay-only needs a TURN server: add --ice-server turn:USER:PASSWORD@HOST");
         }
         Ok(Media {

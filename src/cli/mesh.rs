@@ -63,7 +63,8 @@ impl Flags {
     }
 }
 
-fn reception(receive: Option<&Path>) -> anyhow::Result<Reception> {
+/// A file for each partner, in a directory that is made if need be.
+pub(super) fn reception(receive: Option<&Path>) -> anyhow::Result<Reception> {
     let Some(directory) = receive else {
         return Ok(Reception::Nothing);
     };

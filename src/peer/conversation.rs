@@ -320,7 +320,8 @@ impl Conversation {
         if self.live.is_none() {
             self.began = Instant::now();
             self.deadline = Some((self.began + CONNECT_TIMEOUT, NO_PATH));
-            let receiver = self.shared.media.reception.start(self.partner.as_ref());
+            let partner = self.partner.as_ref().map(PeerId::as_str);
+            let receiver = self.shared.media.reception.start(partner);
             // Only who offers makes a channel; two of one label would only confuse.
             let channel = self.shared.channel.clone().filter(|_| ours);
             let config = SessionConfig {
@@ -415,7 +416,7 @@ impl Shared {
     /// What a session sends and takes. Our offers invite the other side's media only if it is wanted.
     fn session(&self, receive: crate::media::Receive) -> SessionConfig {
         let media = &self.media;
-        let mut streams = media.streams();
+        let mut streams = streams(media.source.as_ref());
         let is_wanted = media.reception.is_wanted();
         let mut wanted = vec![Codec::Vp8, Codec::Opus];
         wanted.retain(|codec| is_wanted && !streams.iter().any(|sent| sent.kind == codec.kind()));
@@ -435,28 +436,20 @@ impl Shared {
     }
 }
 
-impl Media {
-    /// Pictures, then sound.
-    fn streams(&self) -> Vec<StreamConfig> {
-        let Some(source) = &self.source else {
-            return Vec::new();
-        };
-        let kinds = [
-            (Kind::Video, source.has_video()),
-            (Kind::Audio, source.has_audio()),
-        ];
-        kinds
-            .into_iter()
-            .filter(|(_, there)| *there)
-            .map(|(kind, _)| StreamConfig {
-                source: Arc::clone(source),
-                // One for both, so that a page keeps sound and pictures together.
-                stream_id: "stream_0".to_owned(),
-                kind,
-                codecs: Vec::new(),
-            })
-            .collect()
-    }
+/// A source's pictures, then its sound.
+pub(super) fn streams(source: Option<&Arc<Source>>) -> Vec<StreamConfig> {
+    let there = |kind: &Kind| source.is_some_and(|source| source.has(*kind));
+    let stream = |kind| {
+        Some(StreamConfig {
+            source: Arc::clone(source?),
+            // One for both, so that a page keeps sound and pictures together.
+            stream_id: "stream_0".to_owned(),
+            kind,
+            codecs: Vec::new(),
+        })
+    };
+    let kinds = [Kind::Video, Kind::Audio].into_iter();
+    kinds.filter(there).filter_map(stream).collect()
 }
 
 /// What happens in the session, or with it; never without one.

@@ -141,6 +141,21 @@ impl ServerUrl {
             .map_err(|_| wrong())
     }
 
+    /// The server's origin: its scheme as a browser writes it, its host and its port.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        let scheme = if self.0.scheme_str() == Some("wss") {
+            "https"
+        } else {
+            "http"
+        };
+        format!(
+            "{scheme}://{}:{}",
+            self.0.host().unwrap_or_default(),
+            self.port()
+        )
+    }
+
     fn host(&self) -> &str {
         let host = self.0.host().unwrap_or_default();
         host.strip_prefix('[')
@@ -322,7 +337,10 @@ fn closed(frame: Option<CloseFrame>) -> LinkError {
 }
 
 /// TLS for a client that trusts the system's certificates and more.
-pub(super) fn client_config(trust: &Trust) -> Result<rustls::ClientConfig, DialerError> {
+///
+/// # Errors
+/// If the certificates to trust can't be read.
+pub fn client_config(trust: &Trust) -> Result<rustls::ClientConfig, DialerError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = web::system_roots();
     if let Some(path) = &trust.ca {
@@ -431,5 +449,6 @@ mod tests {
         }
         let url = ServerUrl::new("wss://[::1]", "/").unwrap();
         assert_eq!((url.host(), url.port()), ("::1", 443));
+        assert_eq!(url.origin(), "https://[::1]:443");
     }
 }

@@ -57,6 +57,7 @@ files! {
     "js/worker.js" => SCRIPT,
     "style.css" => STYLE,
     "workers/clock.js" => SCRIPT,
+    "workers/echo.js" => SCRIPT,
     "workers/primes.mjs" => SCRIPT,
     "workers/sieve.mjs" => SCRIPT,
 }
