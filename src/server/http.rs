@@ -78,8 +78,17 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/metrics", get(admin::metrics))
         .route("/api/endpoints", get(admin::endpoints))
         .route("/api/endpoints/stream", get(admin::endpoint_stream))
-    App, admin, console, cuttlefish, documents, files, gecko, gstreamer, kurento, polling, scripts,
-    upgrade,
+        .route("/api/scripts", post(scripts::publish))
+        .route("/api/scripts/{name}", get(scripts::get))
+        .route("/api/rooms", get(admin::rooms))
+        .route(
+            "/api/rooms/{room}",
+            post(kurento::close_room).delete(kurento::close_room),
+        )
+        .route(
+            "/api/rooms/{room}/participants/{user}",
+            post(kurento::evict).delete(kurento::evict),
+        )
         .route("/console", get(console::redirect))
         .route("/console/", get(console::index))
         .route("/console/{*path}", get(console::file))
