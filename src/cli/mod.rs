@@ -67,6 +67,14 @@ type Outcome = Result<(), Failure>;
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Before anything else: a worker's process has no use for it, and starts often.
+    #[cfg(feature = "peer")]
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|it| it == crate::worker::HOST_ARGUMENT)
+    {
+        return crate::worker::host::run();
+    }
     let cli = Cli::parse();
     cli.log.init();
     let outcome = match cli.command {

@@ -15,6 +15,7 @@
 //! costs another worker anything but its share of the processors.
 
 pub mod fetch;
+pub(crate) mod host;
 mod limits;
 mod loader;
 mod parent;
@@ -236,9 +237,6 @@ pub enum StartError {
     /// The script overran a limit while it started: errno 203.
     #[error("the worker was stopped: {0}")]
     Overrun(Overrun),
-    /// The script called `close()` while it started: errno 203.
-    #[error("the worker closed itself while it started")]
-    Closed,
     /// The child process doesn't start, or failed.
     #[error("the worker's process failed: {0}")]
     Process(String),

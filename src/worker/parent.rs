@@ -253,9 +253,8 @@ fn of_status(status: ExitStatus) -> Ended {
 /// How an end looks to whoever still waits for the start.
 pub(super) fn as_start_error(ended: Ended) -> StartError {
     match ended {
-        Ended::Closed => StartError::Closed,
         Ended::Overrun(what) => StartError::Overrun(what),
-        Ended::Stopped => StartError::Process("it was stopped".to_owned()),
+        Ended::Stopped | Ended::Closed => StartError::Process(ended.to_string()),
         Ended::Crashed(why) => StartError::Process(why),
     }
 }
