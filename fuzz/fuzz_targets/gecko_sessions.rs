@@ -11,7 +11,8 @@ use libfuzzer_sys::fuzz_target;
 use switchboard::dialect::gecko::server::{ClientSession, GeckoSession, Settings};
 use switchboard::dialect::{Effect, Session};
 use switchboard::hub::{
-    AccountId, Command, ConnectionId, Counts, Hub, Limits, Output, Payload, ConferenceLimits, PoolLimits, SessionId,
+    AccountId, Command, ConferenceLimits, ConnectionId, Counts, Hub, Limits, Output, Payload,
+    PoolLimits, SessionId,
 };
 
 const CONNECTIONS: usize = 6;

@@ -82,6 +82,15 @@ fn errors_name_the_file_the_line_the_key_and_the_fix() {
             "either self_signed = true, or both certificate and key",
         ),
         (
+            "[media]\nthreads = 0",
+            ", line 2: invalid value: integer `0`",
+        ),
+        ("[media]\nadvertise = [\"me\"]", "invalid IP address"),
+        (
+            "[kurento]\ncustom_request_url = \"http://hook.example\"",
+            ", line 2: kurento.custom_request_url: \"http://hook.example\" would send tokens unencrypted",
+        ),
+        (
             "listen = [\"tls:127.0.0.1:1\"]",
             "there is no certificate; add --tls self-signed",
         ),
@@ -110,18 +119,29 @@ fn other_machines_are_let_in_only_on_request() {
 
 #[test]
 fn flags_go_before_the_file() {
-    let config = load("listen = [\"127.0.0.1:1\"]\nassets = \"a\"", |overrides| {
+    let file = "listen = [\"127.0.0.1:1\"]\nassets = \"a\"\n\
+                [media]\nport = 9\nthreads = 9\nadvertise = [\"192.0.2.9\"]";
+    let config = load(file, |overrides| {
         overrides.listen = vec!["tls:[::1]:2".to_owned()];
         overrides.tls = Some(TlsFlag::SelfSigned);
         overrides.assets = Some("b".into());
         overrides.ice_servers = vec!["stun:s".to_owned()];
         overrides.wait_for_device = true;
+        overrides.media_port = Some(2);
+        overrides.media_threads = NonZeroUsize::new(3);
+        overrides.advertise = vec![IpAddr::from([192, 0, 2, 1])];
     })
     .unwrap();
     assert_eq!(config.listen, [parse_listen("tls:[::1]:2").unwrap()]);
     assert_eq!(config.assets, Some("b".into()));
     assert_eq!(config.ice_servers[0].urls, ["stun:s"]);
     assert!(config.cuttlefish.wait_for_device);
+    let media = Media {
+        port: 2,
+        threads: NonZeroUsize::new(3),
+        advertise: vec![IpAddr::from([192, 0, 2, 1])],
+    };
+    assert_eq!(config.media, media);
     assert!(
         matches!(config.tls, Some(TlsSource::SelfSigned { names, .. }) if names.contains(&"localhost".to_owned()))
     );
@@ -141,6 +161,19 @@ fn old_clients_of_geckos_get_their_own_errors_on_request() {
     let config = |file| load(file, |_| {}).unwrap().gecko.legacy_progress_errors;
     assert!(!config("[gecko]"));
     assert!(config("[gecko]\nlegacy_progress_errors = true"));
+}
+
+#[test]
+fn kurentos_pages_get_the_reference_servers_settings_unless_told_otherwise() {
+    let config = |file| load(file, |_| {}).unwrap().kurento;
+    assert_eq!(config(""), Kurento::default());
+    let file = "[kurento]\ncustom_request_url = \"http://127.0.0.1:1/x\"\nthreshold_speaker = -40";
+    let changed = Kurento {
+        custom_request_url: Some(Uri::from_static("http://127.0.0.1:1/x")),
+        threshold_speaker: -40,
+        ..Kurento::default()
+    };
+    assert_eq!(config(file), changed);
 }
 
 #[test]

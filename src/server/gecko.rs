@@ -34,9 +34,8 @@ pub(super) async fn worker(State(app): State<Arc<App>>, request: Request) -> Res
 
 /// `/`, where a GStreamer peer or a gecko's client connects.
 pub(super) fn connect_to_front(app: Arc<App>, request: Request, peer: PeerSession) -> Response {
-    let worker = match http::random() {
-        Ok(random) => SessionId::from_random(random),
-        Err(refused) => return refused,
+    let Some(worker) = http::random().map(SessionId::from_random) else {
+        return http::no_randomness();
     };
     let session = FrontSession::new(peer, Arc::clone(&app.gecko), worker);
     upgrade::accept(app, request, Box::new(session))

@@ -59,16 +59,6 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         )
         .route("/worker", get(gecko::worker))
         .route("/worker/", get(gecko::worker))
-        .route("/room", get(kurento::room))
-        .route("/room/", get(kurento::room))
-        .route("/getAllRooms", any(kurento::all_rooms))
-        .route(
-            "/getUpdateSpeakerInterval",
-            any(kurento::update_speaker_interval),
-        )
-        .route("/getThresholdSpeaker", any(kurento::threshold_speaker))
-        .route("/getClientConfig", any(kurento::client_config))
-        .route("/close", get(kurento::close).post(kurento::close))
         .route("/v1/", get(documents::root))
         .route("/v1/fxa-oauth/params", get(documents::login))
         .route("/v0/fxa-oauth/params", get(documents::login))
@@ -81,6 +71,30 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/api/scripts", post(scripts::publish))
         .route("/api/scripts/{name}", get(scripts::get))
         .route("/api/rooms", get(admin::rooms))
+        .route("/console", get(console::redirect))
+        .route("/console/", get(console::index))
+        .route("/console/{*path}", get(console::file))
+        .merge(old_polling)
+        .merge(forwarding_rooms())
+        .fallback_service(any(fallback).with_state(Arc::clone(app)))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(app), observe))
+        .with_state(Arc::clone(app))
+}
+
+/// Kurento's rooms.
+fn forwarding_rooms() -> Router<Arc<App>> {
+    Router::new()
+        .route("/room", get(kurento::room))
+        .route("/room/", get(kurento::room))
+        .route("/getAllRooms", any(kurento::all_rooms))
+        .route(
+            "/getUpdateSpeakerInterval",
+            any(kurento::update_speaker_interval),
+        )
+        .route("/getThresholdSpeaker", any(kurento::threshold_speaker))
+        .route("/getClientConfig", any(kurento::client_config))
+        .route("/close", get(kurento::close).post(kurento::close))
         .route(
             "/api/rooms/{room}",
             post(kurento::close_room).delete(kurento::close_room),
@@ -89,14 +103,6 @@ pub(super) fn router(app: &Arc<App>) -> Router {
             "/api/rooms/{room}/participants/{user}",
             post(kurento::evict).delete(kurento::evict),
         )
-        .route("/console", get(console::redirect))
-        .route("/console/", get(console::index))
-        .route("/console/{*path}", get(console::file))
-        .merge(old_polling)
-        .fallback_service(any(fallback).with_state(Arc::clone(app)))
-        .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn_with_state(Arc::clone(app), observe))
-        .with_state(Arc::clone(app))
 }
 
 /// An answer with `{"error": …}`.
@@ -110,15 +116,17 @@ pub(super) fn json_text(status: StatusCode, text: impl Into<Body>) -> Response {
     (status, [content_type], text.into()).into_response()
 }
 
-/// Bytes that nobody can guess, or the answer that there are none.
-pub(super) fn random() -> Result<[u8; 16], Response> {
+/// Bytes that nobody can guess; if the system has none, [`no_randomness`] is the answer.
+pub(super) fn random() -> Option<[u8; 16]> {
     let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|failure| {
-        tracing::error!(%failure, "the system has no randomness");
-        let text = "the system has no randomness";
-        error(StatusCode::INTERNAL_SERVER_ERROR, text)
-    })?;
-    Ok(random)
+    let filled = getrandom::fill(&mut random);
+    let filled = filled.inspect_err(|failure| tracing::error!(%failure, "no randomness"));
+    filled.is_ok().then_some(random)
+}
+
+pub(super) fn no_randomness() -> Response {
+    let text = "the system has no randomness";
+    error(StatusCode::INTERNAL_SERVER_ERROR, text)
 }
 
 /// A request's body, within [`Limits::message_bytes`](crate::config::Limits::message_bytes) and

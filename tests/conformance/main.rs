@@ -10,3 +10,4 @@ mod common;
 mod cuttlefish;
 mod gecko;
 mod gstreamer;
+mod kurento;
