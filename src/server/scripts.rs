@@ -61,9 +61,8 @@ pub(super) async fn publish(
         Ok(text) => text,
         Err(refused) => return refused,
     };
-    let random = match http::random() {
-        Ok(random) => random,
-        Err(refused) => return refused,
+    let Some(random) = http::random() else {
+        return http::no_randomness();
     };
     let name = name(random, wish.module);
     let path = format!("/api/scripts/{name}");
