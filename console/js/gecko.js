@@ -25,6 +25,7 @@ const OWN_TOKEN = `console-${crypto.getRandomValues(new Uint32Array(2)).join('-'
 /** The state's word on the pill, its tone, and the line in the log. */
 const STATES = {
   ready: ['Nothing runs', 'waiting', ''],
+  preparing: ['Starting', 'waiting', ''],
   asking: ['Starting', 'waiting', 'Asking the server for a gecko'],
   starting: ['Starting', 'waiting', 'A gecko fetches the script and starts it'],
   connecting: ['Connecting', 'waiting', 'Opening the connection to the gecko'],
@@ -177,7 +178,7 @@ export class GeckoPage {
     const run = this.#run;
     byId('talk-error').hidden = true;
     this.#errno = this.#workerId = null;
-    this.#showState('asking');
+    this.#showState('preparing');
     const [source, iceServers] = await Promise.all([this.#source(), fetchIceServers()]);
     if (run !== this.#run || source === null) return;
     this.#say('state', `Source: ${source}`);
@@ -418,6 +419,10 @@ function errorOf({ message, file, line, fatal }) {
   return `${fatal ? 'The worker was ended: ' : 'Uncaught: '}${message}${place}`;
 }
 
-const timeOfDay = () => new Date().toLocaleTimeString(undefined, { hour12: false, fractionalSecondDigits: 3 });
+/** Hours to milliseconds, as `12:34:56.789`. */
+function timeOfDay() {
+  const now = new Date();
+  return new Date(now.getTime() - now.getTimezoneOffset() * 60_000).toISOString().slice(11, 23);
+}
 
 const geckoUrl = () => `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}`;

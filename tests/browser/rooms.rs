@@ -59,7 +59,7 @@ async fn two_pages_see_hear_and_write_to_each_other_until_one_leaves() {
         .until("document.querySelector('.theirs')?.textContent === 'bobhello <b>ann</b>'")
         .await;
     browser
-        .until("document.querySelector('[data-member=bob] .tile-numbers').textContent.includes('bit/s')")
+        .until("document.querySelector('[data-member=bob] .tile-numbers')?.textContent.includes('bit/s')")
         .await;
     page::keep(&browser, "console-room").await;
     browser.click("#hang-up").await;
@@ -89,11 +89,11 @@ async fn a_page_stops_sending_and_sends_again() {
     browser.switch_to(&windows[0]).await;
     browser.click("#publish").await;
     browser
-        .until("document.querySelector('.self .tile-state').textContent === 'Not sent'")
+        .until("document.querySelector('.self .tile-state')?.textContent === 'Not sent'")
         .await;
     browser.switch_to(&second).await;
     browser
-        .until("document.querySelector('[data-member=ann] .tile-cover').textContent.includes('Sends nothing')")
+        .until("document.querySelector('[data-member=ann] .tile-cover')?.textContent.includes('Sends nothing')")
         .await;
     browser.switch_to(&windows[0]).await;
     browser.click("#publish").await;
@@ -117,7 +117,7 @@ async fn who_only_watches_is_seen_as_one_who_sends_nothing() {
         .open_window(&format!("{url}#room=lobby&name=ann"))
         .await;
     browser
-        .until("document.querySelector('[data-member=eve] .tile-cover').textContent.includes('Sends nothing')")
+        .until("document.querySelector('[data-member=eve] .tile-cover')?.textContent.includes('Sends nothing')")
         .await;
     browser.switch_to(&first).await;
     page::sees(&browser, &["ann"]).await;
@@ -140,7 +140,7 @@ async fn three_sizes_are_sent_and_one_arrives() {
         .until("window.switchboard.stats().sent?.layers.filter(({ bitsPerSecond }) => bitsPerSecond > 0).length >= 2")
         .await;
     browser
-        .until("document.querySelector('.self .tile-numbers').textContent.includes('h ')")
+        .until("document.querySelector('.self .tile-numbers')?.textContent.includes('h ')")
         .await;
     page::keep(&browser, "console-room-simulcast").await;
 }
