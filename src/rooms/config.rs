@@ -21,7 +21,8 @@ pub enum VideoCodec {
 pub struct Config {
     /// Media threads; at least one is started.
     pub threads: usize,
-    /// Where the sockets are bound.
+    /// Where the sockets are bound. Peers on GStreamer never try a loopback address, not even on the
+    /// same machine.
     pub bind: IpAddr,
     /// The first thread's UDP port; the others' follow. 0: the system chooses.
     pub port: u16,
@@ -55,7 +56,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             port: 0,
             advertise: Vec::new(),
             video: vec![
