@@ -95,7 +95,7 @@ impl Pump {
     pub(super) async fn run(&mut self, mut socket: UnixStream) -> End {
         let (mut reader, mut writer) = socket.split();
         loop {
-            let takes_posts = self.output.len() < BATCH && !self.is_blocked;
+            let has_room = self.output.len() < BATCH;
             tokio::select! {
                 read = reader.read_buf(&mut self.input), if self.waiting.is_none() => match read {
                     // A reset means that the process has gone without reading everything.
@@ -117,15 +117,16 @@ impl Pump {
                         return End::Silent;
                     }
                 }
-                post = self.posts.recv(), if takes_posts => match post {
+                post = self.posts.recv(), if has_room && !self.is_blocked => match post {
                     Some(post) => self.take(&post),
                     None => return End::Known(Ended::Stopped),
                 },
+                () = self.events.closed() => return End::Known(Ended::Stopped),
                 Some(loaded) = self.loads.next() => self.loaded(loaded),
                 Ok(()) = self.sent.changed(), if self.tell_at.is_none() => {
                     self.tell_at = Some(self.told_at + SENT_EVERY);
                 }
-                () = sleep_until(self.tell_at.unwrap_or(self.told_at)), if self.tell_at.is_some() => {
+                () = sleep_until(self.tell_at.unwrap_or(self.told_at)), if has_room && self.tell_at.is_some() => {
                     self.tell_at = None;
                     self.told_at = Instant::now();
                     ToHost::Sent(*self.sent.borrow_and_update()).put(&mut self.output);

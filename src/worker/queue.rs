@@ -54,8 +54,8 @@ impl<T> Sender<T> {
         let acquired = self.room.clone().acquire_many_owned(self.weight(bytes));
         tokio::select! {
             biased;
-            weight = acquired => Some(Place { slot, weight: weight.ok()? }),
             () = self.items.closed() => None,
+            weight = acquired => Some(Place { slot, weight: weight.ok()? }),
         }
     }
 
@@ -67,6 +67,11 @@ impl<T> Sender<T> {
         let acquired = self.room.clone().try_acquire_many_owned(self.weight(bytes));
         let weight = acquired.map_err(|_| NoRoom::Full)?;
         Ok(Place { slot, weight })
+    }
+
+    /// Waits until the other end is gone.
+    pub(super) async fn closed(&self) {
+        self.items.closed().await;
     }
 
     fn weight(&self, bytes: usize) -> u32 {

@@ -1,4 +1,10 @@
 //! A page that wants a worker, in this process: speaks the dialect, and has a session of its own.
+#![allow(
+    dead_code,
+    reason = "tests and a benchmark compile this file, and the benchmark uses only some of it"
+)]
+
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -29,6 +35,9 @@ pub(crate) struct Page {
     told: SessionEvents,
     pub(crate) eyes: Eyes,
     pub(crate) worker: String,
+    sdp: String,
+    /// What nobody has waited for yet.
+    unheard: VecDeque<Heard>,
 }
 
 /// What a page hears.
@@ -56,6 +65,13 @@ pub(crate) fn channel() -> Offer {
 impl Page {
     /// Says hello.
     pub(crate) async fn start(server: &str, source: &str, offer: Offer) -> Self {
+        let mut page = Self::offered(server, offer).await;
+        page.demand(source).await;
+        page
+    }
+
+    /// A page that is connected to the server and could say hello.
+    pub(crate) async fn offered(server: &str, offer: Offer) -> Self {
         let eyes = Eyes::new();
         let config = SessionConfig {
             channels: offer
@@ -76,7 +92,7 @@ impl Page {
         let (mut session, told) = Session::start(config).await.unwrap();
         let sdp = session.offer().await.unwrap();
         let mut page = Self::silent(server, session, told, eyes).await;
-        page.hello(source, &sdp).await;
+        page.sdp = sdp;
         page
     }
 
@@ -89,6 +105,8 @@ impl Page {
             told,
             eyes,
             worker: String::new(),
+            sdp: String::new(),
+            unheard: VecDeque::new(),
         }
     }
 
@@ -96,11 +114,13 @@ impl Page {
     pub(crate) async fn offering(server: &str, source: &str, sdp: &str) -> Self {
         let (session, told) = Session::start(SessionConfig::default()).await.unwrap();
         let mut page = Self::silent(server, session, told, Eyes::new()).await;
-        page.hello(source, sdp).await;
+        page.sdp = sdp.to_owned();
+        page.demand(source).await;
         page
     }
 
-    async fn hello(&mut self, source: &str, sdp: &str) {
+    pub(crate) async fn demand(&mut self, source: &str) {
+        let sdp = std::mem::take(&mut self.sdp);
         self.send(&json!({
             "messageType": "hello",
             "action": "client-hello",
@@ -117,13 +137,18 @@ impl Page {
         let mut page = Self::start(server, source, offer).await;
         page.answered().await;
         for _ in channels {
-            page.heard("open channel", |heard| match heard {
-                Heard::Event(SessionEvent::ChannelOpen { .. }) => Some(()),
-                _ => None,
-            })
-            .await;
+            page.opened().await;
         }
         page
+    }
+
+    /// Waits until a channel is open.
+    pub(crate) async fn opened(&mut self) {
+        self.heard("open channel", |heard| match heard {
+            Heard::Event(SessionEvent::ChannelOpen { .. }) => Some(()),
+            _ => None,
+        })
+        .await;
     }
 
     /// Waits for the answer.
@@ -204,20 +229,31 @@ impl Page {
         what: &str,
         mut wanted: impl FnMut(&Heard) -> Option<T>,
     ) -> T {
-        let mut log = Vec::new();
-        let found = async {
+        let before = std::mem::take(&mut self.unheard);
+        let mut found = None;
+        for heard in before {
+            if found.is_none() {
+                found = wanted(&heard);
+                if found.is_some() {
+                    continue;
+                }
+            }
+            self.unheard.push_back(heard);
+        }
+        if let Some(found) = found {
+            return found;
+        }
+        let found = timeout(PATIENCE, async {
             loop {
                 let heard = self.next().await;
                 if let Some(found) = wanted(&heard) {
                     return found;
                 }
-                log.push(format!("{heard:?}"));
+                self.unheard.push_back(heard);
             }
-        };
-        match timeout(PATIENCE, found).await {
-            Ok(found) => found,
-            Err(_) => panic!("no {what}; heard {log:#?}"),
-        }
+        });
+        let found = found.await;
+        found.unwrap_or_else(|_| panic!("no {what}; heard {:#?}", self.unheard))
     }
 
     /// What comes next. Candidates and answers are taken care of.

@@ -103,6 +103,18 @@ async fn rejections_are_judged_at_the_end_of_the_turn() {
 }
 
 #[tokio::test]
+async fn what_a_long_turn_says_is_heard_before_it_ends() {
+    let (worker, mut events) = start(options(
+        "onmessage = () => { console.log('working'); for (;;); };",
+    ))
+    .await;
+    post(&worker, json!(null)).await;
+    assert!(matches!(next(&mut events).await, Event::Console { .. }));
+    worker.stop().await;
+    assert_eq!(next(&mut events).await, Event::Ended(Ended::Stopped));
+}
+
+#[tokio::test]
 async fn close_ends_the_worker_after_its_turn() {
     let (worker, mut events) = start(options(
         "onmessage = () => { postMessage(1); setTimeout(() => postMessage('never')); close(); postMessage('never'); };",
@@ -136,6 +148,11 @@ async fn nothing_is_left_when_the_owner_stops_or_forgets_it() {
     drop(events);
     gone(process).await;
     drop(worker);
+
+    let (silent, events) = start(options("")).await;
+    let process = silent.process_id().unwrap();
+    drop(events);
+    gone(process).await;
 }
 
 #[tokio::test]
@@ -172,6 +189,10 @@ fn many_workers_start_and_end_without_a_trace() {
 const PARENT: &str = "SWITCHBOARD_TEST_WORKER_PARENT";
 
 #[tokio::test]
+#[allow(
+    clippy::print_stdout,
+    reason = "that is how the parent names its worker"
+)]
 async fn a_parent_that_is_killed_leaves_no_worker() {
     let idle = "";
     let busy = "onmessage = () => { for (;;); };";

@@ -244,20 +244,18 @@ impl Live {
 
     fn event(&mut self, event: SessionEvent) -> Result<(), End> {
         match event {
+            // Later ones have no way: the client has left the server.
             SessionEvent::Candidate {
                 mline_index,
                 mid,
                 candidate,
-            } => {
-                // Later ones have no way: the client has left the server.
-                if !self.is_connected {
-                    let candidate = Candidate {
-                        candidate,
-                        mid,
-                        mline_index: Some(mline_index),
-                    };
-                    self.reply(wire::gecko_candidate(self.id.as_str(), &candidate));
-                }
+            } if !self.is_connected => {
+                let candidate = Candidate {
+                    candidate,
+                    mid,
+                    mline_index: Some(mline_index),
+                };
+                self.reply(wire::gecko_candidate(self.id.as_str(), &candidate));
             }
             SessionEvent::Connected if self.has_channels && !self.is_connected => {}
             SessionEvent::Connected => self.connected(),
@@ -384,7 +382,7 @@ impl Live {
                 self.control(bridge::uncaught(&error));
             }
             worker::Event::Media(command) => self.steer(command),
-            worker::Event::Ended(ended @ (Ended::Closed | Ended::Stopped)) => {
+            worker::Event::Ended(ended @ Ended::Closed) if self.is_connected => {
                 return Err(End::Left(ended.to_string()));
             }
             worker::Event::Ended(ended) => {
@@ -420,7 +418,17 @@ impl Live {
             Err(ChannelError::NotOpen(_)) => {
                 Err(End::Left("its channel is open no longer".to_owned()))
             }
-            Err(error) => Err(End::failed(Errno::LIMIT, error.to_string())),
+            Err(error @ ChannelError::Full { .. }) => {
+                Err(End::failed(Errno::LIMIT, error.to_string()))
+            }
+            Err(error) => {
+                let message = format!("DataError: {error}");
+                let uncaught = worker::Uncaught {
+                    message,
+                    ..worker::Uncaught::default()
+                };
+                self.worker_event(worker::Event::Error(uncaught))
+            }
         }
     }
 

@@ -18,7 +18,7 @@ use super::modules::{self, Modules};
 use super::state::State;
 use super::{errors, functions, raw};
 use crate::worker::wire::{FromHost, ToHost};
-use crate::worker::{Ended, Message, Overrun, Response, ScriptKind, StartError, Uncaught};
+use crate::worker::{Ended, Message, Response, ScriptKind, StartError, Uncaught};
 
 /// The global scope, in the order in which it is made. Each is a function of the host's functions
 /// and of what they share among themselves.
@@ -157,9 +157,7 @@ impl<'js> Engine<'js> {
     fn refuse(&self, error: &Error, is_compiling: bool) -> ! {
         let failed = |error| self.state.finish(&FromHost::Failed(error));
         let thrown = self.ctx.catch();
-        if self.state.overran().is_none() && errors::is_out_of_memory(&self.ctx, &thrown) {
-            self.state.overrun(Overrun::Memory);
-        }
+        self.state.look_for_memory(&self.ctx, &thrown);
         if let Some(what) = self.state.overran() {
             failed(StartError::Overrun(what));
         }
@@ -274,10 +272,6 @@ impl<'js> Engine<'js> {
         reason: Persistent<Value<'static>>,
     ) -> Result<()> {
         let (promise, reason) = (promise.restore(&self.ctx)?, reason.restore(&self.ctx)?);
-        if reason.is_error() && errors::is_out_of_memory(&self.ctx, &reason) {
-            self.state.overrun(Overrun::Memory);
-            return Ok(());
-        }
         self.tell("rejected", (promise, reason))
     }
 
@@ -287,8 +281,8 @@ impl<'js> Engine<'js> {
         let mut thrown = self.ctx.catch();
         let mut is_told = !matches!(error, Error::Exception);
         while self.state.overran().is_none() {
-            if errors::is_out_of_memory(&self.ctx, &thrown) {
-                self.state.overrun(Overrun::Memory);
+            if self.state.look_for_memory(&self.ctx, &thrown) {
+                break;
             } else if is_told {
                 let (uncaught, _) = errors::describe(&self.ctx, &thrown);
                 self.state.send(&FromHost::Error(uncaught));

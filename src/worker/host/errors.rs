@@ -1,14 +1,12 @@
 //! What was thrown, for people.
 
 use rquickjs::function::This;
-use rquickjs::{ArrayBuffer, Coerced, Ctx, FromJs, Function, Value};
+use rquickjs::{Coerced, Ctx, FromJs, Function, Object, Value};
 
 use crate::worker::Uncaught;
 
 /// Bytes of a message, and of a stack. The rest is cut off.
 const LONGEST: usize = 4 * 1024;
-/// What an interpreter without memory can't even say.
-const PROBE: usize = 64 * 1024;
 
 /// An exception as text, and its column.
 pub(super) fn describe<'js>(ctx: &Ctx<'js>, thrown: &Value<'js>) -> (Uncaught, u32) {
@@ -31,13 +29,15 @@ pub(super) fn describe<'js>(ctx: &Ctx<'js>, thrown: &Value<'js>) -> (Uncaught, u
     (uncaught, column)
 }
 
-/// Whether an exception means that there is no memory left. What was thrown then may be `null`,
-/// because there was none for an error either.
-pub(super) fn is_out_of_memory<'js>(ctx: &Ctx<'js>, thrown: &Value<'js>) -> bool {
+/// Whether an exception means that there is no memory left. There may have been none for an error
+/// either; what is thrown then is `null`, and all one can see is whether most was taken once.
+pub(super) fn is_out_of_memory<'js>(
+    ctx: &Ctx<'js>,
+    thrown: &Value<'js>,
+    has_taken_most: impl FnOnce() -> bool,
+) -> bool {
     if thrown.is_null() {
-        let has_some = ArrayBuffer::new_copy(ctx.clone(), [0u8; PROBE]).is_ok();
-        ctx.catch();
-        return !has_some;
+        return has_taken_most();
     }
     let Some(object) = thrown.as_object().filter(|it| it.is_error()) else {
         return false;
@@ -59,8 +59,10 @@ fn text<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> Option<String> {
         return Some(text);
     }
     // Half of a character, which UTF-8 doesn't have.
-    let repair: Function<'js> = text.as_value().as_object()?.get("toWellFormed").ok()?;
-    repair.call((This(text.clone()),)).ok()
+    let class: Object<'js> = ctx.globals().get("String").ok()?;
+    let prototype: Object<'js> = class.get("prototype").ok()?;
+    let repair: Function<'js> = prototype.get("toWellFormed").ok()?;
+    repair.call((This(text),)).ok()
 }
 
 /// The place in the first line of a stack that has one: `    at name (https://a/b.js:3:5)`.

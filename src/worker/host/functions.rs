@@ -87,9 +87,13 @@ impl<'js> Host<'_, 'js> {
             text.truncate(text.floor_char_boundary(it.start.limits.console_bytes));
             it.send(&FromHost::Console(level, text));
         })?;
-        self.add("place", |ctx: Ctx<'js>, error: Value<'js>| {
+        let it = Rc::clone(state);
+        self.add("place", move |ctx: Ctx<'js>, error: Value<'js>| {
+            if it.look_for_memory(&ctx, &error) {
+                return None;
+            }
             let (it, column) = errors::describe(&ctx, &error);
-            List((it.message, it.file, it.line, column, it.stack))
+            Some(List((it.message, it.file, it.line, column, it.stack)))
         })?;
         let it = Rc::clone(state);
         self.add(

@@ -155,3 +155,65 @@ impl Link {
 
 /// What a timer can wait for at most, so that an instant can hold it.
 pub(super) const LONGEST: Duration = Duration::from_secs(1 << 31);
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::worker::Message;
+
+    fn pair() -> (Link, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Link::new(ours), theirs)
+    }
+
+    fn give(socket: &mut UnixStream, frames: &[ToHost]) {
+        let mut bytes = BytesMut::new();
+        frames.iter().for_each(|it| it.put(&mut bytes));
+        socket.write_all(&bytes).unwrap();
+    }
+
+    fn message(bytes: usize) -> ToHost {
+        ToHost::Message(Message::Binary(vec![1; bytes].into()))
+    }
+
+    fn loaded(frame: ToHost) -> Result<u32, ToHost> {
+        match frame {
+            ToHost::Loaded(id, _) => Ok(id),
+            other => Err(other),
+        }
+    }
+
+    #[test]
+    fn what_comes_before_the_awaited_frame_is_kept_in_order() {
+        let (mut link, mut parent) = pair();
+        link.bound_aside(1000);
+        let answer = ToHost::Loaded(7, Err(String::new()));
+        give(&mut parent, &[message(1), message(2), answer, message(3)]);
+        assert_eq!(link.wait_for(loaded).unwrap(), 7);
+        for bytes in 1..=3 {
+            assert_eq!(link.next(None).unwrap(), Some(message(bytes)));
+        }
+        assert_eq!(link.next(Some(Instant::now())).unwrap(), None);
+    }
+
+    #[test]
+    fn only_so_much_is_kept() {
+        let (mut link, mut parent) = pair();
+        link.bound_aside(100);
+        give(&mut parent, &[message(60), message(60)]);
+        assert!(matches!(link.wait_for(loaded), Err(LinkError::Overrun)));
+    }
+
+    #[test]
+    fn a_parent_that_is_gone_is_seen() {
+        let (mut link, parent) = pair();
+        assert!(!link.is_cut());
+        drop(parent);
+        assert!(link.is_cut());
+        assert!(matches!(link.next(None), Err(LinkError::Gone)));
+        let bytes = Message::Binary(Bytes::from(vec![0; BATCH]));
+        assert!(link.send(&FromHost::Message(bytes)).is_err());
+    }
+}

@@ -3,7 +3,9 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -13,11 +15,10 @@ use seccompiler::{
     SeccompFilter, SeccompRule,
 };
 
-use super::raw;
 use crate::worker::Limits;
 
-/// Descriptors that the process has: the standard three and its socket.
-const DESCRIPTORS: u64 = 4;
+/// Descriptors that the process has: the standard three, its socket, and [`Memory`].
+const DESCRIPTORS: u64 = 5;
 /// Whole seconds after a turn's end at which the kernel ends the process. It counts whole seconds
 /// only, and the interpreter shall be the first to notice.
 const AFTER_TURN: u64 = 1;
@@ -44,16 +45,19 @@ pub(super) struct Cpu {
     guarded: Cell<u64>,
 }
 
-/// Leaves behind what was inherited. To be called first.
-pub(super) fn leave() -> Result<(), SandboxError> {
-    raw::close_inherited()?;
-    // When memory runs out, let it be a worker that goes. Some systems don't have it.
-    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-    Ok(())
+/// How much memory this process has had at most.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// Can be read for ever, once it is open.
+    status: File,
+    at_start: u64,
 }
 
 /// Limits the process, for ever. No file can be opened and no connection made from here on.
-pub(super) fn confine(limits: &Limits) -> Result<Cpu, SandboxError> {
+pub(super) fn confine(limits: &Limits) -> Result<(Cpu, Memory), SandboxError> {
+    // When memory runs out, let it be a worker that goes. Some systems don't have it.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    let memory = Memory::watch()?;
     let space = address_space()?.saturating_add(limits.process_bytes as u64);
     let set = |resource, value| {
         let limit = Rlimit {
@@ -74,7 +78,31 @@ pub(super) fn confine(limits: &Limits) -> Result<Cpu, SandboxError> {
     };
     cpu.begin_turn(limits.start_cpu)?;
     filter()?;
-    Ok(cpu)
+    Ok((cpu, memory))
+}
+
+impl Memory {
+    fn watch() -> io::Result<Self> {
+        let status = File::open("/proc/self/status")?;
+        let at_start = peak(&status);
+        Ok(Self { status, at_start })
+    }
+
+    /// Whether the process has once had most of what the interpreter may have.
+    pub(super) fn has_taken_most(&self, limits: &Limits) -> bool {
+        let taken = peak(&self.status).saturating_sub(self.at_start);
+        taken >= limits.heap_bytes as u64 / 4 * 3
+    }
+}
+
+/// Bytes of memory that a process has had at most, from its status; 0 if that says nothing.
+fn peak(status: &File) -> u64 {
+    let mut text = [0; 4096];
+    let read = status.read_at(&mut text, 0).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text[..read]);
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = line.and_then(|it| it.split_whitespace().next()?.parse::<u64>().ok());
+    kibibytes.unwrap_or_default() * 1024
 }
 
 impl Cpu {
@@ -141,6 +169,7 @@ fn filter() -> Result<(), SandboxError> {
         #[cfg(target_arch = "x86_64")]
         libc::SYS_poll,
         libc::SYS_ppoll,
+        libc::SYS_pread64,
         libc::SYS_read,
         libc::SYS_recvfrom,
         libc::SYS_restart_syscall,

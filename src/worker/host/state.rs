@@ -6,14 +6,15 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rquickjs::{Persistent, Value};
+use rquickjs::{Ctx, Persistent, Value};
 
+use super::errors;
 use super::link::{LONGEST, Link, LinkError};
-use super::sandbox::Cpu;
+use super::sandbox::{Cpu, Memory};
 use crate::worker::wire::{FromHost, Sent, Start, ToHost};
 use crate::worker::{Ended, Message, Overrun, Purpose, Request, Response};
 
-/// An interrupt of the interpreter in so many looks whether the parent still lives.
+/// An interrupt of the interpreter in so many looks after the parent.
 const LOOK_EVERY: u32 = 16;
 
 /// A promise that was rejected while nobody handled it, and why.
@@ -22,6 +23,7 @@ pub(super) type Rejection = (Persistent<Value<'static>>, Persistent<Value<'stati
 pub(super) struct State {
     pub(super) start: Start,
     pub(super) cpu: Cpu,
+    pub(super) memory: Memory,
     link: RefCell<Link>,
     /// Why the worker is over, once it is.
     end: Cell<Option<Overrun>>,
@@ -42,10 +44,11 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(start: Start, link: Link, cpu: Cpu) -> Rc<Self> {
+    pub(super) fn new(start: Start, link: Link, cpu: Cpu, memory: Memory) -> Rc<Self> {
         Rc::new(Self {
             start,
             cpu,
+            memory,
             link: RefCell::new(link),
             end: Cell::default(),
             is_closed: Cell::default(),
@@ -97,6 +100,17 @@ impl State {
         self.end.get()
     }
 
+    /// Whether this was thrown for want of memory. The worker is over then: it could not even tell
+    /// what is wrong.
+    pub(super) fn look_for_memory<'js>(&self, ctx: &Ctx<'js>, thrown: &Value<'js>) -> bool {
+        let has_taken_most = || self.memory.has_taken_most(&self.start.limits);
+        let is_out = errors::is_out_of_memory(ctx, thrown, has_taken_most);
+        if is_out {
+            self.overrun(Overrun::Memory);
+        }
+        is_out
+    }
+
     /// Why the worker is over, once it is.
     pub(super) fn ended(&self) -> Option<Ended> {
         match self.end.get() {
@@ -113,8 +127,11 @@ impl State {
             self.overrun(Overrun::Cpu);
             return true;
         }
-        let is_time = count.is_multiple_of(LOOK_EVERY);
-        if is_time && self.link.try_borrow().is_ok_and(|link| link.is_cut()) {
+        // What a long turn has said is sent meanwhile; and it ends with its parent.
+        if count.is_multiple_of(LOOK_EVERY)
+            && let Ok(mut link) = self.link.try_borrow_mut()
+            && (link.is_cut() || link.flush().is_err())
+        {
             leave();
         }
         false

@@ -182,7 +182,9 @@
   // An exception that nobody caught: the script may handle it, otherwise the owner hears of it.
   let reporting = false;
   lib.report = (error) => {
-    const [message, filename, lineno, colno, stack] = host.place(error);
+    const place = host.place(error);
+    if (!place) return; // there is no memory left, and the worker ends
+    const [message, filename, lineno, colno, stack] = place;
     if (!reporting) {
       reporting = true;
       try {
@@ -196,9 +198,11 @@
   };
 
   lib.rejected = (promise, reason) => {
+    const place = host.place(reason);
+    if (!place) return;
     const options = { promise, reason, cancelable: true };
     if (!lib.fire(globalThis, new PromiseRejectionEvent('unhandledrejection', options))) return;
-    const [message, filename, lineno, , stack] = host.place(reason);
+    const [message, filename, lineno, , stack] = place;
     host.error(`unhandled rejection: ${message}`, filename, lineno, stack);
   };
 
