@@ -36,7 +36,9 @@ class Flow {
   constructor(iceServers, handlers) {
     this.#iceServers = iceServers;
     this.#handlers = handlers;
-    this.#peer = connection(iceServers);
+    // Under max-bundle browsers refuse an answer that leaves out the first line, as that of a
+    // participant without sound does.
+    this.#peer = connection(iceServers, 'balanced');
     this.#watch();
   }
 

@@ -226,12 +226,12 @@ export class Link {
 }
 
 /** A peer connection; without ICE servers that the browser doesn't accept. */
-export function connection(iceServers) {
+export function connection(iceServers, bundlePolicy = 'max-bundle') {
   try {
-    return new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
+    return new RTCPeerConnection({ iceServers, bundlePolicy });
   } catch (error) {
     console.warn('The ICE servers of this server cannot be used:', error.message);
-    return new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
+    return new RTCPeerConnection({ bundlePolicy });
   }
 }
 

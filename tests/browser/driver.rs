@@ -151,8 +151,6 @@ fn capabilities(screen: Screen, profile: &TempDir) -> Value {
         // A microphone that plays beeps, and no question whether it may be used.
         "--use-fake-device-for-media-stream".to_owned(),
         "--use-fake-ui-for-media-stream".to_owned(),
-        // And whoever shares a screen shares all of it.
-        "--auto-select-desktop-capture-source=Entire screen".to_owned(),
     ];
     if rustix::process::geteuid().is_root() {
         // Chromium refuses its sandbox to root, as in containers.

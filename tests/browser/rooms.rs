@@ -207,7 +207,6 @@ async fn a_session_goes_on_after_its_socket_was_lost() {
     browser
         .open_window(&format!("{url}#room=lobby&name=bob"))
         .await;
-    let second = browser.window().await;
     browser.switch_to(&first).await;
     page::sees(&browser, &["bob"]).await;
     browser
@@ -229,9 +228,6 @@ async fn a_session_goes_on_after_its_socket_was_lost() {
         "the media was untouched"
     );
     page::moves(&browser, "[data-member=bob] video").await;
-
-    browser.close_window(&second).await;
-    browser.open(&format!("{url}#room=lobby&name=ann")).await;
 }
 
 #[tokio::test]
@@ -269,5 +265,43 @@ async fn a_name_that_is_taken_is_refused_in_words_and_the_server_may_put_one_out
     server.request("DELETE", "/api/rooms/lobby", "", "").await;
     browser
         .until("window.switchboard.stats()?.end === 'closed'")
+        .await;
+}
+
+#[tokio::test]
+async fn a_room_speaks_h264_where_its_first_publisher_does() {
+    let server = Server::start(&[]).await;
+    let url = format!("http://{}/", server.address());
+    let browser = Browser::start(Screen::Desktop).await;
+    browser.open(&url).await;
+    let only_h264 = "const { codecs } = RTCRtpSender.getCapabilities('video');
+        const old = RTCPeerConnection.prototype.addTransceiver;
+        RTCPeerConnection.prototype.addTransceiver = function (what, how) {
+          const line = old.call(this, what, how);
+          if (what.kind === 'video') line.setCodecPreferences(codecs.filter(({ mimeType }) => mimeType === 'video/H264'));
+          return line;
+        };";
+    browser.run(only_h264, vec![]).await;
+    browser
+        .run("location.hash = '#room=lobby&name=ann'", vec![])
+        .await;
+    browser
+        .until("document.querySelector('#alone').offsetParent")
+        .await;
+    browser
+        .until("window.switchboard.stats().sent?.codec === 'H264'")
+        .await;
+    let first = browser.window().await;
+    browser
+        .open_window(&format!("{url}#room=lobby&name=bob"))
+        .await;
+    page::sees(&browser, &["ann"]).await;
+    browser
+        .until("window.switchboard.stats().members.ann?.codec === 'H264'")
+        .await;
+    browser.switch_to(&first).await;
+    page::sees(&browser, &["bob"]).await;
+    browser
+        .until("window.switchboard.stats().members.bob?.codec === 'H264'")
         .await;
 }
