@@ -195,9 +195,10 @@ export class GeckoPage {
     const kind = chosenKind();
     if (kind === 'address') return new URL(byId('setup-url').value, location.href).href;
     if (kind === 'pipeline') return `pipeline:${byId('setup-pipeline').value.trim()}`;
-    if (draft.sample) return new URL(SAMPLES + draft.sample, location.href).href;
+    const isModule = byId('setup-module').checked;
+    if (draft.sample && draft.sample.endsWith('.mjs') === isModule) return new URL(SAMPLES + draft.sample, location.href).href;
     try {
-      return await publish(byId('setup-script').value, byId('setup-module').checked);
+      return await publish(byId('setup-script').value, isModule);
     } catch (error) {
       this.#ended({ why: 'unpublished', reason: error.message });
       return null;
@@ -371,7 +372,7 @@ const chosenKind = () => byId('setup').elements.kind.value;
 
 const kinds = () => ['video', 'audio'].filter((kind) => byId(`setup-${kind}`).checked);
 
-const token = () => byId('setup-token').value.trim() || OWN_TOKEN;
+const token = () => (byId('setup-token-part').hidden ? OWN_TOKEN : byId('setup-token').value.trim());
 
 /** Shows the field for a token where the server asks for one. */
 async function askForToken() {

@@ -15,6 +15,10 @@ const MOST_EARLY_CANDIDATES = 256;
 /** Bytes that may wait for the way to the worker; beyond, sending is refused. */
 const MOST_WAITING_BYTES = 8 * 1024 * 1024;
 
+/** The close code with which the server refuses a message that is too large, and the errno for it. */
+const TOO_LARGE = 1009;
+const TOO_LARGE_ERRNO = 413;
+
 /** Where the clients of geckos connect. */
 function clientUrl() {
   const url = new URL('/', location.href);
@@ -66,7 +70,7 @@ export class RemoteWorker {
       this.#inOrder(() => this.#sayHello());
     };
     this.#socket.onmessage = ({ data }) => this.#receive(data);
-    this.#socket.onclose = () => this.#signalingClosed();
+    this.#socket.onclose = ({ code, reason }) => this.#signalingClosed(code, reason);
   }
 
   /** The peer connection, for statistics. */
@@ -167,11 +171,12 @@ export class RemoteWorker {
     }
   }
 
-  #signalingClosed() {
+  #signalingClosed(code, reason) {
     if (this.#over || this.#isRunning) return;
     // After the answer the peer connection decides: the server may have gone, and the gecko not.
     if (this.#peer.remoteDescription) return;
-    this.#end({ why: this.#opened ? 'lost' : 'unreachable' });
+    if (code === TOO_LARGE) this.#end({ why: 'refused', errno: TOO_LARGE_ERRNO, reason });
+    else this.#end({ why: this.#opened ? 'lost' : 'unreachable', reason });
   }
 
   /** Runs the steps of negotiation one after the other. */

@@ -165,7 +165,7 @@ async fn what_a_gecko_refuses_is_said_in_words() {
         .until("!document.querySelector('[data-gecko=lab]')")
         .await;
     browser.click("#setup-run").await;
-    // A gecko that is gone for a moment is awaited; a page of another account finds none.
+    // A gecko that is gone for a moment is awaited.
     browser.until(&format!("{STATE} === 'starting'")).await;
 }
 
@@ -198,7 +198,7 @@ async fn a_script_that_never_ends_is_killed_and_the_page_says_so() {
     logged(&browser, "in", "ready").await;
     post(&browser, "json", "1").await;
     browser.until(&format!("{STATE} === 'ready'")).await;
-    logged(&browser, "error", "").await;
+    logged(&browser, "error", "The worker was ended").await;
     page::keep(&browser, "console-gecko-killed").await;
 }
 
@@ -214,4 +214,37 @@ async fn a_pipeline_of_the_gecko_plays() {
     browser
         .until("!document.querySelector('[data-member=gecko]')")
         .await;
+}
+
+#[tokio::test]
+async fn a_server_with_accounts_is_shown_the_token_of_the_page() {
+    let directory = tempfile::tempdir().expect("a directory for the tokens");
+    let tokens = directory.path().join("tokens.toml");
+    let table =
+        "[[tokens]]\ntoken = \"anna's own\"\nuser = \"anna\"\nscopes = [\"remote_server\"]\n";
+    std::fs::write(&tokens, table).expect("the tokens are written");
+    let accounts = format!("[accounts.static]\nfile = \"{}\"", tokens.display());
+    let server = Server::configured(&accounts, &[]).await;
+    let url = format!("http://{}/", server.address());
+    let browser = Browser::start(Screen::Desktop).await;
+    browser.open(&format!("{url}#gecko=lab")).await;
+    browser
+        .until("document.querySelector('#setup-token')?.offsetParent")
+        .await;
+    browser
+        .until("document.querySelector('#setup-script')?.value.includes('onmessage')")
+        .await;
+    for (token, errno) in [("", 101), ("wrong", 102)] {
+        browser.write("#setup-token", token).await;
+        browser.click("#setup-run").await;
+        refused(&browser, errno).await;
+    }
+    browser
+        .run(
+            "document.querySelector('#setup-token').value = \"anna's own\"",
+            vec![],
+        )
+        .await;
+    browser.click("#setup-run").await;
+    refused(&browser, 301).await;
 }
