@@ -21,6 +21,11 @@ export function peerConnection(iceServers, refused) {
   }
 }
 
+/** Notes why the browser accepts none of the server's ICE servers. */
+export function refusedServers(why) {
+  console.warn('The ICE servers of this server cannot be used:', why);
+}
+
 /** The ICE servers that the server names, kept fresh: their credentials hold for a while only. */
 export class IceServers {
   #list = [];
@@ -32,22 +37,24 @@ export class IceServers {
     return this.#list;
   }
 
-  /** Asks the server, and again before the credentials expire. Never fails: there may be none. */
-  async fetch() {
+  /** Asks the server, with a token if it wants one, and again before the credentials expire. Never fails: there may be none. */
+  async fetch(token = '') {
     try {
-      const answer = await fetch('/ice-servers', { signal: AbortSignal.timeout(PATIENCE_MS) });
+      const headers = token ? { Authorization: `Bearer ${token}` } : {};
+      const answer = await fetch('/ice-servers', { headers, signal: AbortSignal.timeout(PATIENCE_MS) });
       if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
       const { iceServers, ttl } = await answer.json();
       if (Array.isArray(iceServers)) this.#list = iceServers;
-      if (ttl > 0) this.#again(Math.min(ttl * 500, LONGEST_MS));
+      if (ttl > 0) this.#again(Math.min(ttl * 500, LONGEST_MS), token);
     } catch (error) {
       console.warn('No ICE servers:', error.message);
-      if (this.#list.length > 0) this.#again(RETRY_MS);
+      if (this.#list.length > 0) this.#again(RETRY_MS, token);
     }
   }
 
-  #again(milliseconds) {
-    if (!this.#over) this.#timer = setTimeout(() => this.fetch(), milliseconds);
+  #again(milliseconds, token) {
+    clearTimeout(this.#timer);
+    if (!this.#over) this.#timer = setTimeout(() => this.fetch(token), milliseconds);
   }
 
   /** Asks no more. */

@@ -1,7 +1,7 @@
 // The media between this page and one other GStreamer peer: negotiation, tracks, text.
 
 import { diagnose } from './diagnosis.js';
-import { peerConnection } from './ice.js';
+import { peerConnection, refusedServers } from './ice.js';
 
 /** The text channel that this page opens. The other side may open others; their text counts as well. */
 const CHANNEL = 'text';
@@ -40,7 +40,7 @@ export class Link {
     this.#handlers = handlers;
     this.#camera = camera;
     this.#iceServers = iceServers;
-    this.#peer = peerConnection(iceServers, (why) => console.warn('The ICE servers of this server cannot be used:', why));
+    this.#peer = peerConnection(iceServers, refusedServers);
     this.#watch();
     handlers.state('negotiating');
   }

@@ -2,13 +2,12 @@
 
 import { CameraSwitches, openCamera } from './camera.js';
 import { announce, byId, setText } from './dom.js';
-import { bitrate } from './format.js';
 import { Frame } from './frame.js';
 import { IceServers } from './ice.js';
 import { Link } from './link.js';
 import { Registration, randomId } from './registration.js';
 import { Sound } from './sound.js';
-import { Meter } from './stats.js';
+import { Meter, summary } from './stats.js';
 import { Tile } from './tile.js';
 
 const STATS_MS = 1_000;
@@ -266,14 +265,4 @@ export class MeshPage {
       member.tile.sayNumbers(shown ? summary(member.numbers) : '');
     }
   }
-}
-
-/** Statistics in the room of one line. */
-function summary({ codec, width, height, fps, bitsPerSecond }) {
-  return [
-    codec,
-    width && `${width} × ${height}`,
-    Number.isFinite(fps) && `${Math.round(fps)} fps`,
-    bitsPerSecond && bitrate(bitsPerSecond),
-  ].filter(Boolean).join(' · ');
 }

@@ -17,7 +17,7 @@ use tower_http::services::ServeDir;
 
 use super::{
     App, admin, console, cuttlefish, documents, files, gecko, gstreamer, ice, kurento, polling,
-    upgrade,
+    scripts, upgrade,
 };
 use crate::hub::Payload;
 
@@ -69,6 +69,8 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/metrics", get(admin::metrics))
         .route("/api/endpoints", get(admin::endpoints))
         .route("/api/endpoints/stream", get(admin::endpoint_stream))
+        .route("/api/scripts", post(scripts::publish))
+        .route("/api/scripts/{name}", get(scripts::get))
         .route("/api/rooms", get(admin::rooms))
         .route("/console", get(console::redirect))
         .route("/console/", get(console::index))
@@ -131,12 +133,21 @@ pub(super) fn no_randomness() -> Response {
 /// A request's body, within [`Limits::message_bytes`](crate::config::Limits::message_bytes) and
 /// [`Limits::handshake`](crate::config::Limits::handshake).
 pub(super) async fn text_body(app: &App, request: Request) -> Result<Payload, Response> {
-    let limits = &app.config.limits;
-    let body = Limited::new(request.into_body(), limits.message_bytes);
-    let bytes = match tokio::time::timeout(limits.handshake, body.collect()).await {
+    text_within(app, request, app.config.limits.message_bytes).await
+}
+
+/// A request's body, within a limit of its own and
+/// [`Limits::handshake`](crate::config::Limits::handshake).
+pub(super) async fn text_within(
+    app: &App,
+    request: Request,
+    most: usize,
+) -> Result<Payload, Response> {
+    let body = Limited::new(request.into_body(), most);
+    let bytes = match tokio::time::timeout(app.config.limits.handshake, body.collect()).await {
         Ok(Ok(collected)) => collected.to_bytes(),
         Ok(Err(failure)) if failure.is::<http_body_util::LengthLimitError>() => {
-            let text = format!("the body has more than {} bytes", limits.message_bytes);
+            let text = format!("the body has more than {most} bytes");
             return Err(error(StatusCode::PAYLOAD_TOO_LARGE, &text));
         }
         Ok(Err(_)) => return Err(error(StatusCode::BAD_REQUEST, "the body broke off")),

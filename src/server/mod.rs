@@ -22,6 +22,7 @@ mod media;
 mod metrics;
 mod outbox;
 mod polling;
+mod scripts;
 mod stream;
 mod switch;
 mod tls;
@@ -47,6 +48,7 @@ use listener::Listener;
 use media::Media;
 use metrics::Metrics;
 use polling::PollingClients;
+use scripts::Scripts;
 use switch::Switch;
 use tokens::{Verifier, VerifierError};
 
@@ -176,6 +178,7 @@ struct App {
     switch: Arc<Switch>,
     metrics: Arc<Metrics>,
     polling: PollingClients,
+    scripts: Scripts,
     /// Who checks tokens; `None` if none are asked for.
     accounts: Option<Verifier>,
     /// Who answers custom requests, if anybody does.
@@ -303,6 +306,7 @@ impl App {
             },
             switch: Arc::new(Switch::new(&config.limits, Arc::clone(&metrics), plane)),
             polling: PollingClients::default(),
+            scripts: Scripts::default(),
             accounts,
             metrics,
             stop: watch::Sender::new(false),

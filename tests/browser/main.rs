@@ -6,11 +6,13 @@ mod common;
 mod console;
 mod devices;
 mod driver;
+mod geckos;
 mod mesh;
 mod original;
 mod page;
 mod program;
 mod relay;
+mod rooms;
 #[path = "../common/turn.rs"]
 mod turn;
 
