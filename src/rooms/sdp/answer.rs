@@ -61,11 +61,13 @@ pub(in crate::rooms) fn fit(
     for (index, (part, offered)) in parts {
         let line = selection.lines().find(|line| line.index == index);
         if !used(index, offered) {
-            let idle = offered.port != 0 && !offered.payloads.is_empty();
-            if idle {
+            let mut lines = Vec::new();
+            if offered.port != 0 && !offered.payloads.is_empty() {
                 bundled.push(offered.mid.as_str());
+                lines.extend_from_slice(&transport);
+                lines.extend_from_slice(std::mem::take(&mut candidates));
             }
-            unused(&mut sections, offered, if idle { &transport } else { &[] });
+            unused(&mut sections, offered, &lines);
             continue;
         }
         let with = std::mem::take(&mut candidates);
