@@ -7,14 +7,15 @@
 //! |---|---|---|
 //! | [`cli`] | one file per subcommand: flags in, exit code out | everything below |
 //! | [`config`] | file + environment + flags → one validated [`config::Config`]; every limit | nothing |
-//! | [`server`] | the edge: listeners, TLS, HTTP, WebSockets, limits, metrics, the console | `dialect`, `hub`, `config` |
+//! | [`rooms`] | the forwarding plane: str0m endpoints, threads, UDP sockets | nothing |
+//! | [`server`] | the edge: listeners, TLS, HTTP, WebSockets, limits, metrics, the console | `dialect`, `hub`, `rooms`, `config` |
 //! | [`peer`] | devices and callers: a dialect's client × media, with reconnection | `dialect` clients, `media` |
 //! | [`media`] | GStreamer: pipeline files, encoders, fan-out, `webrtcbin` sessions, statistics | nothing |
 //! | [`dialect`] | the languages, pure: wire types, the server's side, a peer's side | `hub`, `config` |
 //! | [`hub`] | who is here and who talks to whom, pure | nothing |
 //!
 //! Imports point down only. `dialect` and `hub` know no sockets, threads, clocks, tokio or GStreamer:
-//! input in, effects out, time as an argument. `server` and `hub` never name GStreamer, so that
+//! input in, effects out, time as an argument. `server`, `rooms` and `hub` never name GStreamer, so that
 //! `--no-default-features --features server` builds a server that needs no libgstreamer.
 
 pub mod cli;
@@ -25,5 +26,7 @@ pub mod hub;
 pub mod media;
 #[cfg(feature = "peer")]
 pub mod peer;
+#[cfg(feature = "server")]
+pub mod rooms;
 #[cfg(feature = "server")]
 pub mod server;

@@ -1,0 +1,72 @@
+//! What the plane is told at its start.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// A video codec that a room may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VideoCodec {
+    /// AV1.
+    Av1,
+    /// H.264.
+    H264,
+    /// VP8.
+    Vp8,
+    /// VP9.
+    Vp9,
+}
+
+/// How the plane runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Media threads; at least one is started.
+    pub threads: usize,
+    /// Where the sockets are bound.
+    pub bind: IpAddr,
+    /// The first thread's UDP port; the others' follow. 0: the system chooses.
+    pub port: u16,
+    /// The addresses that peers are told. Empty: `bind`, or if that is unspecified, the address
+    /// that this machine reaches others from.
+    pub advertise: Vec<IpAddr>,
+    /// A room's video codecs, the first that its first publisher offers is taken.
+    pub video: Vec<VideoCodec>,
+    /// What a publisher may send as video, in bit/s.
+    pub max_bitrate: u64,
+    /// Endpoints at once.
+    pub endpoints: usize,
+    /// How long an endpoint may take from the answer to its connection.
+    pub connect: Duration,
+}
+
+impl VideoCodec {
+    /// As in `a=rtpmap`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Av1 => "AV1",
+            Self::H264 => "H264",
+            Self::Vp8 => "VP8",
+            Self::Vp9 => "VP9",
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 0,
+            advertise: Vec::new(),
+            video: vec![
+                VideoCodec::Vp8,
+                VideoCodec::H264,
+                VideoCodec::Vp9,
+                VideoCodec::Av1,
+            ],
+            max_bitrate: 2_500_000,
+            endpoints: 10_000,
+            connect: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,575 @@
+//! One peer connection: str0m, and what it is for.
+
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use str0m::bwe::Bitrate;
+use str0m::change::SdpOffer;
+use str0m::channel::ChannelId;
+use str0m::config::{CryptoProvider, DtlsCert};
+use str0m::format::{Codec, FormatParams};
+use str0m::media::{Frequency, Mid, Pt, Rid};
+use str0m::rtp::{
+    Extension, ExtensionMap, ExtensionValues, RtpPacket, RtpWrite, Ssrc, Vp8Descriptor,
+};
+use str0m::{Candidate, IceCreds, Input, Output, Rtc, RtcError};
+
+use super::channels::Channels;
+use super::demux::Held;
+use super::keyframes::Throttle;
+use super::layers::{Choice, Meter};
+use super::rewrite::Rewriter;
+use super::sdp::{Line, Offer, Payload, Selection};
+use super::{EndpointKey, Failure, MediaError, RoomKey};
+
+/// Packets kept for retransmission, per stream: two seconds of 2.5 Mbit/s. Their payloads are shared.
+const RESENDS: usize = 512;
+/// Bytes that wait in one endpoint's data channels; a message that has no room is dropped.
+const CHANNEL_BYTES: usize = 256 * 1024;
+/// Where a subscriber's estimate begins.
+pub(super) const ESTIMATE: u64 = 800_000;
+/// A larger payload could not be sent in one datagram, and str0m has no room for it.
+const PAYLOAD: usize = 1_400;
+/// How often an endpoint may ask for another round at the same instant before it has to wait.
+const ROUNDS: usize = 16;
+/// How long it waits then.
+const BREATHER: Duration = Duration::from_millis(5);
+/// Encodings of one video: browsers send three.
+const LAYERS: usize = 4;
+
+/// One peer connection.
+pub(super) struct Endpoint {
+    pub(super) key: EndpointKey,
+    pub(super) room: RoomKey,
+    pub(super) rtc: Rtc,
+    pub(super) held: Held,
+    pub(super) incoming: Option<Incoming>,
+    pub(super) outgoing: Option<Outgoing>,
+    pub(super) born: Instant,
+    pub(super) connected: bool,
+    /// Whether ICE has given up hope, and the last time anything came from the peer.
+    pub(super) ice_down: bool,
+    pub(super) heard: Instant,
+    /// When str0m wants to be woken.
+    pub(super) wake: Instant,
+    /// Whether it has something to send.
+    pub(super) dirty: bool,
+    pub(super) counts: Counts,
+    pub(super) channels: Channels,
+    /// Where its datagrams must come from, on a machine with several addresses.
+    pub(super) local: Option<IpAddr>,
+}
+
+/// What an endpoint has done.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Counts {
+    pub(super) packets_in: u64,
+    pub(super) bytes_in: u64,
+    pub(super) packets_out: u64,
+    pub(super) bytes_out: u64,
+    pub(super) keyframe_requests: u64,
+}
+
+/// What a publisher gives.
+pub(super) struct Incoming {
+    pub(super) selection: Selection,
+    pub(super) layers: Vec<Layer>,
+    /// Who gets it, by slot; with loopback also itself.
+    pub(super) subscribers: Vec<usize>,
+    pub(super) next_tick: Instant,
+    /// When it was last told its limit.
+    pub(super) reminded: Instant,
+}
+
+/// One encoding of a publisher's video.
+pub(super) struct Layer {
+    pub(super) ssrc: Ssrc,
+    pub(super) rid: Option<Rid>,
+    pub(super) meter: Meter,
+    pub(super) keyframes: Throttle,
+}
+
+/// What a subscriber gets.
+pub(super) struct Outgoing {
+    pub(super) publisher: usize,
+    audio: Option<Track>,
+    video: Option<Track>,
+    /// The layer that is sent, and the one that should be.
+    pub(super) layer: Option<usize>,
+    pub(super) choice: Choice,
+    pub(super) estimate: Option<u64>,
+}
+
+struct Track {
+    ssrc: Ssrc,
+    pt: Pt,
+    rewriter: Rewriter,
+}
+
+/// What all endpoints of a plane have in common.
+pub(super) struct Common {
+    pub(super) provider: Arc<CryptoProvider>,
+    pub(super) certificate: DtlsCert,
+    pub(super) candidates: Vec<Candidate>,
+}
+
+/// A new connection, answered.
+pub(super) struct Opened {
+    pub(super) rtc: Rtc,
+    pub(super) answer: String,
+}
+
+/// Makes the connection for an offer. `estimates`: the path to the peer is measured.
+///
+/// # Errors
+/// [`MediaError::Sdp`].
+pub(super) fn open(
+    common: &Common,
+    credentials: IceCreds,
+    offer: &Offer,
+    selection: &Selection,
+    estimates: bool,
+    feedback: bool,
+) -> Result<Opened, MediaError> {
+    let mut config = Rtc::builder()
+        .set_crypto_provider(Arc::clone(&common.provider))
+        .set_dtls_cert(common.certificate.clone())
+        .set_local_ice_credentials(credentials)
+        .set_ice_lite(true)
+        .set_rtp_mode(true)
+        .set_send_buffer_video(RESENDS)
+        .set_sctp_max_buffered_amount(CHANNEL_BYTES)
+        .set_extension_map(extensions(feedback))
+        .clear_codecs();
+    for line in selection.lines() {
+        add_codec(config.codec_config(), &line.payload);
+    }
+    if estimates {
+        config = config.enable_bwe(Some(Bitrate::from(ESTIMATE)));
+    }
+    // str0m asserts where an offer contradicts itself; what remains of that must cost this endpoint only.
+    guarded(|| {
+        let mut rtc = config.build(Instant::now());
+        for candidate in &common.candidates {
+            rtc.add_local_candidate(candidate.clone());
+        }
+        let offer = SdpOffer::from_sdp_string(offer.text()).map_err(|e| e.to_string())?;
+        let answer = rtc
+            .sdp_api()
+            .accept_offer(offer)
+            .map_err(|e| e.to_string())?;
+        Ok(Opened {
+            rtc,
+            answer: answer.to_sdp_string(),
+        })
+    })
+    .map_err(MediaError::Sdp)
+}
+
+impl Endpoint {
+    /// An endpoint without a purpose yet.
+    pub(super) fn new(key: EndpointKey, room: RoomKey, rtc: Rtc, held: Held, now: Instant) -> Self {
+        Self {
+            key,
+            room,
+            rtc,
+            held,
+            incoming: None,
+            outgoing: None,
+            born: now,
+            connected: false,
+            ice_down: false,
+            heard: now,
+            wake: now,
+            dirty: true,
+            counts: Counts::default(),
+            channels: Channels::default(),
+            local: None,
+        }
+    }
+
+    /// Whether a datagram is this endpoint's: a check with its credentials, or from an address that
+    /// such checks came from.
+    pub(super) fn accepts(&self, input: &Input<'_>) -> bool {
+        self.rtc.accepts(input)
+    }
+
+    /// Takes a datagram or the time. [`Self::drive`] must follow before the next datagram.
+    ///
+    /// # Errors
+    /// The endpoint is lost.
+    pub(super) fn take(&mut self, input: Input<'_>) -> Result<(), Failure> {
+        guarded(|| self.rtc.handle_input(input).map_err(|e| e.to_string()))
+            .map_err(Failure::Protocol)
+    }
+
+    /// Lets str0m say all that it has to say at this time.
+    ///
+    /// # Errors
+    /// The endpoint is lost.
+    pub(super) fn drive(
+        &mut self,
+        now: Instant,
+        mut transmit: impl FnMut(&str0m::net::Transmit),
+        happened: &mut Vec<Happened>,
+    ) -> Result<(), Failure> {
+        self.dirty = false;
+        let rtc = &mut self.rtc;
+        let closed = guarded(|| {
+            for _ in 0..ROUNDS {
+                loop {
+                    match rtc.poll_output().map_err(|e: RtcError| e.to_string())? {
+                        Output::Transmit(t) => transmit(&t),
+                        Output::Event(str0m::Event::Closed) => return Ok(true),
+                        Output::Event(event) => happened.extend(Happened::of(event)),
+                        Output::Timeout(at) if at > now => {
+                            self.wake = at;
+                            return Ok(false);
+                        }
+                        Output::Timeout(_) => break,
+                    }
+                }
+                rtc.handle_input(Input::Timeout(now))
+                    .map_err(|e| e.to_string())?;
+            }
+            self.wake = now + BREATHER;
+            Ok(false)
+        })
+        .map_err(Failure::Protocol)?;
+        if closed {
+            return Err(Failure::Closed);
+        }
+        Ok(())
+    }
+
+    /// Says goodbye to the peer: what [`Self::drive`] sends next is the last.
+    pub(super) fn close(&mut self) {
+        let rtc = &mut self.rtc;
+        let closed = guarded(|| rtc.close().map_err(|e| e.to_string()));
+        if let Err(error) = closed {
+            tracing::debug!(endpoint = self.key.0, error, "cannot close cleanly");
+        }
+    }
+
+    /// When it must be woken, for str0m or otherwise.
+    pub(super) fn due(&self, now: Instant, connect: Duration, silence: Duration) -> Instant {
+        let mut due = self.wake;
+        if !self.connected {
+            due = due.min(self.born + connect);
+        }
+        if self.ice_down {
+            due = due.min(self.heard + silence);
+        }
+        if let Some(incoming) = &self.incoming {
+            due = due.min(incoming.next_tick);
+            for layer in &incoming.layers {
+                due = layer.keyframes.due(now).map_or(due, |at| due.min(at));
+            }
+        }
+        due
+    }
+
+    /// Queues a packet of the publisher's for this subscriber.
+    pub(super) fn forward(&mut self, now: Instant, packet: &Packet<'_>) {
+        let Some(outgoing) = &mut self.outgoing else {
+            return;
+        };
+        if !self.connected || !outgoing.takes(packet) {
+            return;
+        }
+        let video = packet.layer.is_some();
+        let track = if video {
+            &mut outgoing.video
+        } else {
+            &mut outgoing.audio
+        };
+        let Some(track) = track else {
+            return;
+        };
+        let RtpPacket {
+            header,
+            payload,
+            seq_no,
+            timestamp,
+            ..
+        } = packet.rtp;
+        let Some(place) = track.rewriter.place(
+            now,
+            *header.ssrc,
+            **seq_no,
+            header.timestamp,
+            packet.vp8.as_ref(),
+        ) else {
+            return;
+        };
+        let patch = place.picture.zip(packet.vp8).and_then(|(picture, vp8)| {
+            let mut patch = vp8.patch();
+            if let Some(id) = picture.id {
+                patch = patch.picture_id(id);
+            }
+            if let Some(tl0) = picture.tl0 {
+                patch = patch.tl0_pic_idx(tl0);
+            }
+            patch.build().ok()
+        });
+        let mut write = RtpWrite::new(
+            track.pt,
+            place.seq.into(),
+            place.time,
+            *timestamp,
+            Arc::clone(payload),
+        )
+        .marker(header.marker)
+        .nackable(video)
+        .ext_vals(forwarded(&header.ext_vals));
+        if let Some(patch) = patch {
+            write = write.vp8_patch(patch);
+        }
+        if let Some(stream) = self.rtc.direct_api().stream_tx(&track.ssrc) {
+            stream.write_rtp(write);
+            self.counts.packets_out += 1;
+            self.counts.bytes_out += payload.len() as u64;
+            self.dirty = true;
+        }
+    }
+
+    /// Asks this publisher for a keyframe of one layer.
+    pub(super) fn request_keyframe(&mut self, ssrc: Ssrc) {
+        if let Some(stream) = self.rtc.direct_api().stream_rx(&ssrc) {
+            stream.request_keyframe(str0m::media::KeyframeRequestKind::Pli);
+            self.counts.keyframe_requests += 1;
+            self.dirty = true;
+        }
+    }
+
+    /// Tells this publisher what it may send as video (draft-alvestrand-rmcat-remb).
+    pub(super) fn limit(&mut self, ssrc: Ssrc, bitrate: u64) {
+        if let Some(stream) = self.rtc.direct_api().stream_rx(&ssrc) {
+            stream.request_remb(Bitrate::from(bitrate));
+            self.dirty = true;
+        }
+    }
+
+    /// Tells the estimator what would be sent if the path took it.
+    pub(super) fn desire(&mut self, bitrate: u64) {
+        self.rtc.bwe().set_desired_bitrate(Bitrate::from(bitrate));
+        self.dirty = true;
+    }
+
+    /// The layer that an SSRC belongs to; a new one is noted, up to a number.
+    pub(super) fn layer(&mut self, ssrc: Ssrc) -> Option<usize> {
+        let incoming = self.incoming.as_mut()?;
+        if let Some(index) = incoming.layers.iter().position(|layer| layer.ssrc == ssrc) {
+            return Some(index);
+        }
+        let rid = self.rtc.direct_api().stream_rx(&ssrc)?.rid();
+        // The same encoding with a new SSRC, as after the sender was restarted.
+        if let Some(index) = incoming.layers.iter().position(|layer| layer.rid == rid) {
+            incoming.layers[index].ssrc = ssrc;
+            return Some(index);
+        }
+        if incoming.layers.len() == LAYERS {
+            return None;
+        }
+        incoming.layers.push(Layer {
+            ssrc,
+            rid,
+            meter: Meter::default(),
+            keyframes: Throttle::default(),
+        });
+        Some(incoming.layers.len() - 1)
+    }
+
+    /// Sends to a data channel. False: there was no room, or it isn't open.
+    pub(super) fn write(&mut self, channel: ChannelId, binary: bool, data: &[u8]) -> bool {
+        let rtc = &mut self.rtc;
+        let written = guarded(|| match rtc.channel(channel) {
+            Some(mut channel) => channel.write(binary, data).map_err(|e| e.to_string()),
+            None => Ok(false),
+        });
+        self.dirty = true;
+        written.unwrap_or(false)
+    }
+}
+
+impl Incoming {
+    /// Before the first packet.
+    pub(super) fn new(selection: Selection, itself: Option<usize>, now: Instant) -> Self {
+        Self {
+            selection,
+            layers: Vec::new(),
+            subscribers: itself.into_iter().collect(),
+            next_tick: now,
+            reminded: now,
+        }
+    }
+
+    /// Whether the video comes in several sizes.
+    pub(super) fn is_simulcast(&self) -> bool {
+        self.selection
+            .video
+            .as_ref()
+            .is_some_and(|line| line.simulcast)
+    }
+}
+
+/// A packet on its way from a publisher to its subscribers.
+pub(super) struct Packet<'a> {
+    pub(super) rtp: &'a RtpPacket,
+    /// For video.
+    pub(super) layer: Option<usize>,
+    /// Whether a keyframe begins here; known for simulcast.
+    pub(super) keyframe: bool,
+    pub(super) simulcast: bool,
+    /// For VP8, of simulcast.
+    pub(super) vp8: Option<Vp8Descriptor>,
+    /// Nobody can decode its layer before a keyframe comes.
+    pub(super) needs_keyframe: bool,
+}
+
+impl<'a> Packet<'a> {
+    /// Of the publisher's audio.
+    pub(super) fn audio(rtp: &'a RtpPacket) -> Self {
+        Self {
+            rtp,
+            layer: None,
+            keyframe: false,
+            simulcast: false,
+            vp8: None,
+            needs_keyframe: false,
+        }
+    }
+}
+
+impl Outgoing {
+    /// Nothing sent yet. `estimate`: what the path takes, if that is measured.
+    pub(super) fn new(
+        rtc: &mut Rtc,
+        selection: &Selection,
+        publisher: usize,
+        estimate: Option<u64>,
+    ) -> Self {
+        let mut track = |line: &Option<Line>| {
+            let line = line.as_ref()?;
+            let mid = Mid::from(line.mid.as_str());
+            let ssrc = rtc.direct_api().stream_tx_by_mid(mid, None)?.ssrc();
+            Some(Track {
+                ssrc,
+                pt: Pt::from(line.payload.pt),
+                rewriter: Rewriter::new(line.payload.clock),
+            })
+        };
+        Self {
+            publisher,
+            audio: track(&selection.audio),
+            video: track(&selection.video),
+            layer: None,
+            choice: Choice::default(),
+            estimate,
+        }
+    }
+
+    /// Whether the subscriber gets a packet. Switches to its layer if it should.
+    fn takes(&mut self, packet: &Packet<'_>) -> bool {
+        let Some(layer) = packet.layer.filter(|_| packet.simulcast) else {
+            return true;
+        };
+        if packet.keyframe
+            && self.layer != Some(layer)
+            && (self.layer.is_none() || self.choice.wanted() == Some(layer))
+        {
+            self.layer = Some(layer);
+        }
+        self.layer == Some(layer)
+    }
+}
+
+/// What str0m told.
+pub(super) enum Happened {
+    ChannelClosed(ChannelId),
+    ChannelData(ChannelId, bool, Vec<u8>),
+    ChannelOpen(ChannelId, String),
+    Connected,
+    Estimate(u64),
+    IceDown(bool),
+    KeyframeWanted,
+    Packet(Box<RtpPacket>),
+}
+
+impl Happened {
+    fn of(event: str0m::Event) -> Option<Self> {
+        use str0m::Event as E;
+        Some(match event {
+            E::Connected => Self::Connected,
+            E::IceConnectionStateChange(state) => Self::IceDown(state.is_disconnected()),
+            E::RtpPacket(packet) if packet.payload.len() <= PAYLOAD => {
+                Self::Packet(Box::new(packet))
+            }
+            E::KeyframeRequest(_) => Self::KeyframeWanted,
+            E::EgressBitrateEstimate(str0m::bwe::BweKind::Twcc { estimate, .. }) => {
+                Self::Estimate(estimate.as_u64())
+            }
+            E::ChannelOpen(id, label) => Self::ChannelOpen(id, label),
+            E::ChannelData(data) => Self::ChannelData(data.id, data.binary, data.data),
+            E::ChannelClose(id) => Self::ChannelClosed(id),
+            _ => return None,
+        })
+    }
+}
+
+/// Runs a piece of str0m. It has assertions that a hostile peer might find; such a peer then loses its
+/// own endpoint, which isn't used again, and nothing else.
+fn guarded<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err("it broke the media engine".to_owned()))
+}
+
+/// Exactly the offered codec under the offered numbers, so that str0m has nothing to choose.
+fn add_codec(config: &mut str0m::format::CodecConfig, payload: &Payload) {
+    let (codec, clock) = match payload.name.to_ascii_lowercase().as_str() {
+        "opus" => (Codec::Opus, Frequency::FORTY_EIGHT_KHZ),
+        "vp8" => (Codec::Vp8, Frequency::NINETY_KHZ),
+        "vp9" => (Codec::Vp9, Frequency::NINETY_KHZ),
+        "av1" => (Codec::Av1, Frequency::NINETY_KHZ),
+        _ => (Codec::H264, Frequency::NINETY_KHZ),
+    };
+    config.add_config(
+        Pt::from(payload.pt),
+        payload.rtx.map(Pt::from),
+        codec,
+        clock,
+        payload.channels,
+        FormatParams::parse_line(&payload.fmtp),
+    );
+}
+
+/// The header extensions; `feedback`: with transport-wide numbers, which cost about a tenth of a
+/// packet and are only needed where a path is measured.
+fn extensions(feedback: bool) -> ExtensionMap {
+    let mut map = ExtensionMap::standard();
+    if !feedback {
+        let mut less = ExtensionMap::empty();
+        for (id, extension) in map.iter() {
+            if !matches!(
+                extension,
+                Extension::TransportSequenceNumber | Extension::AbsoluteSendTime
+            ) {
+                less.set(id, extension.clone());
+            }
+        }
+        map = less;
+    }
+    map
+}
+
+/// What of a publisher's header extensions means something to a subscriber.
+fn forwarded(theirs: &ExtensionValues) -> ExtensionValues {
+    ExtensionValues {
+        audio_level: theirs.audio_level,
+        voice_activity: theirs.voice_activity,
+        video_orientation: theirs.video_orientation,
+        ..ExtensionValues::default()
+    }
+}

@@ -1,0 +1,179 @@
+//! Which layer of a simulcast publisher a subscriber gets.
+
+use std::time::{Duration, Instant};
+
+/// How often layers are measured and chosen.
+pub(super) const PERIOD: Duration = Duration::from_millis(200);
+/// How long a higher layer must fit before it is taken.
+const RISE_AFTER: Duration = Duration::from_secs(1);
+/// A higher layer is taken only if the path has this much to spare, in percent of the layer's rate.
+const RISE_MARGIN: u64 = 115;
+/// The share of a new measurement in a layer's rate, in percent.
+const SMOOTHING: u64 = 30;
+/// What the subscriber's other streams need, in bit/s.
+const AUDIO: u64 = 50_000;
+
+/// Measures one layer's rate.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    bytes: u64,
+    rate: u64,
+    silent: u32,
+}
+
+impl Meter {
+    /// A packet arrived.
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    /// A [`PERIOD`] is over.
+    pub(super) fn tick(&mut self) {
+        let periods = 1_000 / PERIOD.as_millis() as u64;
+        let now = std::mem::take(&mut self.bytes) * 8 * periods;
+        self.silent = if now == 0 { self.silent + 1 } else { 0 };
+        self.rate = if self.rate == 0 {
+            now
+        } else {
+            (self.rate * (100 - SMOOTHING) + now * SMOOTHING) / 100
+        };
+        // Five frames a second is the least that counts as running.
+        if self.silent >= 3 {
+            self.rate = 0;
+        }
+    }
+
+    /// In bit/s; 0 for a layer that isn't sent.
+    pub(super) fn rate(&self) -> u64 {
+        self.rate
+    }
+}
+
+/// One subscriber's choice.
+#[derive(Debug, Default)]
+pub(super) struct Choice {
+    wanted: Option<usize>,
+    rising: Option<(usize, Instant)>,
+}
+
+impl Choice {
+    /// The layer to switch to at its next keyframe, or to stay on. None: whichever comes first.
+    pub(super) fn wanted(&self) -> Option<usize> {
+        self.wanted
+    }
+
+    /// Chooses again, by the layers' rates and the path's estimate, in bit/s. Falls at once to what
+    /// fits, rises after a while with room to spare, and never below the lowest layer that is sent.
+    pub(super) fn choose(&mut self, now: Instant, rates: &[u64], estimate: u64) {
+        let room = estimate.saturating_sub(AUDIO);
+        let fits = |margin: u64| best(rates, |rate| rate * margin / 100 <= room);
+        let Some(lowest) = best(rates, |rate| {
+            rates.iter().all(|&other| other == 0 || rate <= other)
+        }) else {
+            return;
+        };
+        let Some(held) = self.wanted.filter(|&held| rates[held] > 0) else {
+            self.wanted = Some(fits(100).unwrap_or(lowest));
+            self.rising = None;
+            return;
+        };
+        let highest = fits(RISE_MARGIN).unwrap_or(lowest);
+        if rates[highest] > rates[held] {
+            match self.rising {
+                Some((layer, since)) if layer == highest => {
+                    if now.saturating_duration_since(since) >= RISE_AFTER {
+                        self.wanted = Some(highest);
+                        self.rising = None;
+                    }
+                }
+                _ => self.rising = Some((highest, now)),
+            }
+            return;
+        }
+        self.rising = None;
+        if rates[held] > room {
+            self.wanted = Some(fits(100).unwrap_or(lowest));
+        }
+    }
+}
+
+/// The layer with the highest rate among those that are sent and pass.
+fn best(rates: &[u64], pass: impl Fn(u64) -> bool) -> Option<usize> {
+    rates
+        .iter()
+        .enumerate()
+        .filter(|&(_, &rate)| rate > 0 && pass(rate))
+        .max_by_key(|&(_, &rate)| rate)
+        .map(|(layer, _)| layer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATES: [u64; 3] = [1_500_000, 500_000, 150_000];
+
+    #[test]
+    fn the_first_choice_is_the_highest_that_fits() {
+        for (estimate, layer) in [(3_000_000, 0), (1_000_000, 1), (300_000, 2), (10_000, 2)] {
+            let mut choice = Choice::default();
+            choice.choose(Instant::now(), &RATES, estimate);
+            assert_eq!(choice.wanted(), Some(layer), "{estimate}");
+        }
+    }
+
+    #[test]
+    fn a_fall_is_immediate_and_a_rise_waits() {
+        let mut now = Instant::now();
+        let mut choice = Choice::default();
+        choice.choose(now, &RATES, 3_000_000);
+        choice.choose(now, &RATES, 600_000);
+        assert_eq!(choice.wanted(), Some(1));
+        choice.choose(now, &RATES, 3_000_000);
+        assert_eq!(choice.wanted(), Some(1));
+        now += RISE_AFTER / 2;
+        choice.choose(now, &RATES, 3_000_000);
+        assert_eq!(choice.wanted(), Some(1));
+        now += RISE_AFTER / 2;
+        choice.choose(now, &RATES, 3_000_000);
+        assert_eq!(choice.wanted(), Some(0));
+    }
+
+    #[test]
+    fn an_estimate_that_wavers_about_a_rate_does_not_switch_back_and_forth() {
+        let mut now = Instant::now();
+        let mut choice = Choice::default();
+        choice.choose(now, &RATES, 1_000_000);
+        for step in 0..100 {
+            now += PERIOD;
+            let estimate = if step % 2 == 0 { 1_500_000 } else { 1_700_000 };
+            choice.choose(now, &RATES, estimate);
+            assert_eq!(choice.wanted(), Some(1));
+        }
+    }
+
+    #[test]
+    fn a_layer_that_stops_is_left() {
+        let now = Instant::now();
+        let mut choice = Choice::default();
+        choice.choose(now, &RATES, 3_000_000);
+        choice.choose(now, &[0, 500_000, 150_000], 3_000_000);
+        assert_eq!(choice.wanted(), Some(1));
+        choice.choose(now, &[0, 0, 0], 3_000_000);
+        assert_eq!(choice.wanted(), Some(1));
+    }
+
+    #[test]
+    fn a_meter_tells_the_rate_and_that_a_layer_stopped() {
+        let mut meter = Meter::default();
+        for _ in 0..20 {
+            meter.add(12_500);
+            meter.tick();
+        }
+        assert_eq!(meter.rate(), 500_000);
+        for _ in 0..3 {
+            meter.tick();
+        }
+        assert_eq!(meter.rate(), 0);
+    }
+}

@@ -1,0 +1,367 @@
+//! The forwarding plane: participants of rooms publish and receive media here, on str0m.
+//!
+//! Plain threads, each with one UDP socket; a room lives on one thread. Nothing is decoded. ICE-lite
+//! (RFC 8445, section 2.5): peers' candidates aren't needed, since the plane answers their checks
+//! wherever they come from.
+//! The first publisher of a room pins its video codec: the first of [`config::Config::video`] that it
+//! offers. The pin ends when the room has no publisher left.
+//!
+//! [`Plane::command`] never waits. What comes of it arrives as [`Event`]s, on the media threads, so
+//! the callback must not wait either.
+
+mod channels;
+pub mod config;
+mod demux;
+mod endpoint;
+mod forwarder;
+mod keyframes;
+mod layers;
+mod rewrite;
+mod sdp;
+mod socket;
+mod thread;
+mod timers;
+mod video;
+
+pub use config::Config;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use str0m::Candidate;
+
+use endpoint::Common;
+use forwarder::Forwarder;
+use socket::{Outbox, Socket, own_addresses};
+use thread::Thread;
+
+/// Names an endpoint: one peer connection. Chosen by the caller, never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointKey(pub u64);
+
+/// Names a room. Chosen by the caller, never used twice. Rooms are dealt to the threads by this
+/// number in turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoomKey(pub u64);
+
+/// What the plane is asked to do. Commands of one room are carried out in order.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Answer a publisher's offer, and take its media. [`Event::Answered`] or [`Event::Refused`] follows.
+    Publish {
+        /// Made if it isn't there.
+        room: RoomKey,
+        /// The new endpoint.
+        endpoint: EndpointKey,
+        /// SDP.
+        offer: String,
+        /// Send its own media back on the same connection; the offer must be `sendrecv`.
+        loopback: bool,
+    },
+    /// Answer a subscriber's offer, and send it a publisher's media. [`Event::Answered`] or
+    /// [`Event::Refused`] follows.
+    Subscribe {
+        /// The publisher's room.
+        room: RoomKey,
+        /// The new endpoint.
+        endpoint: EndpointKey,
+        /// Whose media.
+        publisher: EndpointKey,
+        /// SDP.
+        offer: String,
+    },
+    /// Close an endpoint; with a publisher, also its subscribers. No event follows.
+    Remove {
+        /// The endpoint's room.
+        room: RoomKey,
+        /// Which; one that isn't there is ignored.
+        endpoint: EndpointKey,
+    },
+    /// Close all endpoints of a room. No event follows.
+    CloseRoom {
+        /// Which; one that isn't there is ignored.
+        room: RoomKey,
+    },
+}
+
+/// What happened. Called on a media thread.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The answer for [`Command::Publish`] or [`Command::Subscribe`]. It carries the candidates too.
+    Answered {
+        /// Which.
+        endpoint: EndpointKey,
+        /// SDP.
+        sdp: String,
+    },
+    /// There is no answer, and no endpoint.
+    Refused {
+        /// Which.
+        endpoint: EndpointKey,
+        /// Why.
+        why: MediaError,
+    },
+    /// A candidate of the plane, after [`Event::Answered`].
+    Candidate {
+        /// Whose.
+        endpoint: EndpointKey,
+        /// The offer's `mid`.
+        mid: String,
+        /// The index of its line.
+        line: u16,
+        /// As in `RTCIceCandidate.candidate`.
+        candidate: String,
+    },
+    /// Media can flow: ICE and DTLS are up. Once per endpoint.
+    Connected {
+        /// Which.
+        endpoint: EndpointKey,
+    },
+    /// The endpoint is gone; with a publisher also its subscribers, of whom no event tells.
+    Failed {
+        /// Which.
+        endpoint: EndpointKey,
+        /// Why.
+        why: Failure,
+    },
+}
+
+/// Why an offer was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MediaError {
+    /// The offer can't be understood or can't be answered.
+    #[error("the offer cannot be answered: {0}")]
+    Sdp(String),
+    /// The room's video codec is not among those offered.
+    #[error(
+        "the offer has no video codec of this room: the room takes {}, offered were {}",
+        list(room),
+        list(offered)
+    )]
+    NoCodec {
+        /// What the room takes.
+        room: Vec<String>,
+        /// What was offered.
+        offered: Vec<String>,
+    },
+    /// There is no such publisher (any more).
+    #[error("the publisher is not there")]
+    NoPublisher,
+    /// The endpoint's key is in use.
+    #[error("the endpoint is there already")]
+    Exists,
+    /// A limit is reached.
+    #[error(
+        "all {0} places for media endpoints are taken; raise `limits.media_endpoints` for more"
+    )]
+    Full(usize),
+}
+
+/// Why an endpoint failed after it was answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// No connection came about in time.
+    #[error("no media connection within {0} s; is the server's UDP port reachable?")]
+    NeverConnected(u64),
+    /// The connection was lost: no word from the peer any more.
+    #[error("the media connection was lost")]
+    Lost,
+    /// The peer closed the connection.
+    #[error("the peer closed the media connection")]
+    Closed,
+    /// DTLS or something above it went wrong.
+    #[error("the media connection failed: {0}")]
+    Protocol(String),
+}
+
+/// A thread's queue of commands is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the media plane has too many commands waiting; try again")]
+pub struct Busy;
+
+/// Why the plane can't start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A UDP socket can't be had.
+    #[error("cannot listen for media on UDP {address}: {source}; choose another --media-port")]
+    Socket {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There are not enough ports above the first.
+    #[error("--media-port {0} leaves no port for each media thread; choose a lower one")]
+    Ports(u16),
+    /// An address that peers can't reach.
+    #[error("{0} cannot be advertised for media: it must be an address of one machine")]
+    Advertise(std::net::IpAddr),
+    /// No certificate could be made.
+    #[error("cannot make a certificate for media: OpenSSL has failed")]
+    Certificate,
+    /// A thread can't be had.
+    #[error("cannot start a media thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What an endpoint does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Gives media to the room.
+    Publisher,
+    /// Takes one publisher's media.
+    Subscriber {
+        /// Whose.
+        publisher: EndpointKey,
+    },
+}
+
+/// One endpoint's numbers since it began, not older than a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndpointStats {
+    /// Which.
+    pub endpoint: EndpointKey,
+    /// Its room.
+    pub room: RoomKey,
+    /// What it does.
+    pub role: Role,
+    /// Whether media can flow.
+    pub connected: bool,
+    /// RTP packets from the peer.
+    pub packets_in: u64,
+    /// Bytes of their payloads.
+    pub bytes_in: u64,
+    /// RTP packets to the peer, without retransmissions.
+    pub packets_out: u64,
+    /// Bytes of their payloads.
+    pub bytes_out: u64,
+    /// Keyframes that were asked of the peer.
+    pub keyframe_requests: u64,
+    /// What the path to the peer takes, in bit/s; known for subscribers of simulcast publishers.
+    pub estimate: Option<u64>,
+}
+
+/// The running plane. Dropping it stops its threads.
+pub struct Plane {
+    threads: Vec<Thread>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Plane {
+    /// Binds the sockets and starts the threads. `on_event` is called on them: it must not wait.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(
+        config: Config,
+        on_event: impl Fn(Event) + Send + Sync + 'static,
+    ) -> Result<Self, StartError> {
+        let config = Arc::new(config);
+        let provider = Arc::new(str0m::crypto::from_feature_flags());
+        let certificate = provider
+            .dtls_provider
+            .generate_certificate()
+            .ok_or(StartError::Certificate)?;
+        let on_event: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(on_event);
+        let taken = Arc::new(AtomicUsize::new(0));
+        let mut threads = Vec::new();
+        for n in 0..config.threads.max(1) {
+            let socket = Arc::new(bind(&config, n)?);
+            let (advertised, candidates) = advertise(&config, socket.address())?;
+            let common = Common {
+                provider: Arc::clone(&provider),
+                certificate: certificate.clone(),
+                candidates,
+            };
+            let forwarder = Forwarder::new(
+                Arc::clone(&config),
+                common,
+                advertised,
+                Arc::clone(&on_event),
+                Arc::clone(&taken),
+                Outbox::new(Arc::clone(&socket)),
+            );
+            let thread = Thread::start(format!("media-{n}"), socket, forwarder);
+            threads.push(thread.map_err(StartError::Thread)?);
+        }
+        let addresses = threads.iter().map(Thread::address).collect();
+        Ok(Self { threads, addresses })
+    }
+
+    /// Hands a command to its room's thread, without waiting.
+    ///
+    /// # Errors
+    /// [`Busy`]: the command was not taken.
+    pub fn command(&self, command: Command) -> Result<(), Busy> {
+        let n = command.room().0 % self.threads.len() as u64;
+        self.threads[n as usize].command(command)
+    }
+
+    /// The bound addresses, one per thread.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// All endpoints' numbers, each thread's about a second old.
+    #[must_use]
+    pub fn stats(&self) -> Vec<EndpointStats> {
+        self.threads.iter().flat_map(Thread::stats).collect()
+    }
+}
+
+impl Command {
+    fn room(&self) -> RoomKey {
+        match self {
+            Self::Publish { room, .. }
+            | Self::Subscribe { room, .. }
+            | Self::Remove { room, .. }
+            | Self::CloseRoom { room } => *room,
+        }
+    }
+}
+
+fn bind(config: &Config, n: usize) -> Result<Socket, StartError> {
+    let port = match config.port {
+        0 => Some(0),
+        first => u16::try_from(n).ok().and_then(|n| first.checked_add(n)),
+    };
+    let Some(port) = port else {
+        return Err(StartError::Ports(config.port));
+    };
+    let address = SocketAddr::new(config.bind, port);
+    Socket::bind(address).map_err(|source| StartError::Socket { address, source })
+}
+
+/// What peers know a socket as.
+fn advertise(
+    config: &Config,
+    bound: SocketAddr,
+) -> Result<(Vec<SocketAddr>, Vec<Candidate>), StartError> {
+    let addresses = match config.advertise.as_slice() {
+        [] => own_addresses(config.bind),
+        some => some.to_vec(),
+    };
+    let addresses: Vec<_> = addresses
+        .into_iter()
+        .map(|ip| SocketAddr::new(ip, bound.port()))
+        .collect();
+    let candidate = |&address: &SocketAddr| {
+        Candidate::host(address, "udp").map_err(|_| StartError::Advertise(address.ip()))
+    };
+    let candidates = addresses.iter().map(candidate).collect::<Result<_, _>>()?;
+    Ok((addresses, candidates))
+}
+
+fn list(names: &[impl AsRef<str>]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
+    names.join(", ")
+}

@@ -1,0 +1,148 @@
+//! str0m's answer, fitted to what real clients take.
+
+use std::fmt::Write as _;
+
+use super::{Line, Offer, Section, Selection};
+
+/// What the answer must say that str0m doesn't know.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::rooms) struct Shape<'a> {
+    /// The id of the one stream that audio and video belong to (RFC 8830).
+    pub(in crate::rooms) stream: &'a str,
+    /// Whether the peer gets media.
+    pub(in crate::rooms) sends: bool,
+    /// Whether the peer's media is taken.
+    pub(in crate::rooms) receives: bool,
+    /// What the peer may send as video, in bit/s.
+    pub(in crate::rooms) bitrate: Option<u64>,
+}
+
+/// Fits the answer: sections that aren't used are rejected with port 0, directions are those that are
+/// wanted, audio and video are in one stream, and a limit is named.
+pub(in crate::rooms) fn fit(
+    answer: &str,
+    offer: &Offer,
+    selection: &Selection,
+    shape: &Shape<'_>,
+) -> String {
+    let mut parts = split(answer).into_iter();
+    let session = parts.next().unwrap_or_default();
+    let mut live = Vec::new();
+    let mut sections = String::new();
+    // str0m puts them into the first section, even if that is rejected.
+    let candidates: Vec<&str> = answer
+        .lines()
+        .filter(|line| line.starts_with("a=candidate:"))
+        .collect();
+    for (index, (part, offered)) in parts.zip(&offer.sections).enumerate() {
+        let line = selection.lines().find(|line| line.index == index);
+        let channel = offered.kind == super::Kind::Application && offered.port != 0;
+        if line.is_none() && !channel {
+            reject(&mut sections, offered);
+            continue;
+        }
+        let with: &[&str] = if live.is_empty() { &candidates } else { &[] };
+        live.push(offered.mid.as_str());
+        let bitrate = shape.bitrate.filter(|_| offered.kind == super::Kind::Video);
+        for text in part {
+            if text.starts_with("a=candidate:") {
+                continue;
+            }
+            if !line.is_some_and(|line| media(&mut sections, text, line, shape)) {
+                push(&mut sections, text);
+            }
+            if text.starts_with("c=") {
+                limit(&mut sections, bitrate);
+                for candidate in with {
+                    push(&mut sections, candidate);
+                }
+            }
+        }
+    }
+    let mut fitted = String::with_capacity(answer.len());
+    for line in session {
+        if line.starts_with("a=group:BUNDLE") {
+            push(&mut fitted, &format!("a=group:BUNDLE {}", live.join(" ")));
+        } else if line.starts_with("a=msid-semantic:") {
+            push(
+                &mut fitted,
+                &format!("a=msid-semantic: WMS {}", shape.stream),
+            );
+        } else {
+            push(&mut fitted, line);
+        }
+    }
+    fitted + &sections
+}
+
+/// The session's lines, then each section's.
+fn split(sdp: &str) -> Vec<Vec<&str>> {
+    let mut parts = vec![Vec::new()];
+    for line in sdp.lines() {
+        if line.starts_with("m=") {
+            parts.push(Vec::new());
+        }
+        if let Some(part) = parts.last_mut() {
+            part.push(line);
+        }
+    }
+    parts
+}
+
+/// Writes a media section's line if it must change. False: it stays.
+fn media(out: &mut String, text: &str, line: &Line, shape: &Shape<'_>) -> bool {
+    let sends = shape.sends && (line.both || !shape.receives);
+    match text {
+        "a=sendrecv" | "a=sendonly" | "a=recvonly" | "a=inactive" => {
+            push(
+                out,
+                match (sends, shape.receives) {
+                    (true, true) => "a=sendrecv",
+                    (true, false) => "a=sendonly",
+                    _ => "a=recvonly",
+                },
+            );
+            return true;
+        }
+        _ => {}
+    }
+    let of_stream = text.starts_with("a=msid:") || text.starts_with("a=ssrc");
+    if of_stream && !sends {
+        return true;
+    }
+    // `a=msid:STREAM TRACK` and `a=ssrc:N msid:STREAM TRACK`
+    if let Some((head, rest)) = text.split_once("msid:").filter(|_| of_stream) {
+        let track = rest.split_once(' ').map_or(rest, |(_, track)| track);
+        push(out, &format!("{head}msid:{} {track}", shape.stream));
+        return true;
+    }
+    false
+}
+
+/// A section that isn't used (RFC 3264, section 6).
+fn reject(out: &mut String, offered: &Section) {
+    let Section {
+        media,
+        protocol,
+        formats,
+        mid,
+        ..
+    } = offered;
+    push(out, &format!("m={media} 0 {protocol} {formats}"));
+    push(out, "c=IN IP4 0.0.0.0");
+    push(out, &format!("a=mid:{mid}"));
+    push(out, "a=inactive");
+}
+
+/// `AS` in kbit/s for Chromium (RFC 8866, section 5.8), `TIAS` in bit/s for Firefox (RFC 3890).
+fn limit(out: &mut String, bitrate: Option<u64>) {
+    if let Some(bitrate) = bitrate {
+        push(out, &format!("b=AS:{}", bitrate / 1000));
+        push(out, &format!("b=TIAS:{bitrate}"));
+    }
+}
+
+fn push(out: &mut String, line: &str) {
+    // Writing to a string can't fail.
+    let _ = write!(out, "{line}\r\n");
+}
