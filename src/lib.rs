@@ -11,6 +11,7 @@
 //! | [`server`] | the edge: listeners, TLS, HTTP, WebSockets, limits, metrics, the console | `dialect`, `hub`, `rooms`, `config` |
 //! | [`peer`] | devices and callers: a dialect's client × media, with reconnection | `dialect` clients, `media` |
 //! | [`media`] | GStreamer: pipeline files, encoders, fan-out, `webrtcbin` sessions, statistics | nothing |
+//! | `web` | a small HTTP client, for authorities and worker scripts | nothing |
 //! | [`dialect`] | the languages, pure: wire types, the server's side, a peer's side | `hub`, `config` |
 //! | [`hub`] | who is here and who talks to whom, pure | nothing |
 //!
@@ -30,3 +31,5 @@ pub mod peer;
 pub mod rooms;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(any(feature = "server", feature = "peer"))]
+mod web;

@@ -10,7 +10,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use switchboard::dialect::cuttlefish::server::{ClientSession, DeviceSession, Settings};
 use switchboard::dialect::{Effect, Session};
-use switchboard::hub::{Command, ConnectionId, Hub, Limits, Output, Payload, PoolLimits};
+use switchboard::hub::{Command, ConnectionId, Hub, Limits, Output, Payload, PoolLimits, ConferenceLimits};
 
 const CONNECTIONS: usize = 6;
 
@@ -100,6 +100,15 @@ fuzz_target!(|steps: Vec<Step>| {
             grace: Duration::from_secs(30),
             answer: Duration::from_secs(30),
             connect: Duration::from_secs(30),
+        },
+        conference: ConferenceLimits {
+            visitors: 6,
+            rooms: 2,
+            participants_per_room: 3,
+            publishers_per_room: 2,
+            resume: Duration::from_secs(10),
+            answer: Duration::from_secs(10),
+            farewell: Duration::from_secs(5),
         },
     };
     let mut world = World {

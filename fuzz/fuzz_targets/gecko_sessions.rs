@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use switchboard::dialect::gecko::server::{ClientSession, GeckoSession, Settings};
 use switchboard::dialect::{Effect, Session};
 use switchboard::hub::{
-    AccountId, Command, ConnectionId, Counts, Hub, Limits, Output, Payload, PoolLimits, SessionId,
+    AccountId, Command, ConnectionId, Counts, Hub, Limits, Output, Payload, ConferenceLimits, PoolLimits, SessionId,
 };
 
 const CONNECTIONS: usize = 6;
@@ -144,6 +144,15 @@ fuzz_target!(|steps: Vec<Step>| {
             grace: TIME,
             answer: TIME,
             connect: TIME,
+        },
+        conference: ConferenceLimits {
+            visitors: 6,
+            rooms: 2,
+            participants_per_room: 3,
+            publishers_per_room: 2,
+            resume: Duration::from_secs(10),
+            answer: Duration::from_secs(10),
+            farewell: Duration::from_secs(5),
         },
     };
     let mut world = World {

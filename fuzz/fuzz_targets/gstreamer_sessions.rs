@@ -9,7 +9,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use switchboard::dialect::gstreamer::server::PeerSession;
 use switchboard::dialect::{Effect, Session};
-use switchboard::hub::{Command, ConnectionId, Counts, Event, Hub, Limits, Output, Payload, PoolLimits};
+use switchboard::hub::{Command, ConnectionId, Counts, Event, Hub, Limits, Output, Payload, PoolLimits, ConferenceLimits};
 
 const CONNECTIONS: usize = 6;
 const WORDS: [&str; 4] = ["HELLO", "ERROR ", "SESSION_OK", "ROOM_"];
@@ -112,6 +112,15 @@ fuzz_target!(|steps: Vec<Step>| {
             grace: Duration::from_secs(30),
             answer: Duration::from_secs(30),
             connect: Duration::from_secs(30),
+        },
+        conference: ConferenceLimits {
+            visitors: 6,
+            rooms: 2,
+            participants_per_room: 3,
+            publishers_per_room: 2,
+            resume: Duration::from_secs(10),
+            answer: Duration::from_secs(10),
+            farewell: Duration::from_secs(5),
         },
     };
     let mut world = World {

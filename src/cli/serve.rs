@@ -1,5 +1,7 @@
 //! `switchboard serve`: the signaling server.
 
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -22,9 +24,30 @@ pub(super) struct Flags {
     /// Tell every peer and page of this STUN server (repeatable); TURN servers go into the file, under [[ice.servers]]
     #[arg(long, value_name = "URL")]
     ice_server: Vec<String>,
+    #[command(flatten)]
+    media: Media,
     /// Hold a Cuttlefish client that asks for an absent device until it registers
     #[arg(long)]
     wait_for_device: bool,
+}
+
+/// Where the media of rooms is.
+#[derive(Debug, Args)]
+struct Media {
+    /// The UDP port of the first media thread, each further one has the next; 0 lets the system choose [default: 0]
+    #[arg(long, value_name = "PORT", env = "SWITCHBOARD_MEDIA_PORT")]
+    media_port: Option<u16>,
+    /// Threads that forward media [default: one per processor]
+    #[arg(long, value_name = "N", env = "SWITCHBOARD_MEDIA_THREADS")]
+    media_threads: Option<NonZeroUsize>,
+    /// Tell room clients to send their media to this address (repeatable) [default: this machine's]
+    #[arg(
+        long,
+        value_name = "IP",
+        env = "SWITCHBOARD_ADVERTISE",
+        value_delimiter = ','
+    )]
+    advertise: Vec<IpAddr>,
 }
 
 /// Where and how to listen.
@@ -55,6 +78,9 @@ pub(super) async fn run(flags: Flags) -> Outcome {
         assets: flags.assets,
         ice_servers: flags.ice_server,
         wait_for_device: flags.wait_for_device,
+        media_port: flags.media.media_port,
+        media_threads: flags.media.media_threads,
+        advertise: flags.media.advertise,
         ..flags.listen.into_overrides()
     };
     // Before anyone can know that the server is there, and ask it to stop.

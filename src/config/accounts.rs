@@ -247,7 +247,7 @@ fn url(key: &str, typed: &Spanned<String>, insecure: bool) -> Result<Uri, Wrong>
         .map_err(|what| (typed.span(), format!("accounts.{key}: {what}")))
 }
 
-fn parse_url(text: &str, insecure: bool) -> Result<Uri, String> {
+pub(super) fn parse_url(text: &str, insecure: bool) -> Result<Uri, String> {
     let example = "write it as in https://accounts.example.org/path";
     let uri: Uri = text
         .parse()

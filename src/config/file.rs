@@ -1,6 +1,8 @@
 //! The configuration file: TOML, every key optional, unknown keys refused with their line.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -20,6 +22,8 @@ pub(super) struct File {
     pub(super) cuttlefish: Cuttlefish,
     pub(super) gstreamer: GStreamer,
     pub(super) gecko: Gecko,
+    pub(super) kurento: Kurento,
+    pub(super) media: Media,
     pub(super) accounts: Option<Spanned<accounts::Section>>,
     pub(super) limits: BTreeMap<Spanned<String>, toml::Value>,
 }
@@ -57,6 +61,25 @@ pub(super) struct GStreamer {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Gecko {
     pub(super) legacy_progress_errors: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Kurento {
+    pub(super) custom_request_url: Option<Spanned<String>>,
+    pub(super) update_speaker_interval: Option<u32>,
+    pub(super) threshold_speaker: Option<i32>,
+    pub(super) loopback_remote: bool,
+    pub(super) loopback_and_local: bool,
+    pub(super) filter_request_param: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Media {
+    pub(super) port: Option<u16>,
+    pub(super) threads: Option<NonZeroUsize>,
+    pub(super) advertise: Vec<IpAddr>,
 }
 
 /// A file's text and name, to say where in it something is wrong.

@@ -91,9 +91,9 @@ limits! {
     waiting_calls: count = 1_000;
     /// Endpoint ids whose last call number is remembered after the endpoint has left.
     remembered_endpoints: count = 10_000;
-    /// Bytes in the id of a GStreamer peer or room, or of a gecko. A longer id of a peer closes with 1002.
+    /// Bytes in the id of a GStreamer peer or room, of a gecko, or in the name of a Kurento user or room. A longer id of a peer closes with 1002.
     id_bytes: count = 20_000;
-    /// Rooms of GStreamer peers at once.
+    /// Rooms of GStreamer peers at once, and beside them rooms of Kurento's participants.
     rooms: count = 10_000;
     /// Members of one such room at once.
     members_per_room: count = 1_000;
@@ -113,6 +113,30 @@ limits! {
     gecko_answer: seconds = Duration::from_secs(30);
     /// How long client and gecko may take from the answer to `connected` before the client gets errno 302.
     gecko_connect: seconds = Duration::from_secs(30);
+    /// Kurento sessions at once. One more pushes out the one whose connection was lost longest ago, or gets code 999.
+    kurento_sessions: count = 20_000;
+    /// Participants of one Kurento room at once. One more gets code 201.
+    participants_per_room: count = 1_000;
+    /// Publishers in one Kurento room at once. One more gets code 303.
+    publishers_per_room: count = 200;
+    /// Requests of one Kurento connection per second, over four seconds. More get code 999.
+    kurento_requests: count = 250;
+    /// How long a Kurento session is kept whose connection was lost.
+    kurento_resume: seconds = Duration::from_secs(10);
+    /// How long the media plane may take to answer an offer before the client gets code 303.
+    media_answer: seconds = Duration::from_secs(10);
+    /// How long a publisher that closed its peer connection may take to say so before it is put out of its room.
+    media_farewell: seconds = Duration::from_secs(5);
+    /// How long an answered media endpoint may take to be connected before it fails.
+    media_connect: seconds = Duration::from_secs(30);
+    /// Media endpoints at once, over all rooms. One more gets code 303.
+    media_endpoints: count = 10_000;
+    /// What one publisher may send as video, in bit/s.
+    media_bitrate: count = 2_500_000;
+    /// How long the hook for custom requests may take before the client gets code -1.
+    custom_request: seconds = Duration::from_secs(5);
+    /// Bytes in the hook's answer. A longer one counts as none.
+    custom_request_bytes: count = 256 * 1024;
     /// Polling clients at once.
     polling_clients: count = 1_000;
     /// Silence after which a polling client counts as gone. Old pages poll at least once a minute.

@@ -11,9 +11,11 @@ pub use accounts::{Accounts, Algorithm, Authority, DEFAULT_FXA, DEFAULT_SCOPES, 
 pub use limits::Limits;
 pub use secret::Secret;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use http::Uri;
 use serde::{Deserialize, Serialize};
 
 /// Where `serve` listens unless told otherwise. Browsers treat it as secure.
@@ -41,6 +43,12 @@ pub struct Overrides {
     pub ice_servers: Vec<String>,
     /// `--wait-for-device`.
     pub wait_for_device: bool,
+    /// `--media-port`.
+    pub media_port: Option<u16>,
+    /// `--media-threads`.
+    pub media_threads: Option<NonZeroUsize>,
+    /// `--advertise`; any replaces the file's list.
+    pub advertise: Vec<IpAddr>,
 }
 
 /// The value of `--tls`.
@@ -112,6 +120,10 @@ pub struct Config {
     pub gstreamer: GStreamer,
     /// The gecko dialect's own settings.
     pub gecko: Gecko,
+    /// The Kurento dialect's own settings.
+    pub kurento: Kurento,
+    /// Where the media of rooms is.
+    pub media: Media,
     /// Who checks the tokens of gecko clients and geckos; without, none are asked for.
     pub accounts: Option<Accounts>,
     /// How much of everything.
@@ -186,6 +198,47 @@ pub struct Gecko {
     pub legacy_progress_errors: bool,
 }
 
+/// What only the Kurento dialect asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kurento {
+    /// Who answers custom requests, by HTTP; without, they are refused.
+    pub custom_request_url: Option<Uri>,
+    /// What `/getUpdateSpeakerInterval` tells pages, in milliseconds.
+    pub update_speaker_interval: u32,
+    /// What `/getThresholdSpeaker` tells pages, in decibels.
+    pub threshold_speaker: i32,
+    /// `loopbackRemote` of `/getClientConfig`: pages ask to get back what they publish.
+    pub loopback_remote: bool,
+    /// `loopbackAndLocal` there: and show their own camera beside it.
+    pub loopback_and_local: bool,
+    /// `filterRequestParam` there: what pages send in custom requests.
+    pub filter_request_param: String,
+}
+
+/// Where the media is that the server forwards.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Media {
+    /// The UDP port of the first thread; each further one has the next. 0 lets the system choose.
+    pub port: u16,
+    /// How many threads; as many as there are processors, if nobody says.
+    pub threads: Option<NonZeroUsize>,
+    /// The addresses that clients are told to send to. If there are none, what the system knows.
+    pub advertise: Vec<IpAddr>,
+}
+
+impl Default for Kurento {
+    fn default() -> Self {
+        Self {
+            custom_request_url: None,
+            update_speaker_interval: 1_800,
+            threshold_speaker: -50,
+            loopback_remote: false,
+            loopback_and_local: false,
+            filter_request_param: "hat".to_owned(),
+        }
+    }
+}
+
 impl Default for GStreamer {
     fn default() -> Self {
         Self {
@@ -250,6 +303,13 @@ impl Config {
         if let Some(tls) = file.tls {
             self.tls = Some(tls_from_file(tls).map_err(|e| source.error(0, e))?);
         }
+        self.kurento =
+            kurento(file.kurento, insecure).map_err(|(at, what)| source.error(at.start, what))?;
+        self.media = Media {
+            port: file.media.port.unwrap_or_default(),
+            threads: file.media.threads,
+            advertise: file.media.advertise,
+        };
         self.gecko = Gecko {
             legacy_progress_errors: file.gecko.legacy_progress_errors,
         };
@@ -304,6 +364,11 @@ impl Config {
         }
         self.assets = overrides.assets.or(self.assets.take());
         self.cuttlefish.wait_for_device |= overrides.wait_for_device;
+        self.media.port = overrides.media_port.unwrap_or(self.media.port);
+        self.media.threads = overrides.media_threads.or(self.media.threads);
+        if !overrides.advertise.is_empty() {
+            self.media.advertise = overrides.advertise;
+        }
         Ok(())
     }
 
@@ -334,6 +399,28 @@ fn parse_listen(text: &str) -> Result<Listen, String> {
         format!("\"{text}\" is no address; write IP:PORT or tls:IP:PORT, as in tls:0.0.0.0:8443")
     })?;
     Ok(Listen { address, tls })
+}
+
+fn kurento(typed: file::Kurento, insecure: bool) -> Result<Kurento, accounts::Wrong> {
+    let defaults = Kurento::default();
+    let url = typed.custom_request_url.map(|typed| {
+        accounts::parse_url(typed.get_ref(), insecure)
+            .map_err(|what| (typed.span(), format!("kurento.custom_request_url: {what}")))
+    });
+    Ok(Kurento {
+        custom_request_url: url.transpose()?,
+        update_speaker_interval: typed
+            .update_speaker_interval
+            .unwrap_or(defaults.update_speaker_interval),
+        threshold_speaker: typed
+            .threshold_speaker
+            .unwrap_or(defaults.threshold_speaker),
+        loopback_remote: typed.loopback_remote,
+        loopback_and_local: typed.loopback_and_local,
+        filter_request_param: typed
+            .filter_request_param
+            .unwrap_or(defaults.filter_request_param),
+    })
 }
 
 fn tls_from_file(tls: file::Tls) -> Result<TlsSource, String> {

@@ -464,7 +464,7 @@ impl From<&JoinError> for Cause<'_> {
 }
 
 /// The start of a text that a stranger sent, short enough to send it back.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     if text.len() <= QUOTED_BYTES {
         return text.to_owned();
     }

@@ -5,7 +5,10 @@ pub mod cuttlefish;
 pub mod front;
 pub mod gecko;
 pub mod gstreamer;
+pub mod kurento;
 pub mod negotiation;
+
+use std::time::Instant;
 
 use cause::Level;
 
@@ -21,6 +24,8 @@ pub enum Dialect {
     GStreamer,
     /// Geckos: remote workers.
     Gecko,
+    /// Kurento rooms.
+    Kurento,
 }
 
 impl Dialect {
@@ -31,17 +36,18 @@ impl Dialect {
             Self::Cuttlefish => "cuttlefish",
             Self::GStreamer => "gstreamer",
             Self::Gecko => "gecko",
+            Self::Kurento => "kurento",
         }
     }
 
     /// The WebSocket subprotocol that is accepted when it is offered (RFC 6455 section 1.9). Old
     /// Cuttlefish devices offer theirs and pages offer none (cuttlefish.md A1); GStreamer's server
-    /// never selects one (gst.md A.1); the gecko protocol has none.
+    /// never selects one (gst.md A.1); the protocols of geckos and of Kurento's rooms have none.
     #[must_use]
     pub const fn subprotocol(self) -> Option<&'static str> {
         match self {
             Self::Cuttlefish => Some("webrtc-operator"),
-            Self::GStreamer | Self::Gecko => None,
+            Self::GStreamer | Self::Gecko | Self::Kurento => None,
         }
     }
 }
@@ -69,6 +75,16 @@ pub enum Effect {
         /// How loud.
         level: Level,
     },
+    /// A request was answered: count it.
+    Handled {
+        /// Which method; one of few, whatever the other side sends.
+        method: &'static str,
+        /// "ok", or the cause's label.
+        outcome: &'static str,
+    },
+    /// Let the operator's hook answer this request, a JSON object, and give its answer to
+    /// [`Session::custom`]. Until then the session asks for no other.
+    Custom(Payload),
     /// This endpoint serves files for its callers' pages over HTTP on this port of its own machine.
     /// Comes before the registration.
     FilesPort(u16),
@@ -112,6 +128,26 @@ pub trait Session: Send {
 
     /// The answer to [`Effect::Verify`]. Nothing to those that never ask.
     fn verified(&mut self, outcome: Result<AccountId, Unverified>, out: &mut Vec<Effect>) {
+        let _ = (outcome, out);
+    }
+
+    /// What time it is; told before each frame. Nothing to those that need none.
+    fn tell_time(&mut self, now: Instant) {
+        let _ = now;
+    }
+
+    /// When [`Self::handle_timeout`] must be called at the latest, if at all.
+    fn next_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Some time has passed.
+    fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let _ = (now, out);
+    }
+
+    /// The answer to [`Effect::Custom`], or why there is none. Nothing to those that never ask.
+    fn custom(&mut self, outcome: Result<Payload, String>, out: &mut Vec<Effect>) {
         let _ = (outcome, out);
     }
 }

@@ -1,7 +1,9 @@
 //! The hub's rules.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::conference::{Conference, ConferenceLimits, MediaCommand, MediaEvent, MemberView};
 use super::pool::Pool;
 use super::store::{Call, EndedCall, LAST_NUMBER, Newcomer, Registration, Seat, Store};
 use super::{
@@ -32,6 +34,8 @@ pub struct Limits {
     pub probe: Duration,
     /// How much the pool takes, beside `endpoints`.
     pub pool: PoolLimits,
+    /// How much the rooms take whose media the server forwards.
+    pub conference: ConferenceLimits,
 }
 
 /// An event and whom it is for.
@@ -98,6 +102,16 @@ pub struct Counts {
     pub sessions: usize,
     /// Holders of an id that are being probed for a newcomer.
     pub probes: usize,
+    /// Visitors of rooms whose media the server forwards, in one or not.
+    pub visitors: usize,
+    /// Rooms whose media the server forwards.
+    pub forwarding_rooms: usize,
+    /// Members of these.
+    pub participants: usize,
+    /// Those of them that publish.
+    pub publishers: usize,
+    /// Who receives whom.
+    pub subscriptions: usize,
 }
 
 /// Who is here, and who talks to whom.
@@ -109,6 +123,7 @@ pub struct Hub {
     pub(super) limits: Limits,
     pub(super) store: Store,
     pub(super) pool: Pool,
+    conference: Conference,
 }
 
 impl Hub {
@@ -119,6 +134,7 @@ impl Hub {
             limits,
             store: Store::default(),
             pool: Pool::new(limits.pool),
+            conference: Conference::new(limits.conference),
         }
     }
 
@@ -153,26 +169,54 @@ impl Hub {
             Command::ToSession { to, step, payload } => {
                 self.pool.reply(now, from, &to, step, payload, out);
             }
+            Command::Conference(asked) => self.conference.ask(now, from, asked, out),
             Command::Alive => self.alive(from, out),
             Command::Leave => {
+                self.conference.leave(now, from);
                 self.pool.leave(now, from, out);
                 self.end(now, from, out);
             }
         }
     }
 
+    /// What the media plane says.
+    pub fn handle_media(&mut self, now: Instant, event: MediaEvent, out: &mut Vec<Output>) {
+        self.conference.media(now, event, out);
+    }
+
+    /// What the media plane is to do, since this was asked last.
+    pub fn take_media_commands(&mut self) -> impl Iterator<Item = MediaCommand> + '_ {
+        self.conference.commands.drain(..)
+    }
+
+    /// Puts a member out of a room whose media the server forwards. False if there is no such one.
+    pub fn evict(&mut self, room: &str, user: &str, out: &mut Vec<Output>) -> bool {
+        self.conference.evict(room, user, out)
+    }
+
+    /// Closes a room whose media the server forwards. False if there is no such one.
+    pub fn close_room(&mut self, room: &str, out: &mut Vec<Output>) -> bool {
+        self.conference.close_room(room, out)
+    }
+
+    /// Every room whose media the server forwards, in order of name, with its members.
+    pub fn forwarding_rooms(&self) -> impl Iterator<Item = (&Arc<str>, Vec<MemberView>)> {
+        self.conference.rooms()
+    }
+
     /// When [`Self::handle_timeout`] must be called at the latest.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
         let probe = self.store.next_probe().map(|(deadline, _)| deadline);
-        let pool = self.pool.next_timeout();
-        probe.into_iter().chain(pool).min()
+        let others = [self.pool.next_timeout(), self.conference.next_timeout()];
+        others.into_iter().flatten().chain(probe).min()
     }
 
     /// Evicts every holder whose time to answer a probe has passed, and ends every session whose
     /// time has.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.pool.handle_timeout(now, out);
+        self.conference.handle_timeout(now, out);
         while let Some((deadline, id)) = self.store.next_probe() {
             let Some(holder) = self.store.endpoint(id).map(|endpoint| endpoint.connection) else {
                 return;
@@ -220,7 +264,7 @@ impl Hub {
     /// How many of each there are now. Walks over all endpoints: for metrics, not for each message.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        Counts {
+        let mut counts = Counts {
             endpoints: self.store.endpoints().len() + self.pool.here(),
             calls: self
                 .store
@@ -233,7 +277,10 @@ impl Hub {
             endpoints_away: self.pool.away(),
             sessions: self.pool.sessions(),
             probes: self.store.probes(),
-        }
+            ..Counts::default()
+        };
+        self.conference.count(&mut counts);
+        counts
     }
 
     fn register(
@@ -441,7 +488,7 @@ pub(super) fn tell(out: &mut Vec<Output>, to: ConnectionId, event: Event) {
 #[cfg(test)]
 impl Hub {
     pub(super) fn entries(&self) -> usize {
-        self.store.entries() + self.pool.entries()
+        self.store.entries() + self.pool.entries() + self.conference.entries()
     }
 
     pub(super) fn remembered(&self) -> usize {

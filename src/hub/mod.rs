@@ -4,9 +4,11 @@
 //! endpoint, which may have many; a **pair** joins two endpoints that are equals, and have no other;
 //! a **room** has endpoints for members that know of each other; a **session** joins a caller, for
 //! an account, to whichever endpoint of a pool the hub chooses, and outlives that one's connection
-//! for a while. The four dialects translate their own words into these, so that the rules about
+//! for a while; a **visitor** may be a member of a room whose media the server itself forwards. The
+//! four dialects translate their own words into these, so that the rules about
 //! duplicate ids, goodbyes and numbering stand once, here.
 
+mod conference;
 mod core;
 mod mesh;
 mod payload;
@@ -18,6 +20,10 @@ mod store;
 mod tests;
 
 pub use self::core::{Counts, Endpoint, Hub, Limits, Output, Place, Room};
+pub use conference::{
+    Ask, Asked, ConferenceLimits, Denied, Granted, MediaCandidate, MediaCommand, MediaEnd,
+    MediaEvent, MediaRefusal, MediaRoom, MemberView, Told, Visitor,
+};
 pub use payload::Payload;
 pub use sessions::{
     AccountId, Addressee, Closed, Demand, Offer, PoolLimits, SessionError, SessionId, Step, Ticket,
@@ -134,6 +140,8 @@ pub enum Command {
         /// The message.
         payload: Payload,
     },
+    /// From whoever visits rooms whose media the server forwards. Answered by [`Told::Answer`].
+    Conference(Asked),
     /// The answer to [`Event::Probe`]: the other side of this connection lives. At any other time
     /// it means nothing.
     Alive,
@@ -217,6 +225,8 @@ pub enum Event {
     },
     /// To the caller: there is no session any more.
     SessionEnded(SessionError),
+    /// Of rooms whose media the server forwards: the answer to a request, or what happened there.
+    Conference(Told),
     /// This connection failed a probe and lost its registration and its calls; close it.
     Evicted,
     /// To the caller: the call is open. What it sends from now on reaches the endpoint.
@@ -460,6 +470,8 @@ impl Event {
                 | Self::NotReached { .. }
                 | Self::NoPartner { .. }
                 | Self::Members(_)
+                // What changes something is known by what asked for it.
+                | Self::Conference(_)
                 | Self::FromSession { .. }
                 | Self::NoSession { .. }
                 | Self::SessionSaid {

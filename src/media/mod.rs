@@ -35,8 +35,8 @@ pub use codec::{Codec, Kind};
 pub use pipeline::{PipelineError, PipelineFile};
 pub use received::{Container, Counter, Counts, Recorded, Recorder, TrackCount, display};
 pub use session::{
-    ChannelError, MakeReceiver, OutboundStats, Receive, ReceivedTrack, Session, SessionConfig,
-    SessionEvent, SessionEvents, Stats, StreamConfig,
+    ChannelError, MakeReceiver, Offered, OfferedLine, OutboundStats, Receive, ReceivedTrack,
+    Session, SessionConfig, SessionEvent, SessionEvents, Stats, StreamConfig,
 };
 pub use source::{Activity, Source, SourceOptions};
 

@@ -33,6 +33,7 @@ use events::Emitter;
 use negotiation::Negotiation;
 
 pub use channels::ChannelError;
+pub use check::{Offered, OfferedLine};
 pub use events::{SessionEvent, SessionEvents};
 pub use receive::{MakeReceiver, Receive, ReceivedTrack};
 pub use stats::{OutboundStats, Stats};
@@ -53,6 +54,8 @@ pub struct SessionConfig {
     pub wanted: Vec<Codec>,
     /// Data channels that we make, by label.
     pub channels: Vec<String>,
+    /// The protocol of the data channels that we make (RFC 8832 section 5.1); empty for none.
+    pub channel_protocol: String,
     /// Whether our offers invite the other side's media as well, in the sections of our own streams.
     pub invite: bool,
     /// Whether our first offer puts all its sections on one transport. Old peers of GStreamer can't
@@ -62,6 +65,9 @@ pub struct SessionConfig {
     pub receive: Receive,
     /// How long received packets wait for late ones.
     pub receive_latency: Duration,
+    /// Events that wait for the session's owner. One more fails the session: a reliable channel with
+    /// a hole would be worse, and it is the other side of this session alone that sends too fast.
+    pub queue: usize,
 }
 
 impl Default for SessionConfig {
@@ -72,10 +78,12 @@ impl Default for SessionConfig {
             streams: Vec::new(),
             wanted: Vec::new(),
             channels: Vec::new(),
+            channel_protocol: String::new(),
             invite: true,
             bundle: true,
             receive: Receive::default(),
             receive_latency: RECEIVE_LATENCY,
+            queue: events::QUEUE,
         }
     }
 }
@@ -115,7 +123,7 @@ impl Session {
     /// # Errors
     /// If [`super::init`] fails, an ICE server's URL can't be used, or the pipeline can't be built.
     pub async fn start(config: SessionConfig) -> Result<(Self, SessionEvents), MediaError> {
-        let (emitter, events) = events::queue();
+        let (emitter, events) = events::queue(config.queue);
         let started = {
             let (config, emitter) = (config.clone(), emitter.clone());
             tokio::task::spawn_blocking(move || build(&config, &emitter))
@@ -203,6 +211,41 @@ impl Session {
     /// If the channel isn't open, or the other side takes messages too slowly.
     pub fn send_binary(&self, label: &str, bytes: Bytes) -> Result<(), ChannelError> {
         self.channels.send_binary(label, bytes)
+    }
+
+    /// The protocol of a channel, as who made it said (RFC 8832 section 5.1); `None` if there is none
+    /// of that label.
+    #[must_use]
+    pub fn channel_protocol(&self, label: &str) -> Option<String> {
+        self.channels.protocol(label)
+    }
+
+    /// Closes one channel.
+    pub fn close_channel(&self, label: &str) {
+        self.channels.close_one(label);
+    }
+
+    /// Plays another source in all streams that were negotiated from now on, or nothing. Streams that
+    /// the source doesn't have fall silent.
+    ///
+    /// # Errors
+    /// If the source has one of the streams, but not in the codec that was negotiated for it. Then
+    /// nothing changes.
+    pub fn play(&self, source: Option<Arc<Source>>) -> Result<(), MediaError> {
+        if let Some(source) = &source {
+            for sent in self.negotiation.sent() {
+                let (kind, codecs) = (sent.codec.kind(), source.codecs(sent.codec.kind()));
+                if !codecs.is_empty() && !codecs.contains(&sent.codec) {
+                    return Err(MediaError::NoCommonCodec {
+                        kind,
+                        ours: codecs,
+                        theirs: vec![sent.codec.name().to_owned()],
+                    });
+                }
+            }
+        }
+        self.emitter.play(source);
+        Ok(())
     }
 
     /// How many bytes wait to be sent on a channel; `None` if there is none of that label.

@@ -118,16 +118,22 @@ impl Source {
         self.output(Kind::Video)?.size
     }
 
+    /// Whether there is any of a kind.
+    #[must_use]
+    pub fn has(&self, kind: Kind) -> bool {
+        self.output(kind).is_some()
+    }
+
     /// Whether there is a picture.
     #[must_use]
     pub fn has_video(&self) -> bool {
-        self.output(Kind::Video).is_some()
+        self.has(Kind::Video)
     }
 
     /// Whether there is sound.
     #[must_use]
     pub fn has_audio(&self) -> bool {
-        self.output(Kind::Audio).is_some()
+        self.has(Kind::Audio)
     }
 
     /// The codecs in which a stream can be sent from this machine, the preferred one first: for raw

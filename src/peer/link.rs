@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tokio::client_async_tls_with_connector_and_config;
 use async_tungstenite::tungstenite::client::IntoClientRequest;
+use async_tungstenite::tungstenite::http::header::{AUTHORIZATION, HeaderValue};
 use async_tungstenite::tungstenite::http::{StatusCode, Uri};
 use async_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use async_tungstenite::tungstenite::{self, Message, Utf8Bytes};
@@ -16,6 +17,9 @@ use rustls::pki_types::pem::PemObject;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
+
+use crate::config::Secret;
+use crate::web;
 
 /// How long name look-up, TCP, TLS and the upgrade may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,6 +57,8 @@ pub struct Link {
 pub struct Dialer {
     url: ServerUrl,
     tls: TlsConnector,
+    /// `Authorization`, if the server wants one.
+    authorization: Option<HeaderValue>,
 }
 
 /// What is wrong with a server's URL or with the trusted certificates.
@@ -62,6 +68,9 @@ pub enum DialerError {
     /// Not a URL for us.
     #[error("\"{0}\" is no server's URL; write ws://HOST:PORT or wss://HOST:PORT")]
     Url(String),
+    /// The token can't be sent.
+    #[error("the token has characters that an HTTP header cannot have")]
+    Token,
     /// The file of trusted certificates is no good.
     #[error("cannot use {} as trusted certificates: {why}", path.display())]
     Ca {
@@ -164,7 +173,20 @@ impl Dialer {
         Ok(Self {
             url,
             tls: TlsConnector::from(Arc::new(client_config(trust)?)),
+            authorization: None,
         })
+    }
+
+    /// Shows the server a token (RFC 6750 section 2.1) with each connection.
+    ///
+    /// # Errors
+    /// If it has characters that no header can have.
+    pub fn with_token(mut self, token: &Secret) -> Result<Self, DialerError> {
+        let value = HeaderValue::try_from(format!("Bearer {}", token.expose()));
+        let mut value = value.map_err(|_| DialerError::Token)?;
+        value.set_sensitive(true);
+        self.authorization = Some(value);
+        Ok(self)
     }
 
     /// The server's URL.
@@ -193,12 +215,16 @@ impl Dialer {
         };
         let stream = TcpStream::connect((host, port)).await.map_err(connect)?;
         stream.set_nodelay(true).map_err(connect)?;
-        let request = self
+        let mut request = self
             .url
             .0
             .clone()
             .into_client_request()
             .map_err(LinkError::from)?;
+        if let Some(authorization) = &self.authorization {
+            let headers = request.headers_mut();
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
@@ -295,11 +321,10 @@ fn closed(frame: Option<CloseFrame>) -> LinkError {
     LinkError::Closed { code, reason }
 }
 
-fn client_config(trust: &Trust) -> Result<rustls::ClientConfig, DialerError> {
+/// TLS for a client that trusts the system's certificates and more.
+pub(super) fn client_config(trust: &Trust) -> Result<rustls::ClientConfig, DialerError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = rustls::RootCertStore::empty();
-    // A system without certificates is fine as long as no server needs one.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut roots = web::system_roots();
     if let Some(path) = &trust.ca {
         let wrong = |why: String| DialerError::Ca {
             path: path.clone(),

@@ -21,6 +21,10 @@ const SOURCES: usize = 64;
 /// The longest `a=mid` that str0m keeps whole.
 const MID: usize = 16;
 
+/// What str0m doesn't get to read. Candidates aren't needed (ICE-lite), and those that can't be used
+/// would be refused; of `b=` lines it takes only one.
+const UNREAD: [&str; 3] = ["a=candidate:", "a=end-of-candidates", "b="];
+
 /// An offer, as far as the plane looks into it.
 #[derive(Debug)]
 pub(super) struct Offer {
@@ -126,10 +130,9 @@ impl Offer {
         for (index, section) in sections.iter_mut().enumerate() {
             section.finish(index, &bundle)?;
         }
-        // Candidates aren't needed (ICE-lite), and those that can't be used would be refused.
         let text = text
             .lines()
-            .filter(|line| !line.starts_with("a=candidate:") && !line.starts_with("a=end-of-cand"))
+            .filter(|line| !UNREAD.iter().any(|unread| line.starts_with(unread)))
             .flat_map(|line| [line, "\r\n"])
             .collect();
         Ok(Self { sections, text })

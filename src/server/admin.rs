@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::switch::{EndpointView, RoomView};
 use super::{App, http, metrics};
 use crate::dialect::Dialect;
-use crate::hub::{EndpointId, Namespace, Place};
+use crate::hub::{EndpointId, MemberView, Namespace, Place};
 
 /// Changes that follow one another faster than this are told as one.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -76,14 +76,31 @@ async fn next_change(changes: &mut watch::Receiver<()>) -> Option<()> {
     Some(())
 }
 
+/// `GET /api/rooms`: the rooms of both kinds.
+pub(super) async fn rooms(State(app): State<Arc<App>>) -> Response {
+    let (_, mesh) = app.switch.everything();
+    let forwarding = app.switch.forwarding_rooms();
+    let text = serde_json::to_string(&shown_rooms(&mesh, &forwarding));
+    http::json_text(StatusCode::OK, text.unwrap_or_default())
+}
+
 fn snapshot(app: &App) -> String {
-    let (endpoints, rooms) = app.switch.everything();
+    let (endpoints, mesh) = app.switch.everything();
+    let forwarding = app.switch.forwarding_rooms();
     let snapshot = Snapshot {
         endpoints: endpoints.iter().map(Shown::new).collect(),
-        rooms: rooms.iter().map(ShownRoom::new).collect(),
+        rooms: shown_rooms(&mesh, &forwarding),
     };
     // Only text, numbers and checked JSON: printing them can't fail.
     serde_json::to_string(&snapshot).unwrap_or_default()
+}
+
+fn shown_rooms<'a>(
+    mesh: &'a [RoomView],
+    forwarding: &'a [(Arc<str>, Vec<MemberView>)],
+) -> Vec<ShownRoom<'a>> {
+    let forwarding = forwarding.iter().map(ShownRoom::forwarding);
+    mesh.iter().map(ShownRoom::mesh).chain(forwarding).collect()
 }
 
 #[derive(Serialize)]
@@ -111,12 +128,27 @@ struct Shown<'a> {
 #[derive(Serialize)]
 struct ShownRoom<'a> {
     dialect: &'static str,
+    /// "mesh": its members send to each other; "forwarding": this server sends to them.
+    kind: &'static str,
     id: &'a str,
     members: Vec<&'a str>,
+    /// Of forwarding rooms: more about each member.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    participants: Option<Vec<ShownParticipant<'a>>>,
+}
+
+#[derive(Serialize)]
+struct ShownParticipant<'a> {
+    user: &'a str,
+    publishing: bool,
+    /// Whom it receives.
+    receives: Vec<&'a str>,
+    /// Whether its connection is lost, and it is awaited back.
+    away: bool,
 }
 
 impl<'a> ShownRoom<'a> {
-    fn new(room: &'a RoomView) -> Self {
+    fn mesh(room: &'a RoomView) -> Self {
         let dialect = match room.id.space() {
             Namespace::Device => Dialect::Cuttlefish,
             Namespace::Peer => Dialect::GStreamer,
@@ -124,8 +156,26 @@ impl<'a> ShownRoom<'a> {
         };
         Self {
             dialect: dialect.name(),
+            kind: "mesh",
             id: room.id.as_str(),
             members: room.members.iter().map(EndpointId::as_str).collect(),
+            participants: None,
+        }
+    }
+
+    fn forwarding((name, members): &'a (Arc<str>, Vec<MemberView>)) -> Self {
+        let shown = |member: &'a MemberView| ShownParticipant {
+            user: &member.user,
+            publishing: member.publishing,
+            receives: member.receives.iter().map(|user| &**user).collect(),
+            away: member.away,
+        };
+        Self {
+            dialect: Dialect::Kurento.name(),
+            kind: "forwarding",
+            id: name,
+            members: members.iter().map(|member| &*member.user).collect(),
+            participants: Some(members.iter().map(shown).collect()),
         }
     }
 }

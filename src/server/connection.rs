@@ -24,7 +24,7 @@ use tracing::{debug, info, warn};
 use super::outbox::{Ended, Load, Outbox};
 use super::stream::Stream;
 use super::switch::Member;
-use super::{App, accounts};
+use super::{App, accounts, hook};
 use crate::dialect::cause::Level;
 use crate::dialect::{Effect, Session, Unverified};
 use crate::hub::{AccountId, Command, ConnectionId, Event, Payload};
@@ -86,6 +86,8 @@ struct Connection {
     counted: Gauge,
     // Nothing is read until it is known whose token the session has.
     verifying: Option<Verifying>,
+    // What the operator's hook is asked for the session.
+    asking: Option<Asking>,
     heard: Instant,
     pinged: Option<Instant>,
     // Since when the hub waits for a sign of life.
@@ -96,6 +98,9 @@ struct Connection {
 
 /// Finds out whose token it is.
 type Verifying = Pin<Box<dyn Future<Output = Result<AccountId, Unverified>> + Send>>;
+
+/// Asks the operator's hook.
+type Asking = Pin<Box<dyn Future<Output = Result<Payload, String>> + Send>>;
 
 /// How a conversation ended.
 enum End {
@@ -113,6 +118,7 @@ enum End {
 enum Step {
     Frame(Option<Result<Message, Error>>),
     Verified(Result<AccountId, Unverified>),
+    Custom(Result<Payload, String>),
     Events,
     Ended(Ended),
     WriteFailed(Error),
@@ -152,6 +158,7 @@ impl Connection {
         Self {
             counted,
             verifying: None,
+            asking: None,
             id: app.switch.join(member, Arc::clone(&outbox) as _),
             app,
             socket,
@@ -191,7 +198,10 @@ impl Connection {
                     frames_in_turn += 1;
                     let was_pinged = self.pinged.is_some();
                     let result = self.frame(frame);
-                    if was_pinged {
+                    let is_sooner = self
+                        .session_deadline()
+                        .is_some_and(|at| at < timer.deadline());
+                    if was_pinged || is_sooner {
                         timer.as_mut().reset(self.deadline());
                     }
                     result
@@ -200,6 +210,10 @@ impl Connection {
                     let result = self.verified(outcome);
                     timer.as_mut().reset(self.deadline());
                     result
+                }
+                Step::Custom(outcome) => {
+                    self.session.custom(outcome, &mut self.effects);
+                    self.obey(Instant::now())
                 }
                 Step::Events => {
                     let result = self.hub_events();
@@ -241,6 +255,12 @@ impl Connection {
         self.in_a_row = 0;
         if timer.poll(cx).is_ready() {
             return Poll::Ready(Step::Timer);
+        }
+        if let Some(asking) = &mut self.asking
+            && let Poll::Ready(outcome) = asking.as_mut().poll(cx)
+        {
+            self.asking = None;
+            return Poll::Ready(Step::Custom(outcome));
         }
         if self.unflushed {
             match Pin::new(&mut self.socket).poll_flush(cx) {
@@ -339,11 +359,13 @@ impl Connection {
             Message::Text(text) => {
                 // The library has checked that it is UTF-8.
                 let text = Payload::checked_text(text.into());
+                self.session.tell_time(self.heard.into_std());
                 self.session.text(&text, &mut self.effects);
                 self.spoken();
             }
             Message::Binary(bytes) => {
                 let bytes = Payload::binary(bytes);
+                self.session.tell_time(self.heard.into_std());
                 self.session.binary(&bytes, &mut self.effects);
                 self.spoken();
             }
@@ -410,6 +432,15 @@ impl Connection {
                 log_refusal(self.id, label, level);
                 Ok(())
             }
+            Effect::Handled { method, outcome } => {
+                let dialect = self.session.dialect().name();
+                self.app.metrics.handled(dialect, method, outcome);
+                Ok(())
+            }
+            Effect::Custom(request) => {
+                self.asking = Some(Box::pin(hook::ask(Arc::clone(&self.app), request)));
+                Ok(())
+            }
             Effect::FilesPort(port) => {
                 self.app.switch.set_files_port(self.id, port);
                 Ok(())
@@ -446,13 +477,26 @@ impl Connection {
         };
         let first_message =
             (!self.spoke).then(|| self.opened + self.app.config.limits.first_message);
-        [first_message, self.probe_deadline()]
-            .into_iter()
-            .flatten()
-            .fold(keepalive, Instant::min)
+        [
+            first_message,
+            self.probe_deadline(),
+            self.session_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(keepalive, Instant::min)
+    }
+
+    fn session_deadline(&self) -> Option<Instant> {
+        self.session.next_timeout().map(Instant::from_std)
     }
 
     fn timeouts(&mut self, now: Instant) -> Result<(), End> {
+        if self.session_deadline().is_some_and(|at| now >= at) {
+            self.session
+                .handle_timeout(now.into_std(), &mut self.effects);
+            self.obey(now)?;
+        }
         if self
             .probe_deadline()
             .is_some_and(|deadline| now >= deadline)

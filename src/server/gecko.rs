@@ -7,7 +7,6 @@ use axum::response::Response;
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use serde::Deserialize;
-use tracing::error;
 
 use super::{App, accounts, http, upgrade};
 use crate::config::Secret;
@@ -35,13 +34,10 @@ pub(super) async fn worker(State(app): State<Arc<App>>, request: Request) -> Res
 
 /// `/`, where a GStreamer peer or a gecko's client connects.
 pub(super) fn connect_to_front(app: Arc<App>, request: Request, peer: PeerSession) -> Response {
-    let mut random = [0; 16];
-    if let Err(error) = getrandom::fill(&mut random) {
-        error!(%error, "the system has no randomness");
-        let text = "the system has no randomness";
-        return http::error(StatusCode::INTERNAL_SERVER_ERROR, text);
-    }
-    let worker = SessionId::from_random(random);
+    let worker = match http::random() {
+        Ok(random) => SessionId::from_random(random),
+        Err(refused) => return refused,
+    };
     let session = FrontSession::new(peer, Arc::clone(&app.gecko), worker);
     upgrade::accept(app, request, Box::new(session))
 }

@@ -16,7 +16,7 @@ use tower::ServiceExt as _;
 use tower_http::services::ServeDir;
 
 use super::{
-    App, admin, console, cuttlefish, documents, files, gecko, gstreamer, polling, upgrade,
+    App, admin, console, cuttlefish, documents, files, gecko, gstreamer, kurento, polling, upgrade,
 };
 use crate::hub::Payload;
 
@@ -58,6 +58,16 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         )
         .route("/worker", get(gecko::worker))
         .route("/worker/", get(gecko::worker))
+        .route("/room", get(kurento::room))
+        .route("/room/", get(kurento::room))
+        .route("/getAllRooms", any(kurento::all_rooms))
+        .route(
+            "/getUpdateSpeakerInterval",
+            any(kurento::update_speaker_interval),
+        )
+        .route("/getThresholdSpeaker", any(kurento::threshold_speaker))
+        .route("/getClientConfig", any(kurento::client_config))
+        .route("/close", get(kurento::close).post(kurento::close))
         .route("/v1/", get(documents::root))
         .route("/v1/fxa-oauth/params", get(documents::login))
         .route("/v0/fxa-oauth/params", get(documents::login))
@@ -67,6 +77,15 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/metrics", get(admin::metrics))
         .route("/api/endpoints", get(admin::endpoints))
         .route("/api/endpoints/stream", get(admin::endpoint_stream))
+        .route("/api/rooms", get(admin::rooms))
+        .route(
+            "/api/rooms/{room}",
+            post(kurento::close_room).delete(kurento::close_room),
+        )
+        .route(
+            "/api/rooms/{room}/participants/{user}",
+            post(kurento::evict).delete(kurento::evict),
+        )
         .route("/console", get(console::redirect))
         .route("/console/", get(console::index))
         .route("/console/{*path}", get(console::file))
@@ -86,6 +105,17 @@ pub(super) fn error(status: StatusCode, text: &str) -> Response {
 pub(super) fn json_text(status: StatusCode, text: impl Into<Body>) -> Response {
     let content_type = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
     (status, [content_type], text.into()).into_response()
+}
+
+/// Bytes that nobody can guess, or the answer that there are none.
+pub(super) fn random() -> Result<[u8; 16], Response> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|failure| {
+        tracing::error!(%failure, "the system has no randomness");
+        let text = "the system has no randomness";
+        error(StatusCode::INTERNAL_SERVER_ERROR, text)
+    })?;
+    Ok(random)
 }
 
 /// A request's body, within [`Limits::message_bytes`](crate::config::Limits::message_bytes) and

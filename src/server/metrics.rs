@@ -31,6 +31,7 @@ pub(super) struct Metrics {
     // Of each receiver, so that no message has to look for its own.
     relayed: [Relayed; Receiver::ALL.len()],
     causes: Family<Cause, Counter>,
+    requests: Family<Handled, Counter>,
     http_requests: Family<Request, Counter>,
 }
 
@@ -72,6 +73,13 @@ struct Direction {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Cause {
     cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Handled {
+    dialect: &'static str,
+    method: &'static str,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -148,6 +156,21 @@ impl Metrics {
         self.causes.get_or_create(&Cause { cause }).inc();
     }
 
+    /// A request of a dialect that has answers was answered: with "ok", or a cause.
+    pub(super) fn handled(
+        &self,
+        dialect: &'static str,
+        method: &'static str,
+        outcome: &'static str,
+    ) {
+        let labels = Handled {
+            dialect,
+            method,
+            outcome,
+        };
+        self.requests.get_or_create(&labels).inc();
+    }
+
     /// A request was answered.
     pub(super) fn http_request(&self, route: String, status: u16) {
         let status = match status {
@@ -191,6 +214,7 @@ impl Metrics {
             relayed_messages: "Messages relayed, by kind of receiver",
             queue_overflows: "Connections that were closed because they took their messages too slowly",
             causes: "Refusals by cause",
+            requests: "Requests answered on WebSockets, by method and by what came of them",
             http_requests: "HTTP requests answered",
         }
         to.register_with_unit(
@@ -222,6 +246,27 @@ impl Collector for HubCounts {
                 "gecko_sessions",
                 "Sessions of geckos that aren't connected yet",
                 self.0.sessions,
+            ),
+            (
+                "forwarding_rooms",
+                "Rooms whose media this server forwards",
+                self.0.forwarding_rooms,
+            ),
+            (
+                "participants",
+                "Participants of these rooms",
+                self.0.participants,
+            ),
+            ("publishers", "Participants that publish", self.0.publishers),
+            (
+                "subscriptions",
+                "Participants that receive another, each counted by whom it receives",
+                self.0.subscriptions,
+            ),
+            (
+                "kurento_sessions",
+                "Sessions of Kurento's participants, in a room or not",
+                self.0.visitors,
             ),
             (
                 "waiting_calls",

@@ -13,8 +13,11 @@ mod documents;
 mod files;
 mod gecko;
 mod gstreamer;
+mod hook;
 mod http;
+mod kurento;
 mod listener;
+mod media;
 mod metrics;
 mod outbox;
 mod polling;
@@ -31,13 +34,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::dialect::cuttlefish::server::Settings;
+use crate::hub::MediaEvent;
+use hook::Hook;
 use listener::Listener;
+use media::Media;
 use metrics::Metrics;
 use polling::PollingClients;
 use switch::Switch;
@@ -50,6 +56,8 @@ const OWN_DESCRIPTORS: u64 = 64;
 pub struct Server {
     app: Arc<App>,
     listeners: Vec<Listener>,
+    /// What the media plane says.
+    media: mpsc::Receiver<MediaEvent>,
     fingerprint: Option<String>,
 }
 
@@ -145,6 +153,12 @@ pub enum StartError {
     /// Tokens can't be checked.
     #[error(transparent)]
     Accounts(#[from] VerifierError),
+    /// The media plane can't start.
+    #[error(transparent)]
+    Media(#[from] crate::rooms::StartError),
+    /// The hook for custom requests can't be asked.
+    #[error("cannot set up TLS towards the hook for custom requests: {0}")]
+    Hook(rustls::Error),
     /// The directory of static files is missing.
     #[error("{} is no directory: name the one that holds the files to serve", .path.display())]
     NoAssets {
@@ -158,11 +172,14 @@ struct App {
     config: Config,
     settings: Arc<Settings>,
     gecko: Arc<gecko::Settings>,
+    kurento: Arc<kurento::Settings>,
     switch: Arc<Switch>,
     metrics: Arc<Metrics>,
     polling: PollingClients,
     /// Who checks tokens; `None` if none are asked for.
     accounts: Option<Verifier>,
+    /// Who answers custom requests, if anybody does.
+    hook: Option<Hook>,
     /// True once the server is shutting down.
     stop: watch::Sender<bool>,
     /// One permit per TCP connection.
@@ -194,9 +211,11 @@ pub async fn bind(config: Config) -> Result<Server, StartError> {
         .iter()
         .map(|&listen| listener::bind(listen, tls.as_ref()))
         .collect::<Result<Vec<_>, _>>()?;
+    let (plane, media) = Media::start(&config)?;
     Ok(Server {
-        app: Arc::new(App::new(config)?),
+        app: Arc::new(App::new(config, plane)?),
         listeners,
+        media,
         fingerprint: tls.and_then(|tls| tls.fingerprint),
     })
 }
@@ -221,7 +240,12 @@ impl Server {
     /// Serves until `shutdown` completes, then tells everyone goodbye. Returns when all connections
     /// are closed, or after [`Limits::shutdown`](crate::config::Limits::shutdown) at the latest.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { app, listeners, .. } = self;
+        let Self {
+            app,
+            listeners,
+            mut media,
+            ..
+        } = self;
         let mut tasks = JoinSet::new();
         for listener in listeners {
             info!(url = %listener.bound, "listening");
@@ -229,6 +253,12 @@ impl Server {
         }
         let switch = Arc::clone(&app.switch);
         tasks.spawn(async move { switch.keep_time().await });
+        let switch = Arc::clone(&app.switch);
+        tasks.spawn(async move {
+            while let Some(event) = media.recv().await {
+                switch.media(event);
+            }
+        });
         let expiring = Arc::clone(&app);
         tasks.spawn(async move { polling::expire(&expiring).await });
 
@@ -249,7 +279,7 @@ impl Server {
 }
 
 impl App {
-    fn new(config: Config) -> Result<Self, StartError> {
+    fn new(config: Config, plane: Media) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new());
         let accounts = match &config.accounts {
             Some(accounts) => Some(Verifier::new(
@@ -270,7 +300,15 @@ impl App {
                 legacy_progress_errors: config.gecko.legacy_progress_errors,
                 id_bytes: config.limits.id_bytes,
             }),
-            switch: Arc::new(Switch::new(&config.limits, Arc::clone(&metrics))),
+            kurento: Arc::new(kurento_settings(&config)),
+            hook: match &config.kurento.custom_request_url {
+                Some(url) => {
+                    let most = config.limits.custom_request_bytes;
+                    Some(Hook::new(url.clone(), most).map_err(StartError::Hook)?)
+                }
+                None => None,
+            },
+            switch: Arc::new(Switch::new(&config.limits, Arc::clone(&metrics), plane)),
             polling: PollingClients::default(),
             accounts,
             metrics,
@@ -285,6 +323,17 @@ impl App {
     async fn stopped(&self) {
         // The sender lives as long as `self`.
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+}
+
+fn kurento_settings(config: &Config) -> kurento::Settings {
+    let limits = &config.limits;
+    kurento::Settings {
+        name_bytes: limits.id_bytes,
+        requests: limits.kurento_requests,
+        waiting: limits.queue_messages,
+        waiting_bytes: limits.queue_bytes,
+        has_hook: config.kurento.custom_request_url.is_some(),
     }
 }
 

@@ -157,6 +157,7 @@ pub(super) fn bytes_of(event: &Event) -> usize {
         | Event::FromSession { payload, .. }
         | Event::SessionSaid { payload, .. }
         | Event::NoPartner { frame: payload, .. } => payload.len(),
+        Event::Conference(told) => told.bytes(),
         Event::CallOpened { info, .. } => info.as_ref().map_or(0, crate::hub::Payload::len),
         Event::Joined { members } | Event::Members(members) => {
             members.iter().map(|id| id.as_str().len()).sum()

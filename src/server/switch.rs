@@ -1,5 +1,6 @@
 //! The hub, and the way from it to every connection.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,14 +9,19 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use super::media::Media;
 use super::metrics::{Metrics, Receiver};
 use super::outbox::{Outbox, Overflow, bytes_of};
 use crate::config;
 use crate::dialect::Dialect;
 use crate::hub::{
-    self, ByConnection, Command, ConnectionId, Counts, EndpointId, Event, Hub, Namespace, Offer,
-    Output, Payload, Place, RoomId,
+    self, ByConnection, Command, ConnectionId, Counts, EndpointId, Event, Granted, Hub,
+    MediaCommand, MediaEvent, MediaRefusal, MemberView, Namespace, Offer, Output, Payload, Place,
+    RoomId, Told,
 };
+
+/// How long the media plane is left alone that couldn't be told that something is over.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// Where the hub's events for one connection go.
 pub(super) trait Inbox: Send + Sync {
@@ -65,6 +71,7 @@ pub(super) struct Switch {
     state: Mutex<State>,
     last_id: AtomicU64,
     metrics: Arc<Metrics>,
+    media: Media,
     changes: watch::Sender<()>,
     deadline: watch::Sender<Option<Instant>>,
 }
@@ -73,6 +80,8 @@ struct State {
     hub: Hub,
     seats: ByConnection<Seat>,
     stopping: bool,
+    /// Ends of media that the plane couldn't be told of yet. No more than there are media endpoints.
+    overdue: VecDeque<MediaCommand>,
     /// What [`Switch::keep_time`] was told last.
     deadline: Option<Instant>,
     // Empty; kept between commands for its memory.
@@ -88,7 +97,7 @@ struct Seat {
 }
 
 impl Switch {
-    pub(super) fn new(limits: &config::Limits, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(limits: &config::Limits, metrics: Arc<Metrics>, media: Media) -> Self {
         let hub = Hub::new(hub::Limits {
             endpoints: limits.endpoints,
             calls_per_endpoint: limits.calls_per_endpoint,
@@ -107,17 +116,28 @@ impl Switch {
                 answer: limits.gecko_answer,
                 connect: limits.gecko_connect,
             },
+            conference: hub::ConferenceLimits {
+                visitors: limits.kurento_sessions,
+                rooms: limits.rooms,
+                participants_per_room: limits.participants_per_room,
+                publishers_per_room: limits.publishers_per_room,
+                resume: limits.kurento_resume,
+                answer: limits.media_answer,
+                farewell: limits.media_farewell,
+            },
         });
         Self {
             state: Mutex::new(State {
                 hub,
                 seats: ByConnection::default(),
                 stopping: false,
+                overdue: VecDeque::new(),
                 deadline: None,
                 outputs: Vec::new(),
             }),
             last_id: AtomicU64::new(0),
             metrics,
+            media,
             changes: watch::Sender::new(()),
             deadline: watch::Sender::new(None),
         }
@@ -155,17 +175,46 @@ impl Switch {
         }
         let mut outputs = std::mem::take(&mut state.outputs);
         // What else these may do shows in what follows from them.
-        let changes = !matches!(
-            command,
-            Command::ToCaller { .. }
-                | Command::ToEndpoint { .. }
-                | Command::ToPartner { .. }
-                | Command::ToServer { .. }
-                | Command::ToSession { .. }
-                | Command::Taken(_)
-        );
+        let changes = match &command {
+            Command::Conference(asked) => asked.ask.changes(),
+            command => !is_relayed(command),
+        };
         state.obey(now, from, command, &mut outputs);
         self.deliver(now, &mut state, outputs, changes);
+    }
+
+    /// Tells the hub what the media plane says.
+    pub(super) fn media(&self, event: MediaEvent) {
+        self.change(|now, state, outputs| state.hub.handle_media(now, event, outputs));
+    }
+
+    /// Puts a participant out of a room. False if there is no such one.
+    pub(super) fn evict(&self, room: &str, user: &str) -> bool {
+        self.change(|_, state, outputs| state.hub.evict(room, user, outputs))
+    }
+
+    /// Closes a room whose media this server forwards. False if there is no such one.
+    pub(super) fn close_room(&self, room: &str) -> bool {
+        self.change(|_, state, outputs| state.hub.close_room(room, outputs))
+    }
+
+    /// Every room whose media this server forwards, with its participants, in order of name.
+    pub(super) fn forwarding_rooms(&self) -> Vec<(Arc<str>, Vec<MemberView>)> {
+        let state = self.lock();
+        let rooms = state.hub.forwarding_rooms();
+        rooms
+            .map(|(name, members)| (Arc::clone(name), members))
+            .collect()
+    }
+
+    /// Changes the hub, and delivers what follows from it.
+    fn change<T>(&self, change: impl FnOnce(Instant, &mut State, &mut Vec<Output>) -> T) -> T {
+        let mut state = self.lock();
+        let mut outputs = std::mem::take(&mut state.outputs);
+        let now = Instant::now();
+        let result = change(now, &mut state, &mut outputs);
+        self.deliver(now, &mut state, outputs, true);
+        result
     }
 
     /// Notes which dialect a connection has turned out to speak.
@@ -196,11 +245,7 @@ impl Switch {
             };
             tokio::select! {
                 () = due => {
-                    let mut state = self.lock();
-                    let mut outputs = std::mem::take(&mut state.outputs);
-                    let now = Instant::now();
-                    state.hub.handle_timeout(now, &mut outputs);
-                    self.deliver(now, &mut state, outputs, true);
+                    self.change(|now, state, outputs| state.hub.handle_timeout(now, outputs));
                 }
                 // The sender lives as long as `self`.
                 _ = deadlines.changed() => {}
@@ -262,7 +307,11 @@ impl Switch {
         mut changed: bool,
     ) {
         let mut following = Vec::new();
-        while !outputs.is_empty() {
+        loop {
+            self.instruct(now, state, &mut outputs);
+            if outputs.is_empty() {
+                break;
+            }
             for Output { to, event } in outputs.drain(..) {
                 changed |= !event.is_message();
                 self.observe(state, to, &event);
@@ -284,13 +333,42 @@ impl Switch {
         }
         state.outputs = outputs;
         // A message may start a timer, too: a gecko's answer does.
-        let deadline = state.hub.next_timeout();
+        let retry = (!state.overdue.is_empty()).then(|| now + RETRY);
+        let deadline = state.hub.next_timeout().into_iter().chain(retry).min();
         if deadline != state.deadline {
             state.deadline = deadline;
             self.deadline.send_replace(deadline);
         }
         if changed {
             self.changes.send_replace(());
+        }
+    }
+
+    /// Tells the media plane what follows. What it can't take is refused; an end is told later.
+    fn instruct(&self, now: Instant, state: &mut State, outputs: &mut Vec<Output>) {
+        while let Some(over) = state.overdue.pop_front() {
+            if self.media.pass(over.clone()).is_err() {
+                state.overdue.push_front(over);
+                break;
+            }
+        }
+        let commands: Vec<_> = state.hub.take_media_commands().collect();
+        for command in commands {
+            let end = match &command {
+                MediaCommand::Publish { end, .. } | MediaCommand::Receive { end, .. } => Ok(*end),
+                MediaCommand::Remove { .. } | MediaCommand::CloseRoom(_) => Err(command.clone()),
+            };
+            let Err(busy) = self.media.pass(command) else {
+                continue;
+            };
+            match end {
+                Ok(end) => {
+                    let why = MediaRefusal::Full(busy.to_string().into());
+                    let refused = MediaEvent::Refused { end, why };
+                    state.hub.handle_media(now, refused, outputs);
+                }
+                Err(over) => state.overdue.push_back(over),
+            }
         }
     }
 
@@ -327,6 +405,17 @@ impl Switch {
                 }
             }
             Event::CallOpened { call, .. } => debug!(%call, connection = to.0, "call opened"),
+            Event::Conference(Told::Answer {
+                outcome: Ok(Granted::Entered { others }),
+                ..
+            }) => info!(
+                connection = to.0,
+                others = others.len(),
+                "participant joined"
+            ),
+            Event::Conference(told @ (Told::Evicted | Told::MediaFailed { .. })) => {
+                info!(connection = to.0, ?told, "participant lost something");
+            }
             Event::Paired => debug!(connection = to.0, "pair made"),
             Event::Joined { members } => {
                 debug!(connection = to.0, others = members.len(), "room joined");
@@ -375,6 +464,19 @@ impl State {
             place: endpoint.place,
         })
     }
+}
+
+/// Whether a command only passes a message on.
+const fn is_relayed(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::ToCaller { .. }
+            | Command::ToEndpoint { .. }
+            | Command::ToPartner { .. }
+            | Command::ToServer { .. }
+            | Command::ToSession { .. }
+            | Command::Taken(_)
+    )
 }
 
 impl Seat {

@@ -2,8 +2,10 @@
 //!
 //! | part | what it is |
 //! |---|---|
-//! | [`wire`] | the messages as the server reads and prints them |
+//! | [`wire`] | the messages, read and printed |
 //! | [`server`] | the server's side of a gecko's, and of a client's WebSocket |
+//! | [`client`] | a gecko's own side |
 
+pub mod client;
 pub mod server;
 pub mod wire;

@@ -1,4 +1,4 @@
-//! The messages: what the server reads and prints (gecko.md A2 to A5).
+//! The messages, as the server and a gecko read and print them (gecko.md A2 to A5).
 //!
 //! What is relayed (`source`, `webrtcOffer`, `webrtcAnswer`, `candidate`) is cut out of its frame as
 //! it was sent, never parsed into values and printed again.
@@ -10,6 +10,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::dialect::cause::Errno;
+use crate::dialect::negotiation::{Candidate, Sdp};
 use crate::hub::{AccountId, Closed, Payload, SessionId, Step};
 
 /// What a gecko says in its hello's `capabilities` if it wants to hear `worker-closed`.
@@ -18,7 +19,7 @@ pub const HEARS_CLOSES: &str = "worker-closed";
 /// An ICE user name fragment is 4 to 256 characters long (RFC 8839 section 5.4).
 const UFRAG_BYTES: usize = 256;
 
-/// The fields of a message that the server reads, each as it was sent. The last of a name counts.
+/// The fields of a message that are read, each as it was sent. The last of a name counts.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Message<'a> {
     message_type: Option<&'a RawValue>,
@@ -30,7 +31,9 @@ pub struct Message<'a> {
     candidate: Option<&'a RawValue>,
     worker_id: Option<&'a RawValue>,
     gecko_id: Option<&'a RawValue>,
+    user_id: Option<&'a RawValue>,
     errno: Option<&'a RawValue>,
+    reason: Option<&'a RawValue>,
     capacity: Option<&'a RawValue>,
     capabilities: Option<&'a RawValue>,
 }
@@ -76,6 +79,50 @@ impl<'a> Message<'a> {
     pub fn worker_id(&self) -> Option<String> {
         let id = self.worker_id.filter(|id| id.get() != "null")?;
         Some(text_of(id).unwrap_or_else(|| id.get().to_owned()))
+    }
+
+    /// `userId`
+    #[must_use]
+    pub fn user_id(&self) -> Option<String> {
+        text_of(self.user_id?)
+    }
+
+    /// `reason`
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        text_of(self.reason?)
+    }
+
+    /// What `source` says.
+    #[must_use]
+    pub fn source_text(&self) -> Option<String> {
+        text_of(self.source?)
+    }
+
+    /// What `webrtcOffer` says.
+    #[must_use]
+    pub fn offer_text(&self) -> Option<String> {
+        text_of(self.webrtc_offer?)
+    }
+
+    /// What `candidate` says. An empty `sdpMid`, which the documents' own sample has, is none, and
+    /// `sdpLineIndex`, as their list of fields calls it, is `sdpMLineIndex` (gecko.md A2).
+    #[must_use]
+    pub fn candidate_line(&self) -> Option<Candidate> {
+        #[derive(Deserialize)]
+        struct Written {
+            candidate: String,
+            #[serde(rename = "sdpMid")]
+            mid: Option<String>,
+            #[serde(rename = "sdpMLineIndex", alias = "sdpLineIndex")]
+            mline_index: Option<u32>,
+        }
+        let written: Written = serde_json::from_str(self.candidate?.get()).ok()?;
+        Some(Candidate {
+            candidate: written.candidate,
+            mid: written.mid.filter(|mid| !mid.is_empty()),
+            mline_index: written.mline_index,
+        })
     }
 
     /// `capacity`; `null` is none.
@@ -197,13 +244,21 @@ pub fn new_worker(
 /// A client's candidate, to a gecko.
 #[must_use]
 pub fn client_candidate(worker: SessionId, candidate: &Payload) -> Payload {
-    ice("client-candidate", worker, candidate)
+    ice(
+        "client-candidate",
+        &json(worker.to_string().as_str()),
+        candidate,
+    )
 }
 
 /// A gecko's candidate, to a client.
 #[must_use]
 pub fn worker_candidate(worker: SessionId, candidate: &Payload) -> Payload {
-    ice("worker-candidate", worker, candidate)
+    ice(
+        "worker-candidate",
+        &json(worker.to_string().as_str()),
+        candidate,
+    )
 }
 
 /// A gecko's answer, to a client.
@@ -212,6 +267,48 @@ pub fn worker_hello(worker: SessionId, answer: &Payload) -> Payload {
     let answer = answer.as_str();
     Payload::from(format!(
         r#"{{"messageType":"hello","action":"worker-hello","workerId":"{worker}","webrtcAnswer":{answer}}}"#
+    ))
+}
+
+/// A gecko's first message. It has `capacity` workers at once, and hears `worker-closed`.
+#[must_use]
+pub fn gecko_hello(id: &str, capacity: usize) -> Payload {
+    let id = json(id);
+    Payload::from(format!(
+        r#"{{"messageType":"hello","action":"worker-hello","geckoId":{id},"capacity":{capacity},"capabilities":["{HEARS_CLOSES}"]}}"#
+    ))
+}
+
+/// A gecko's answer.
+#[must_use]
+pub fn worker_created(worker: &str, answer: &Sdp) -> Payload {
+    let (worker, answer) = (json(worker), json(answer.as_str()));
+    Payload::from(format!(
+        r#"{{"messageType":"worker-created","workerId":{worker},"webrtcAnswer":{answer}}}"#
+    ))
+}
+
+/// A gecko's candidate, with the section's real name or none: browsers refuse an empty one.
+#[must_use]
+pub fn gecko_candidate(worker: &str, candidate: &Candidate) -> Payload {
+    let mut object = serde_json::json!({ "candidate": candidate.candidate });
+    if let Some(mid) = &candidate.mid {
+        object["sdpMid"] = mid.as_str().into();
+    }
+    object["sdpMLineIndex"] = candidate.mline_index.unwrap_or(0).into();
+    ice(
+        "worker-candidate",
+        &json(worker),
+        &Payload::from(object.to_string()),
+    )
+}
+
+/// A gecko's last word on a worker: it and its client are connected.
+#[must_use]
+pub fn connected(worker: &str) -> Payload {
+    let worker = json(worker);
+    Payload::from(format!(
+        r#"{{"messageType":"connected","workerId":{worker}}}"#
     ))
 }
 
@@ -245,10 +342,11 @@ pub fn worker_closed(worker: SessionId, why: Closed) -> Payload {
     ))
 }
 
-fn ice(action: &str, worker: SessionId, candidate: &Payload) -> Payload {
+/// `worker` is JSON.
+fn ice(action: &str, worker: &str, candidate: &Payload) -> Payload {
     let candidate = candidate.as_str();
     Payload::from(format!(
-        r#"{{"messageType":"ice","workerId":"{worker}","action":"{action}","candidate":{candidate}}}"#
+        r#"{{"messageType":"ice","workerId":{worker},"action":"{action}","candidate":{candidate}}}"#
     ))
 }
 
@@ -268,7 +366,7 @@ fn text_of(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
 
-/// The names of the fields that the server reads.
+/// The names of the fields that are read.
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "camelCase")]
 enum Field {
@@ -281,7 +379,9 @@ enum Field {
     Candidate,
     WorkerId,
     GeckoId,
+    UserId,
     Errno,
+    Reason,
     Capacity,
     Capabilities,
     #[serde(other)]
@@ -312,6 +412,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Message<'a> {
                         Field::Candidate => &mut message.candidate,
                         Field::WorkerId => &mut message.worker_id,
                         Field::GeckoId => &mut message.gecko_id,
+                        Field::UserId => &mut message.user_id,
+                        Field::Reason => &mut message.reason,
                         Field::Errno => &mut message.errno,
                         Field::Capacity => &mut message.capacity,
                         Field::Capabilities => &mut message.capabilities,

@@ -1,5 +1,7 @@
 //! The hub's rules, one by one; [`schedule`] and [`mesh_schedule`] let them meet in any order.
 
+mod conference;
+mod conference_schedule;
 mod mesh;
 mod mesh_schedule;
 mod pool;
@@ -27,6 +29,15 @@ const LIMITS: Limits = Limits {
         grace: Duration::from_secs(30),
         answer: Duration::from_secs(30),
         connect: Duration::from_secs(20),
+    },
+    conference: ConferenceLimits {
+        visitors: 6,
+        rooms: 2,
+        participants_per_room: 3,
+        publishers_per_room: 2,
+        resume: Duration::from_secs(10),
+        answer: Duration::from_secs(10),
+        farewell: Duration::from_secs(5),
     },
 };
 

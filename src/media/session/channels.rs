@@ -80,8 +80,15 @@ impl Channels {
     }
 
     /// Makes a channel: ordered, reliable, announced in-band (RFC 8832).
-    pub(super) fn create(&self, webrtc: &gst::Element, label: &str) -> Result<(), MediaError> {
-        let options: Option<gst::Structure> = None;
+    pub(super) fn create(
+        &self,
+        webrtc: &gst::Element,
+        label: &str,
+        protocol: &str,
+    ) -> Result<(), MediaError> {
+        let options = gst::Structure::builder("options")
+            .field("protocol", protocol)
+            .build();
         let channel = webrtc
             .emit_by_name::<Option<WebRTCDataChannel>>("create-data-channel", &[&label, &options])
             .ok_or_else(|| MediaError::Build(format!("webrtcbin makes no channel `{label}`")))?;
@@ -109,6 +116,19 @@ impl Channels {
     /// Bytes that wait to be sent.
     pub(super) fn buffered(&self, label: &str) -> Option<u64> {
         Some(self.get(label)?.buffered_amount())
+    }
+
+    /// What its maker calls the channel's protocol.
+    pub(super) fn protocol(&self, label: &str) -> Option<String> {
+        let protocol = self.get(label)?.protocol();
+        Some(protocol.map(String::from).unwrap_or_default())
+    }
+
+    /// Closes one channel, without waiting.
+    pub(super) fn close_one(&self, label: &str) {
+        if let Some(channel) = self.get(label) {
+            channel.close();
+        }
     }
 
     /// Closes every channel, and waits a moment for the other side to agree: that is the only

@@ -3,6 +3,7 @@
 //! sends is refused here.
 
 use super::sdp::{self, Section};
+use crate::media::{Kind, MediaError};
 
 /// Media sections of one description. A conference page has a dozen; a browser adds one with each press
 /// of Cuttlefish's microphone button, and never takes one away.
@@ -28,6 +29,50 @@ const DIRECTIONS: &[&str] = &["a=sendrecv", "a=sendonly", "a=recvonly", "a=inact
 pub(super) struct Known {
     kind: String,
     mid: Option<String>,
+}
+
+/// What an offer asks for, before there is a session for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    /// Whether data channels can be opened.
+    pub channels: bool,
+    /// The sections for media.
+    pub lines: Vec<OfferedLine>,
+}
+
+/// A section for media in an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OfferedLine {
+    /// Video or audio.
+    pub kind: Kind,
+    /// Whether the other side takes media.
+    pub takes: bool,
+    /// Whether the other side sends media.
+    pub sends: bool,
+}
+
+impl Offered {
+    /// Reads a first offer.
+    ///
+    /// # Errors
+    /// If it can't be used.
+    pub fn read(offer: &str) -> Result<Self, MediaError> {
+        self::offer(offer, &[]).map_err(MediaError::Description)?;
+        let sections = sdp::sections(offer);
+        let open = || sections.iter().filter(|section| !section.refused);
+        let line = |section: &Section<'_>| {
+            let mut kinds = [Kind::Video, Kind::Audio].into_iter();
+            Some(OfferedLine {
+                kind: kinds.find(|kind| kind.name() == section.kind)?,
+                takes: matches!(section.direction, "sendrecv" | "recvonly"),
+                sends: matches!(section.direction, "sendrecv" | "sendonly"),
+            })
+        };
+        Ok(Self {
+            channels: open().any(|section| section.kind == "application"),
+            lines: open().filter_map(line).collect(),
+        })
+    }
 }
 
 /// The sections of a description.
@@ -141,6 +186,25 @@ mod tests {
         let more = format!("{OFFER}m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:3\r\na=inactive\r\n");
         assert_eq!(offer(&more, &known), Ok(()));
         assert_eq!(offer(&OFFER.replace("\r\n", "\n"), &known), Ok(()));
+    }
+
+    #[test]
+    fn an_offer_says_what_it_is_for() {
+        let line = |kind, takes, sends| OfferedLine { kind, takes, sends };
+        let lines = vec![
+            line(Kind::Video, true, false),
+            line(Kind::Audio, true, true),
+        ];
+        // The port of a section that is bundled is 0 as well, but it isn't refused.
+        let everything = Offered {
+            channels: true,
+            lines,
+        };
+        assert_eq!(Offered::read(OFFER).unwrap(), everything);
+        let data = "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\n";
+        let data = Offered::read(data).unwrap();
+        assert!(data.channels && data.lines.is_empty());
+        assert!(Offered::read("v=0").is_err());
     }
 
     #[test]

@@ -6,11 +6,10 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::media::Kind;
+use crate::media::{Kind, Source};
 
-/// Events that wait for the owner. One more fails the session: a reliable channel with a hole would
-/// be worse, and it is the viewer of this session alone who sends too fast.
-const QUEUE: usize = 512;
+/// Events that wait for the owner if nothing else is said.
+pub(super) const QUEUE: usize = 512;
 /// Bytes of channel messages that wait for the owner. More fails the session.
 const QUEUE_BYTES: usize = 8 * 1024 * 1024;
 
@@ -95,17 +94,35 @@ struct Shared {
     failed: Notify,
     connected: watch::Sender<bool>,
     refresh: Notify,
+    program: watch::Sender<Program>,
+    /// Events that may wait.
+    limit: usize,
 }
 
-/// A new queue.
-pub(super) fn queue() -> (Emitter, SessionEvents) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
+/// What the streams play.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Program {
+    /// What they were configured with.
+    #[default]
+    Configured,
+    /// This source, as far as it has them.
+    Source(Arc<Source>),
+    /// Nothing.
+    Nothing,
+}
+
+/// A new queue for so many events.
+pub(super) fn queue(limit: usize) -> (Emitter, SessionEvents) {
+    let limit = limit.max(1);
+    let (sender, receiver) = mpsc::channel(limit);
     let shared = Arc::new(Shared {
         bytes: AtomicUsize::new(0),
         failure: OnceLock::new(),
         failed: Notify::new(),
         connected: watch::Sender::new(false),
         refresh: Notify::new(),
+        program: watch::Sender::new(Program::Configured),
+        limit,
     });
     let emitter = Emitter {
         queue: sender,
@@ -164,7 +181,8 @@ impl Emitter {
         match self.queue.try_send(event) {
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
-                self.fail(format!("more than {QUEUE} events wait to be handled"));
+                let limit = self.shared.limit;
+                self.fail(format!("more than {limit} events wait to be handled"));
             }
         }
     }
@@ -191,6 +209,17 @@ impl Emitter {
         self.shared.refresh.notified().await;
     }
 
+    /// Tells the feeds what to play, or to play nothing.
+    pub(super) fn play(&self, source: Option<Arc<Source>>) {
+        let program = source.map_or(Program::Nothing, Program::Source);
+        self.shared.program.send_replace(program);
+    }
+
+    /// What to play, now and as it changes.
+    pub(super) fn program(&self) -> watch::Receiver<Program> {
+        self.shared.program.subscribe()
+    }
+
     /// Whether media can flow, now and as it changes.
     pub(super) fn connected(&self) -> watch::Receiver<bool> {
         self.shared.connected.subscribe()
@@ -211,7 +240,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_fails_the_session_after_what_was_queued() {
-        let (emitter, mut events) = queue();
+        let (emitter, mut events) = queue(QUEUE);
         for _ in 0..=QUEUE {
             emitter.emit(SessionEvent::Connected);
         }
@@ -227,7 +256,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_are_counted_until_they_are_taken() {
-        let (emitter, mut events) = queue();
+        let (emitter, mut events) = queue(QUEUE);
         let big = SessionEvent::Binary {
             label: "a".into(),
             bytes: vec![0; QUEUE_BYTES].into(),

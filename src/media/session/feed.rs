@@ -1,8 +1,7 @@
 //! One of our streams in a session: payloader, pad of webrtcbin, and the task that fills it.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gst::prelude::*;
 use gstreamer as gst;
@@ -11,7 +10,7 @@ use gstreamer_utils::streamproducer::{ConsumerSettings, ConsumptionLink};
 use gstreamer_video as gst_video;
 use gstreamer_webrtc::{WebRTCRTPTransceiver, WebRTCRTPTransceiverDirection};
 
-use super::events::Emitter;
+use super::events::{Emitter, Program};
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
 use crate::media::source::{Source, filter_key_requests};
@@ -32,8 +31,10 @@ pub(super) struct Wire {
     pub(super) direction: WebRTCRTPTransceiverDirection,
 }
 
-/// Decides whether a lost packet may cost a key frame now; set once the encoder is leased.
-type Throttle = Arc<OnceLock<Box<dyn Fn() -> bool + Send + Sync>>>;
+/// Decides whether a lost packet may cost a key frame now.
+type Allows = Box<dyn Fn() -> bool + Send + Sync>;
+/// The one of the encoder that is leased.
+type Throttle = Arc<Mutex<Option<Allows>>>;
 
 /// A stream whose elements are in place.
 pub(super) struct Feed {
@@ -101,20 +102,49 @@ impl Feed {
         Ok(Self { link, throttle })
     }
 
-    /// Leases the stream, waits for the connection, lets media flow, and stays until it is aborted.
-    /// A failure is this session's own.
+    /// Plays the source, or whatever the program says later, and stays until it is aborted. A failure
+    /// is this session's own.
     pub(super) async fn run(mut self, source: Arc<Source>, codec: Codec, emitter: Emitter) {
+        let mut program = emitter.program();
+        loop {
+            let on_air = match program.borrow_and_update().clone() {
+                Program::Configured => Some(Arc::clone(&source)),
+                Program::Source(other) => other.has(codec.kind()).then_some(other),
+                Program::Nothing => None,
+            };
+            tokio::select! {
+                why = self.feed(on_air, codec, &emitter) => return emitter.fail(why),
+                changed = program.changed() => if changed.is_err() {
+                    return;
+                },
+            }
+            self.link.disconnect();
+        }
+    }
+
+    /// Leases the stream, waits for the connection, and lets media flow until it fails; why.
+    async fn feed(
+        &mut self,
+        source: Option<Arc<Source>>,
+        codec: Codec,
+        emitter: &Emitter,
+    ) -> String {
+        let Some(source) = source else {
+            return std::future::pending().await;
+        };
         let mut lease = match source.lease(codec.kind(), codec).await {
             Ok(lease) => lease,
-            Err(error) => return emitter.fail(error.to_string()),
+            Err(error) => return error.to_string(),
         };
-        let _ = self.throttle.set(Box::new(lease.loss_throttle()));
+        self.set_throttle(Some(Box::new(lease.loss_throttle())));
+        self.link.set_discard(true);
+        self.link.set_wait_for_keyframe(true);
         if let Err(error) = self.link.change_producer(lease.producer(), false) {
-            return emitter.fail(error.to_string());
+            return error.to_string();
         }
         let mut connected = emitter.connected();
         if connected.wait_for(|connected| *connected).await.is_err() {
-            return;
+            return std::future::pending().await;
         }
         if codec.kind() == Kind::Video {
             lease.request_key_frame();
@@ -123,7 +153,7 @@ impl Feed {
         let throttle = lease.loss_throttle();
         loop {
             tokio::select! {
-                why = lease.failed() => return emitter.fail(why),
+                why = lease.failed() => return why,
                 () = emitter.refreshed() => {
                     if codec.kind() == Kind::Video && throttle() {
                         lease.request_key_frame();
@@ -131,6 +161,10 @@ impl Feed {
                 }
             }
         }
+    }
+
+    fn set_throttle(&self, throttle: Option<Allows>) {
+        *self.throttle.lock().unwrap_or_else(PoisonError::into_inner) = throttle;
     }
 }
 
@@ -157,7 +191,10 @@ fn state_negotiated_caps(pad: &gst::Pad, wire: &Wire) {
 /// frames were left out the next one that passes is a key frame.
 fn guard_key_frames(payloader: &gst::Element, appsrc: &gst_app::AppSrc, throttle: Throttle) {
     if let Some(pad) = payloader.static_pad("src") {
-        filter_key_requests(&pad, move || throttle.get().is_some_and(|allows| allows()));
+        filter_key_requests(&pad, move || {
+            let throttle = throttle.lock().unwrap_or_else(PoisonError::into_inner);
+            throttle.as_ref().is_some_and(|allows| allows())
+        });
     }
     let broken = AtomicBool::new(false);
     if let Some(pad) = appsrc.static_pad("src") {

@@ -410,7 +410,7 @@ impl Negotiation {
         if !self.has_channels {
             self.has_channels = true;
             for label in &self.config.channels {
-                channels.create(&self.webrtc, label)?;
+                channels.create(&self.webrtc, label, &self.config.channel_protocol)?;
             }
         }
         Ok(())

@@ -134,10 +134,10 @@ fn reject(out: &mut String, offered: &Section) {
     push(out, "a=inactive");
 }
 
-/// `AS` in kbit/s for Chromium (RFC 8866, section 5.8), `TIAS` in bit/s for Firefox (RFC 3890).
+/// `TIAS` in bit/s (RFC 3890), which browsers obey. `AS` beside it says no more, and some parsers take
+/// one `b=` line only.
 fn limit(out: &mut String, bitrate: Option<u64>) {
     if let Some(bitrate) = bitrate {
-        push(out, &format!("b=AS:{}", bitrate / 1000));
         push(out, &format!("b=TIAS:{bitrate}"));
     }
 }

@@ -1,22 +1,13 @@
-//! A small HTTP client for authorities: one request per connection, no redirects, so many bytes.
-//!
-//! Verdicts are remembered, so that requests are too few to keep connections for them; TLS sessions
-//! are resumed.
+//! How authorities are asked: see [`crate::web`].
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Method, StatusCode, Uri};
+use rustls::RootCertStore;
+
+use crate::web::{self, Ask, WebError};
 
 /// Why an authority gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,12 +35,8 @@ pub enum Unreachable {
     Nonsense(String),
 }
 
-/// An HTTP client.
-pub(super) struct Web {
-    tls: TlsConnector,
-    /// Bytes in an answer.
-    most: usize,
-}
+/// An HTTP client that speaks JSON.
+pub(super) struct Web(web::Web);
 
 /// What a server answered.
 pub(super) struct Answer {
@@ -60,26 +47,16 @@ pub(super) struct Answer {
 impl Web {
     /// Trusts whom the system trusts.
     pub(super) fn new(most: usize) -> Result<Self, rustls::Error> {
-        let mut roots = RootCertStore::empty();
-        // A system without certificates is fine as long as no server needs one.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Self::trusting(roots, most)
+        Self::trusting(web::system_roots(), most)
     }
 
     fn trusting(roots: RootCertStore, most: usize) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self {
-            tls: TlsConnector::from(Arc::new(config)),
-            most,
-        })
+        Ok(Self(web::Web::new(web::trusting(roots)?, most)))
     }
 
     pub(super) async fn get(&self, url: &Uri) -> Result<Answer, Unreachable> {
-        self.send(Method::GET, url, &[], Bytes::new()).await
+        self.send(Method::GET, url, HeaderMap::new(), Bytes::new())
+            .await
     }
 
     pub(super) async fn post(
@@ -89,86 +66,40 @@ impl Web {
         authorization: Option<&HeaderValue>,
         body: String,
     ) -> Result<Answer, Unreachable> {
-        let content_type = HeaderValue::from_static(content_type);
-        let mut headers = vec![(CONTENT_TYPE, &content_type)];
-        headers.extend(authorization.map(|value| (AUTHORIZATION, value)));
-        self.send(Method::POST, url, &headers, body.into()).await
+        let content_type = (CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let authorization = authorization.map(|value| (AUTHORIZATION, value.clone()));
+        let headers = [content_type].into_iter().chain(authorization).collect();
+        self.send(Method::POST, url, headers, body.into()).await
     }
 
     async fn send(
         &self,
         method: Method,
         url: &Uri,
-        headers: &[(hyper::header::HeaderName, &HeaderValue)],
+        mut headers: HeaderMap,
         body: Bytes,
     ) -> Result<Answer, Unreachable> {
-        let is_tls = url.scheme_str() == Some("https");
-        let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-        let port = url.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let broken = |why: String| Unreachable::Broken {
-            host: format!("{host}:{port}"),
-            why,
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let ask = Ask {
+            method,
+            url,
+            headers,
+            body,
         };
-        let authority = url.authority().map_or("", |authority| authority.as_str());
-        let path = url.path_and_query().map_or("/", |path| path.as_str());
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, authority)
-            .header(ACCEPT, "application/json")
-            .header(
-                USER_AGENT,
-                concat!("switchboard/", env!("CARGO_PKG_VERSION")),
-            );
-        for (name, value) in headers {
-            request = request.header(name, *value);
-        }
-        let request = request.body(Full::new(body));
-        let request = request.map_err(|error| broken(error.to_string()))?;
-
-        let tcp = TcpStream::connect((host, port)).await;
-        let tcp = tcp.map_err(|error| broken(error.to_string()))?;
-        if !is_tls {
-            return self.exchange(tcp, request, broken).await;
-        }
-        let name = ServerName::try_from(host.to_owned());
-        let name = name.map_err(|error| broken(error.to_string()))?;
-        let tls = self.tls.connect(name, tcp).await;
-        let tls = tls.map_err(|error| broken(error.to_string()))?;
-        self.exchange(tls, request, broken).await
+        // The operator chose the authority, wherever it is.
+        let answer = self.0.send(ask, |_| Ok(())).await?;
+        Ok(Answer {
+            status: answer.status,
+            body: answer.body,
+        })
     }
+}
 
-    async fn exchange(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Send + Unpin,
-        request: Request<Full<Bytes>>,
-        broken: impl Fn(String) -> Unreachable,
-    ) -> Result<Answer, Unreachable> {
-        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = handshake.map_err(|error| broken(error.to_string()))?;
-        let answer = async {
-            let response = sender.send_request(request).await;
-            let response = response.map_err(|error| broken(error.to_string()))?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), self.most)
-                .collect()
-                .await;
-            let body = body.map_err(|error| {
-                if error.is::<LengthLimitError>() {
-                    Unreachable::TooLong(self.most)
-                } else {
-                    broken(error.to_string())
-                }
-            })?;
-            Ok(Answer {
-                status,
-                body: body.to_bytes(),
-            })
-        };
-        // The connection moves the bytes, and may end before the answer has been taken from it.
-        match select(std::pin::pin!(answer), std::pin::pin!(connection)).await {
-            Either::Left((answer, _)) => answer,
-            Either::Right((_, answer)) => answer.await,
+impl From<WebError> for Unreachable {
+    fn from(error: WebError) -> Self {
+        match error {
+            WebError::Broken { host, why } => Self::Broken { host, why },
+            WebError::TooLong(most) => Self::TooLong(most),
         }
     }
 }
@@ -201,6 +132,8 @@ fn hint(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use rustls::ServerConfig;
     use rustls::pki_types::PrivateKeyDer;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

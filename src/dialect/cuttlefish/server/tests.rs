@@ -51,7 +51,9 @@ fn told(out: Vec<Effect>) -> Vec<String> {
             Effect::Hub(command) => Some(format!("{command:?}")),
             Effect::Report { .. } => None,
             Effect::FilesPort(port) => Some(format!("files {port}")),
-            Effect::Verify(_) => panic!("a Cuttlefish session has no token"),
+            Effect::Verify(_) | Effect::Handled { .. } | Effect::Custom(_) => {
+                panic!("{effect:?} of a Cuttlefish session")
+            }
         })
         .collect()
 }

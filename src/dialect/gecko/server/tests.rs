@@ -8,8 +8,8 @@ use crate::dialect::front::FrontSession;
 use crate::dialect::gstreamer::server::PeerSession;
 use crate::dialect::{Dialect, Session, Unverified};
 use crate::hub::{
-    AccountId, Addressee, Closed, Command, Event, Limits, Offer, PoolLimits, SessionError,
-    SessionId, Step,
+    AccountId, Addressee, Closed, Command, ConferenceLimits, Event, Limits, Offer, PoolLimits,
+    SessionError, SessionId, Step,
 };
 
 const WORKER: SessionId = SessionId(0x0123_4567_89ab_4def_8123_4567_89ab_cdef);
@@ -271,6 +271,15 @@ fn limits() -> Limits {
             grace: Duration::from_secs(1),
             answer: Duration::from_secs(1),
             connect: Duration::from_secs(1),
+        },
+        conference: ConferenceLimits {
+            visitors: 6,
+            rooms: 2,
+            participants_per_room: 3,
+            publishers_per_room: 2,
+            resume: Duration::from_secs(10),
+            answer: Duration::from_secs(10),
+            farewell: Duration::from_secs(5),
         },
     }
 }

@@ -1,0 +1,336 @@
+//! The rules about who sends and who gets media.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::tables::{End, Owner, Stage};
+use super::words::{
+    Denied, Granted, MediaCandidate, MediaCommand, MediaEnd, MediaEvent, MediaRefusal, Told,
+    Visitor,
+};
+use super::{Conference, Outcome, Request, answer};
+use crate::hub::Event;
+use crate::hub::core::{Output, tell};
+
+impl Conference {
+    /// The plane says something. Of ends that are over meanwhile, nothing is heard.
+    pub(in crate::hub) fn media(&mut self, now: Instant, event: MediaEvent, out: &mut Vec<Output>) {
+        match event {
+            MediaEvent::Answered { end, sdp } => self.answered(end, sdp, out),
+            MediaEvent::Refused { end, why } => self.refused(end, why, out),
+            MediaEvent::Candidate { end, candidate } => self.found(end, candidate, out),
+            MediaEvent::Failed { end, why, closed } => self.failed(now, end, why, closed, out),
+        }
+    }
+
+    pub(super) fn publish(
+        &mut self,
+        request: Request,
+        offer: String,
+        loopback: bool,
+    ) -> Result<(), Denied> {
+        let limit = self.limits.publishers_per_room;
+        let Request {
+            now,
+            connection,
+            visitor,
+        } = request;
+        let member = self.tables.member(visitor);
+        let member = member.ok_or(Denied::NotInRoom(visitor))?;
+        let (name, user) = (Arc::clone(&member.room), Arc::clone(&member.user));
+        if member.publishing.is_some() {
+            return Err(Denied::Publishing(user));
+        }
+        let room = self.tables.rooms.get_mut(&name);
+        let room = room.ok_or(Denied::NotInRoom(visitor))?;
+        if room.publishers >= limit {
+            return Err(Denied::PublishersFull(limit));
+        }
+        room.publishers += 1;
+        let room = room.key;
+        let owner = Owner {
+            visitor,
+            from: None,
+        };
+        let end = self
+            .tables
+            .new_end(owner, connection, now + self.limits.answer);
+        self.commands.push(MediaCommand::Publish {
+            room,
+            end: end.key,
+            offer,
+            loopback,
+        });
+        if let Some(member) = self.tables.member_mut(visitor) {
+            member.publishing = Some(end);
+        }
+        Ok(())
+    }
+
+    pub(super) fn receive(
+        &mut self,
+        request: Request,
+        from: Arc<str>,
+        offer: String,
+    ) -> Result<(), Denied> {
+        let Request {
+            now,
+            connection,
+            visitor,
+        } = request;
+        let member = self.tables.member(visitor);
+        let member = member.ok_or(Denied::NotInRoom(visitor))?;
+        let (name, user) = (Arc::clone(&member.room), Arc::clone(&member.user));
+        let is_receiving = member.receiving.contains_key(&from);
+        let room = self.tables.rooms.get(&name);
+        let room = room.ok_or(Denied::NotInRoom(visitor))?;
+        let Some(publisher) = room.members.get(&from) else {
+            let (room, user) = (name, from);
+            return Err(Denied::NoSuchUser { room, user });
+        };
+        let publisher = self.tables.member(*publisher);
+        let publishing = publisher.filter(|member| member.is_publishing());
+        let Some(source) = publishing.and_then(|member| member.publishing.as_ref()) else {
+            let (room, user) = (name, from);
+            return Err(Denied::NothingToReceive { room, user });
+        };
+        if is_receiving {
+            return Err(Denied::Receiving { user, from });
+        }
+        let (room, source) = (room.key, source.key);
+        let owner = Owner {
+            visitor,
+            from: Some(Arc::clone(&from)),
+        };
+        let end = self
+            .tables
+            .new_end(owner, connection, now + self.limits.answer);
+        self.commands.push(MediaCommand::Receive {
+            room,
+            end: end.key,
+            from: source,
+            offer,
+        });
+        if let Some(member) = self.tables.member_mut(visitor) {
+            member.receiving.insert(from, end);
+        }
+        Ok(())
+    }
+
+    pub(super) fn unpublish(&mut self, request: Request, out: &mut Vec<Output>) {
+        let Request {
+            connection,
+            visitor,
+            ..
+        } = request;
+        let Some(member) = self.tables.member_mut(visitor) else {
+            return answer(out, connection, visitor, Err(Denied::NotInRoom(visitor)));
+        };
+        let (room, user) = (Arc::clone(&member.room), Arc::clone(&member.user));
+        if !member.is_publishing() {
+            return answer(out, connection, visitor, Err(Denied::NotPublishing(user)));
+        }
+        let Some(end) = member.publishing.take() else {
+            return;
+        };
+        answer(out, connection, visitor, Ok(Granted::Done));
+        self.tables.forget(&end);
+        self.stopped(&room, &user, end.key, out);
+        for to in self.tables.connections(&room, Some(visitor)) {
+            let user = Arc::clone(&user);
+            tell(out, to, Event::Conference(Told::Unpublished { user }));
+        }
+    }
+
+    pub(super) fn unsubscribe(
+        &mut self,
+        visitor: Visitor,
+        from: &Arc<str>,
+        out: &mut Vec<Output>,
+    ) -> Outcome {
+        let member = self.tables.member_mut(visitor);
+        let member = member.ok_or(Denied::NotInRoom(visitor))?;
+        let (name, user) = (Arc::clone(&member.room), Arc::clone(&member.user));
+        let end = member.receiving.remove(from);
+        let room = self.tables.rooms.get(&name);
+        let room = room.ok_or(Denied::NotInRoom(visitor))?;
+        if let Some(end) = end {
+            self.commands.push(MediaCommand::Remove {
+                room: room.key,
+                end: end.key,
+            });
+            self.drop_end(visitor, &end, &Denied::Gone(user), out);
+        } else if !room.members.contains_key(from) {
+            let (room, user) = (name, Arc::clone(from));
+            return Err(Denied::NoSuchUser { room, user });
+        }
+        Ok(Granted::Done)
+    }
+
+    /// Forgets an end that was taken out of its member; whoever waits for its answer gets this one.
+    pub(super) fn drop_end(
+        &mut self,
+        visitor: Visitor,
+        end: &End,
+        why: &Denied,
+        out: &mut Vec<Output>,
+    ) {
+        self.tables.forget(end);
+        if let Some(asker) = end.stage.asker() {
+            answer(out, asker, visitor, Err(why.clone()));
+        }
+    }
+
+    /// A publisher's end is over, and with it the ends of all that receive it.
+    pub(super) fn stopped(
+        &mut self,
+        name: &Arc<str>,
+        user: &Arc<str>,
+        end: MediaEnd,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(room) = self.tables.rooms.get_mut(name) else {
+            return;
+        };
+        room.publishers = room.publishers.saturating_sub(1);
+        let key = room.key;
+        self.commands.push(MediaCommand::Remove { room: key, end });
+        let receivers: Vec<_> = room.members.values().copied().collect();
+        let why = Denied::NothingToReceive {
+            room: Arc::clone(name),
+            user: Arc::clone(user),
+        };
+        for visitor in receivers {
+            let member = self.tables.member_mut(visitor);
+            if let Some(end) = member.and_then(|member| member.receiving.remove(user)) {
+                self.drop_end(visitor, &end, &why, out);
+            }
+        }
+    }
+
+    pub(super) fn time_out(&mut self, end: MediaEnd, out: &mut Vec<Output>) {
+        match self.tables.end_mut(end).map(|end| end.stage) {
+            Some(Stage::Asked(..)) => {
+                let why = MediaRefusal::Late(self.limits.answer);
+                // It may still come.
+                let owner = self.tables.ends.get(&end);
+                let member = owner.and_then(|owner| self.tables.member(owner.visitor));
+                let room = member.and_then(|member| self.tables.rooms.get(&member.room));
+                if let Some(room) = room.map(|room| room.key) {
+                    self.commands.push(MediaCommand::Remove { room, end });
+                }
+                self.refused(end, why, out);
+            }
+            Some(Stage::Closed(_)) => self.lost(end, "the peer closed its connection".into(), out),
+            Some(Stage::Open) | None => {}
+        }
+    }
+
+    fn answered(&mut self, key: MediaEnd, sdp: String, out: &mut Vec<Output>) {
+        let stage = self.tables.end_mut(key).map(|end| end.stage);
+        let Some(asker) = stage.and_then(Stage::asker) else {
+            return;
+        };
+        self.tables.set_stage(key, Stage::Open);
+        let Some(owner) = self.tables.ends.get(&key).cloned() else {
+            return;
+        };
+        answer(out, asker, owner.visitor, Ok(Granted::Sdp(sdp)));
+        let Some(member) = self.tables.member(owner.visitor) else {
+            return;
+        };
+        if owner.from.is_none() {
+            for to in self.tables.connections(&member.room, Some(owner.visitor)) {
+                let user = Arc::clone(&member.user);
+                tell(out, to, Event::Conference(Told::Published { user }));
+            }
+        }
+    }
+
+    fn refused(&mut self, key: MediaEnd, why: MediaRefusal, out: &mut Vec<Output>) {
+        let Some((owner, end)) = self.take_end(key) else {
+            return;
+        };
+        let Some(member) = self.tables.member(owner.visitor) else {
+            return;
+        };
+        let (room, user) = (Arc::clone(&member.room), Arc::clone(&member.user));
+        let denied = match owner.from {
+            None => {
+                if let Some(room) = self.tables.rooms.get_mut(&room) {
+                    room.publishers = room.publishers.saturating_sub(1);
+                }
+                Denied::NotPublished { user, why }
+            }
+            Some(user) if why == MediaRefusal::NoPublisher => {
+                Denied::NothingToReceive { room, user }
+            }
+            Some(from) => Denied::NotReceived { user, from, why },
+        };
+        self.drop_end(owner.visitor, &end, &denied, out);
+    }
+
+    fn found(&mut self, key: MediaEnd, candidate: MediaCandidate, out: &mut Vec<Output>) {
+        let Some(owner) = self.tables.ends.get(&key) else {
+            return;
+        };
+        let Some(member) = self.tables.member(owner.visitor) else {
+            return;
+        };
+        let of = owner.from.as_ref().unwrap_or(&member.user);
+        let of = Arc::clone(of);
+        self.tell(owner.visitor, Told::Candidate { of, candidate }, out);
+    }
+
+    fn failed(
+        &mut self,
+        now: Instant,
+        key: MediaEnd,
+        why: Arc<str>,
+        closed: bool,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(owner) = self.tables.ends.get(&key).cloned() else {
+            return;
+        };
+        if owner.from.is_none() && closed {
+            // Clients close first, and say that they unpublish or leave then.
+            let until = now + self.limits.farewell;
+            return self.tables.set_stage(key, Stage::Closed(until));
+        }
+        if owner.from.is_none() {
+            return self.lost(key, why, out);
+        }
+        let Some((owner, end)) = self.take_end(key) else {
+            return;
+        };
+        let user = self.tables.member(owner.visitor);
+        let user = user.map(|member| Arc::clone(&member.user));
+        let gone = Denied::Gone(user.unwrap_or_default());
+        self.drop_end(owner.visitor, &end, &gone, out);
+        if !closed {
+            self.tell(owner.visitor, Told::MediaFailed { why }, out);
+        }
+    }
+
+    /// What a member publishes is dead, and the member with it.
+    fn lost(&mut self, key: MediaEnd, why: Arc<str>, out: &mut Vec<Output>) {
+        let Some(owner) = self.tables.ends.get(&key).cloned() else {
+            return;
+        };
+        self.tell(owner.visitor, Told::MediaFailed { why }, out);
+        self.put_out(owner.visitor, out);
+        self.tell(owner.visitor, Told::Evicted, out);
+    }
+
+    /// Takes an end out of its member.
+    fn take_end(&mut self, key: MediaEnd) -> Option<(Owner, End)> {
+        let owner = self.tables.ends.get(&key)?.clone();
+        let member = self.tables.member_mut(owner.visitor)?;
+        let end = match &owner.from {
+            None => member.publishing.take()?,
+            Some(from) => member.receiving.remove(from)?,
+        };
+        Some((owner, end))
+    }
+}

@@ -1,0 +1,222 @@
+//! Media: what a publisher sends is what its subscribers get.
+
+use std::time::{Duration, Instant};
+
+use str0m::media::Direction;
+use switchboard::rooms::{Event, Failure};
+
+use crate::client::{Client, Codecs, Wish, until};
+use crate::house::{House, number, receiving, sending, vp8};
+
+/// Sends video until the subscriber has `count` packets of it.
+fn stream(publisher: &mut Client, subscriber: &mut Client, first: u64, count: usize) {
+    let (mut n, mut last) = (0, None);
+    until("video arrives", &mut [publisher, subscriber], |c| {
+        if last.is_none_or(|at: Instant| at.elapsed() >= Duration::from_millis(5)) {
+            last = Some(Instant::now());
+            c[0].send_video(first + n, &vp8(n as u16, n == 0, 900));
+            c[0].send_audio(first + n, b"opus");
+            n += 1;
+        }
+        c[1].of(c[1].video).len() >= count
+    });
+}
+
+#[test]
+fn video_and_audio_arrive_under_the_numbers_of_the_subscriber() {
+    let mut house = House::new();
+    let (key, mut publisher) = house.publisher(Codecs::vp8(111, 96), &sending());
+    // Before the second subscriber comes, the publisher's numbers roll over.
+    let (_, mut subscriber) = house.subscriber(Codecs::vp8(111, 96), key);
+    stream(&mut publisher, &mut subscriber, 65_500, 60);
+    let (_, mut subscriber) = house.subscriber(Codecs::vp8(109, 120), key);
+    stream(&mut publisher, &mut subscriber, 65_700, 50);
+    let video = subscriber.of(subscriber.video);
+    assert!(video.iter().all(|p| *p.header.payload_type == 120));
+    assert!(video.iter().all(|p| p.seq_no.roc() == 0));
+    for pair in video.windows(2) {
+        assert_eq!(*pair[1].seq_no, *pair[0].seq_no + 1);
+        assert_eq!(number(&pair[1].payload), number(&pair[0].payload) + 1);
+        assert_eq!(pair[1].header.timestamp - pair[0].header.timestamp, 3000);
+    }
+    let audio = subscriber.of(subscriber.audio);
+    assert!(!audio.is_empty());
+    assert!(audio.iter().all(|p| *p.header.payload_type == 109));
+    assert!(audio.iter().all(|p| &*p.payload == b"opus"));
+}
+
+#[test]
+fn a_loopback_publisher_gets_its_own_media_on_the_same_connection() {
+    let mut house = House::new();
+    let both = Wish {
+        audio: Some(Direction::SendRecv),
+        video: Some(Direction::SendRecv),
+        ..Wish::default()
+    };
+    let (mut client, offer) = Client::new(Codecs::vp8(111, 96), &both);
+    let (_, answer) = house.offer(&offer, true);
+    let answer = answer.unwrap();
+    assert_eq!(answer.matches("a=sendrecv").count(), 2);
+    client.answer(&answer);
+    until("connected", &mut [&mut client], |c| c[0].connected);
+    let (mut n, mut last) = (0, Instant::now());
+    until("own video", &mut [&mut client], |c| {
+        if last.elapsed() >= Duration::from_millis(5) {
+            last = Instant::now();
+            c[0].send_video(n, &vp8(n as u16, n == 0, 900));
+            n += 1;
+        }
+        c[0].packets.len() >= 20
+    });
+}
+
+#[test]
+fn a_late_joiner_makes_the_publisher_send_a_keyframe() {
+    let mut house = House::new();
+    let (key, mut publisher) = house.publisher(Codecs::vp8(111, 96), &sending());
+    let (_, mut first) = house.subscriber(Codecs::vp8(111, 96), key);
+    stream(&mut publisher, &mut first, 1, 10);
+    publisher.keyframes_wanted.clear();
+    let joined = Instant::now();
+    let (_, mut second) = house.subscriber(Codecs::vp8(111, 96), key);
+    until(
+        "keyframe request",
+        &mut [&mut publisher, &mut second],
+        |c| !c[0].keyframes_wanted.is_empty(),
+    );
+    assert!(joined.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn many_keyframe_requests_become_one_per_half_second_and_the_last_is_not_lost() {
+    let mut house = House::new();
+    let (key, mut publisher) = house.publisher(Codecs::vp8(111, 96), &sending());
+    let (_, mut subscriber) = house.subscriber(Codecs::vp8(111, 96), key);
+    stream(&mut publisher, &mut subscriber, 1, 10);
+    publisher.keyframes_wanted.clear();
+    let ssrc = subscriber.of(subscriber.video)[0].header.ssrc;
+    let begin = Instant::now();
+    let mut asked = Instant::now();
+    until(
+        "a second of requests",
+        &mut [&mut publisher, &mut subscriber],
+        |c| {
+            if asked.elapsed() > Duration::from_millis(20) {
+                asked = Instant::now();
+                c[1].want_keyframe(ssrc);
+            }
+            begin.elapsed() > Duration::from_millis(1200)
+        },
+    );
+    let end = Instant::now();
+    until(
+        "the last request",
+        &mut [&mut publisher, &mut subscriber],
+        |c| {
+            c[0].keyframes_wanted
+                .last()
+                .is_some_and(|(at, _)| *at + Duration::from_millis(600) > end)
+        },
+    );
+    let times: Vec<_> = publisher
+        .keyframes_wanted
+        .iter()
+        .map(|(at, _)| *at)
+        .collect();
+    assert!(times.len() >= 2);
+    for pair in times.windows(2) {
+        // A loaded machine may delay the first of two on its way.
+        assert!(pair[1] - pair[0] > Duration::from_millis(300), "{times:?}");
+    }
+}
+
+#[test]
+fn lost_video_is_sent_again_on_both_ways() {
+    let mut house = House::new();
+    let (key, mut publisher) = house.publisher(Codecs::vp8(111, 96), &sending());
+    let (_, mut subscriber) = house.subscriber(Codecs::vp8(111, 96), key);
+    let mut seen = 0;
+    // One in twenty of what is large, so of the media.
+    subscriber.lose = Box::new(move |bytes| {
+        seen += usize::from(bytes.len() > 500);
+        bytes.len() > 500 && seen % 20 == 7
+    });
+    stream(&mut publisher, &mut subscriber, 1, 200);
+    let complete = |client: &Client| {
+        let mut seqs: Vec<_> = client.of(client.video).iter().map(|p| *p.seq_no).collect();
+        seqs.sort_unstable();
+        seqs.dedup();
+        seqs.last().unwrap() - seqs[0] + 1 == seqs.len() as u64
+    };
+    until("no gaps", &mut [&mut publisher, &mut subscriber], |c| {
+        complete(c[1])
+    });
+}
+
+#[test]
+fn data_channels_of_one_name_are_joined() {
+    let mut house = House::new();
+    let wish = Wish {
+        channel: Some("chat"),
+        ..sending()
+    };
+    let (_, mut one) = house.publisher(Codecs::vp8(111, 96), &wish);
+    let (_, mut two) = house.publisher(Codecs::vp8(111, 96), &wish);
+    until("channels open", &mut [&mut one, &mut two], |c| {
+        c.iter().all(|c| !c.channels.is_empty())
+    });
+    one.write(false, b"hello");
+    one.write(true, &[1, 2, 3]);
+    until("messages", &mut [&mut one, &mut two], |c| {
+        c[1].messages.len() == 2
+    });
+    assert_eq!(two.messages[0], (false, b"hello".to_vec()));
+    assert_eq!(two.messages[1], (true, vec![1, 2, 3]));
+    assert!(one.messages.is_empty());
+}
+
+#[test]
+fn unpublishing_closes_the_subscribers_connections() {
+    let mut house = House::new();
+    let (key, mut publisher) = house.publisher(Codecs::vp8(111, 96), &sending());
+    let (_, mut subscriber) = house.subscriber(Codecs::vp8(111, 96), key);
+    stream(&mut publisher, &mut subscriber, 1, 3);
+    house.remove(key);
+    until("closed", &mut [&mut publisher, &mut subscriber], |c| {
+        c.iter().all(|c| c.closed)
+    });
+    let (_, offer) = Client::new(Codecs::vp8(111, 96), &receiving());
+    assert!(house.ask(key, &offer).1.is_err());
+}
+
+#[test]
+fn a_peer_that_closes_its_connection_has_failed() {
+    let mut house = House::new();
+    let (key, mut publisher) = house.publisher(Codecs::vp8(111, 96), &sending());
+    publisher.rtc.close().unwrap();
+    publisher.turn(true);
+    loop {
+        if let Event::Failed { endpoint, why } = house.event() {
+            assert_eq!((endpoint, why), (key, Failure::Closed));
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_check_with_a_spoofed_source_takes_nobodys_packets() {
+    let mut house = House::new();
+    let (key, mut publisher) = house.publisher(Codecs::vp8(111, 96), &sending());
+    let (_, mut subscriber) = house.subscriber(Codecs::vp8(111, 96), key);
+    // A participant's own credentials, from the publisher's address.
+    let (mut thief, offer) = Client::new(Codecs::vp8(111, 96), &receiving());
+    let (_, answer) = house.ask(key, &offer);
+    thief.answer(&answer.unwrap());
+    std::mem::swap(&mut thief.socket, &mut publisher.socket);
+    let begin = Instant::now();
+    until("the thief has tried", &mut [&mut thief], |_| {
+        begin.elapsed() > Duration::from_millis(300)
+    });
+    std::mem::swap(&mut thief.socket, &mut publisher.socket);
+    stream(&mut publisher, &mut subscriber, 1, 20);
+}

@@ -1,0 +1,159 @@
+//! A running plane, and the commands that tests give it.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use str0m::media::Direction;
+use switchboard::rooms::{Command, Config, EndpointKey, Event, MediaError, Plane, RoomKey};
+
+use crate::client::{Client, Codecs, Wish, until};
+
+pub(crate) const ROOM: RoomKey = RoomKey(7);
+
+pub(crate) struct House {
+    pub(crate) plane: Plane,
+    pub(crate) events: Receiver<Event>,
+    next: u64,
+}
+
+impl House {
+    pub(crate) fn new() -> Self {
+        Self::with(Config {
+            threads: 1,
+            ..Config::default()
+        })
+    }
+
+    pub(crate) fn with(config: Config) -> Self {
+        let (tell, events) = channel();
+        let plane = Plane::start(config, move |event| {
+            let _ = tell.send(event);
+        })
+        .unwrap();
+        Self {
+            plane,
+            events,
+            next: 0,
+        }
+    }
+
+    pub(crate) fn key(&mut self) -> EndpointKey {
+        self.next += 1;
+        EndpointKey(self.next)
+    }
+
+    /// What comes of a publisher's offer.
+    pub(crate) fn offer(
+        &mut self,
+        offer: &str,
+        loopback: bool,
+    ) -> (EndpointKey, Result<String, MediaError>) {
+        let endpoint = self.key();
+        let offer = offer.to_owned();
+        self.plane
+            .command(Command::Publish {
+                room: ROOM,
+                endpoint,
+                offer,
+                loopback,
+            })
+            .unwrap();
+        (endpoint, self.outcome(endpoint))
+    }
+
+    /// What comes of a subscriber's offer.
+    pub(crate) fn ask(
+        &mut self,
+        publisher: EndpointKey,
+        offer: &str,
+    ) -> (EndpointKey, Result<String, MediaError>) {
+        let endpoint = self.key();
+        let offer = offer.to_owned();
+        self.plane
+            .command(Command::Subscribe {
+                room: ROOM,
+                endpoint,
+                publisher,
+                offer,
+            })
+            .unwrap();
+        (endpoint, self.outcome(endpoint))
+    }
+
+    fn outcome(&mut self, key: EndpointKey) -> Result<String, MediaError> {
+        loop {
+            match self.event() {
+                Event::Answered { endpoint, sdp } if endpoint == key => return Ok(sdp),
+                Event::Refused { endpoint, why } if endpoint == key => return Err(why),
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn event(&self) -> Event {
+        self.events.recv_timeout(Duration::from_secs(20)).unwrap()
+    }
+
+    pub(crate) fn remove(&self, endpoint: EndpointKey) {
+        let room = ROOM;
+        self.plane
+            .command(Command::Remove { room, endpoint })
+            .unwrap();
+    }
+
+    /// A connected publisher.
+    pub(crate) fn publisher(&mut self, codecs: Codecs, wish: &Wish) -> (EndpointKey, Client) {
+        let (mut client, offer) = Client::new(codecs, wish);
+        let (key, answer) = self.offer(&offer, false);
+        client.answer(&answer.unwrap());
+        until("publisher connected", &mut [&mut client], |c| {
+            c[0].connected
+        });
+        (key, client)
+    }
+
+    /// A connected subscriber.
+    pub(crate) fn subscriber(
+        &mut self,
+        codecs: Codecs,
+        publisher: EndpointKey,
+    ) -> (EndpointKey, Client) {
+        let (mut client, offer) = Client::new(codecs, &receiving());
+        let (key, answer) = self.ask(publisher, &offer);
+        client.answer(&answer.unwrap());
+        until("subscriber connected", &mut [&mut client], |c| {
+            c[0].connected
+        });
+        (key, client)
+    }
+}
+
+pub(crate) fn sending() -> Wish {
+    Wish {
+        audio: Some(Direction::SendOnly),
+        video: Some(Direction::SendOnly),
+        ..Wish::default()
+    }
+}
+
+pub(crate) fn receiving() -> Wish {
+    Wish {
+        audio: Some(Direction::RecvOnly),
+        video: Some(Direction::RecvOnly),
+        ..Wish::default()
+    }
+}
+
+/// A VP8 packet (RFC 7741) with its number in the picture id and the payload.
+pub(crate) fn vp8(n: u16, key: bool, size: usize) -> Vec<u8> {
+    let [high, low] = (n & 0x7fff).to_be_bytes();
+    let mut payload = vec![0x90, 0xe0, 0x80 | high, low, n as u8, 0, u8::from(!key)];
+    payload.extend_from_slice(&n.to_be_bytes());
+    payload.resize(size.max(payload.len()), 0xaa);
+    payload
+}
+
+/// The number in a packet of [`vp8`].
+pub(crate) fn number(payload: &[u8]) -> u16 {
+    u16::from_be_bytes([payload[7], payload[8]])
+}
