@@ -21,7 +21,8 @@ pub enum VideoCodec {
 pub struct Config {
     /// Media threads; at least one is started.
     pub threads: usize,
-    /// Where the sockets are bound.
+    /// Where the sockets are bound. Peers on GStreamer never try a loopback address, not even on the
+    /// same machine.
     pub bind: IpAddr,
     /// The first thread's UDP port; the others' follow. 0: the system chooses.
     pub port: u16,
@@ -30,7 +31,7 @@ pub struct Config {
     pub advertise: Vec<IpAddr>,
     /// A room's video codecs, the first that its first publisher offers is taken.
     pub video: Vec<VideoCodec>,
-    /// What a publisher may send as video, in bit/s.
+    /// What a publisher may send as video, in bit/s. What it is told is more by [`Self::path`].
     pub max_bitrate: u64,
     /// Endpoints at once.
     pub endpoints: usize,
@@ -51,11 +52,20 @@ impl VideoCodec {
     }
 }
 
+impl Config {
+    /// What a publisher is told that the path takes, in bit/s: browsers divide it between video, sound,
+    /// headers and retransmissions.
+    #[must_use]
+    pub fn path(&self) -> u64 {
+        self.max_bitrate.saturating_mul(13) / 10
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             port: 0,
             advertise: Vec::new(),
             video: vec![

@@ -199,6 +199,15 @@ impl Forwarder {
         self.outbox.flush();
     }
 
+    /// Closes all endpoints.
+    pub(super) fn close(&mut self, now: Instant) {
+        let slots: Vec<_> = self.endpoints.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.remove(now, slot);
+        }
+        self.outbox.flush();
+    }
+
     /// All endpoints' numbers.
     pub(super) fn stats(&self) -> Vec<EndpointStats> {
         let stats = |(_, endpoint): (usize, &Endpoint)| {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -91,11 +91,7 @@ impl Thread {
 
     /// Its endpoints' numbers.
     pub(super) fn stats(&self) -> Vec<EndpointStats> {
-        self.shared
-            .stats
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.shared.stats().clone()
     }
 }
 
@@ -112,6 +108,10 @@ impl Drop for Thread {
 }
 
 impl Shared {
+    fn stats(&self) -> MutexGuard<'_, Vec<EndpointStats>> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn wake(&self) {
         // It fails only if the counter is full, and then the thread is awake anyway.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
@@ -129,50 +129,60 @@ struct Worker {
 impl Worker {
     fn run(mut self) {
         let mut next_stats = Instant::now();
+        let mut shown = 0;
         let mut more = false;
         while !self.shared.stop.load(Ordering::Relaxed) {
             if !more {
-                self.wait(next_stats);
+                // Without endpoints the numbers stay as they are, once they show that.
+                let busy = shown > 0 || self.forwarder.next().is_some();
+                self.wait(busy.then_some(next_stats));
             }
             more = false;
             let now = Instant::now();
-            for _ in 0..COMMANDS_PER_TURN {
-                let Ok(command) = self.waiting.try_recv() else {
-                    break;
-                };
-                self.forwarder.command(now, command);
-                more = true;
-            }
-            for _ in 0..BATCHES_PER_TURN {
-                let forwarder = &mut self.forwarder;
-                let now = Instant::now();
-                let some = self.inbox.receive(&self.socket, |source, local, bytes| {
-                    forwarder.datagram(now, source, local, bytes);
-                });
-                if !some {
-                    break;
-                }
-                self.forwarder.settle(now);
-                more = true;
-            }
+            more |= self.carry_out(now);
+            more |= self.receive();
             let now = Instant::now();
             self.forwarder.tend(now);
             self.forwarder.settle(now);
             if now >= next_stats {
                 next_stats = now + STATS;
                 let stats = self.forwarder.stats();
-                *self
-                    .shared
-                    .stats
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner) = stats;
+                shown = stats.len();
+                *self.shared.stats() = stats;
             }
         }
+        self.forwarder.close(Instant::now());
+    }
+
+    /// Carries out some of the commands that wait. False: there were none.
+    fn carry_out(&mut self, now: Instant) -> bool {
+        let mut some = false;
+        for command in self.waiting.try_iter().take(COMMANDS_PER_TURN) {
+            self.forwarder.command(now, command);
+            some = true;
+        }
+        some
+    }
+
+    /// Takes some of the datagrams that wait, and sends what they lead to. False: there were none.
+    fn receive(&mut self) -> bool {
+        for batch in 0..BATCHES_PER_TURN {
+            let now = Instant::now();
+            let forwarder = &mut self.forwarder;
+            let some = self.inbox.receive(&self.socket, |source, local, bytes| {
+                forwarder.datagram(now, source, local, bytes);
+            });
+            if !some {
+                return batch > 0;
+            }
+            self.forwarder.settle(now);
+        }
+        true
     }
 
     /// Waits for something to do.
-    fn wait(&self, next_stats: Instant) {
-        let until = self.forwarder.next().map(|next| next.min(next_stats));
+    fn wait(&self, next_stats: Option<Instant>) {
+        let until = self.forwarder.next().into_iter().chain(next_stats).min();
         let now = Instant::now();
         let timeout = until.map(|until| until.saturating_duration_since(now));
         // Far times come as such; a day is as good.

@@ -12,7 +12,7 @@ use str0m::media::{
 };
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
-use str0m::{Candidate, Event, Input, Output, Rtc};
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
 /// The payload types and the codecs of a client.
 #[derive(Debug, Clone)]
@@ -41,6 +41,9 @@ pub(crate) struct Wish {
     pub(crate) estimates: bool,
 }
 
+/// Which incoming datagrams are lost.
+pub(crate) type Lose = Box<dyn FnMut(&[u8]) -> bool>;
+
 pub(crate) struct Client {
     pub(crate) rtc: Rtc,
     pub(crate) socket: UdpSocket,
@@ -55,38 +58,13 @@ pub(crate) struct Client {
     pub(crate) channels: Vec<(ChannelId, String)>,
     pub(crate) messages: Vec<(bool, Vec<u8>)>,
     pub(crate) estimate: u64,
-    pub(crate) remb: Option<u64>,
-    /// Which incoming datagrams are lost.
-    pub(crate) lose: Box<dyn FnMut(&[u8]) -> bool>,
+    pub(crate) lose: Lose,
     wake: Instant,
 }
 
 impl Client {
     pub(crate) fn new(codecs: Codecs, wish: &Wish) -> (Self, String) {
-        let mut config = Rtc::builder()
-            .set_crypto_provider(Arc::new(str0m::crypto::from_feature_flags()))
-            .set_rtp_mode(true)
-            .clear_codecs();
-        if wish.estimates {
-            config = config.enable_bwe(Some(str0m::bwe::Bitrate::kbps(500)));
-        }
-        let list = config.codec_config();
-        let pt = |n: u8| n.into();
-        let format = FormatParams::parse_line("minptime=10;useinbandfec=1");
-        let opus = (Codec::Opus, Frequency::FORTY_EIGHT_KHZ);
-        list.add_config(pt(codecs.opus), None, opus.0, opus.1, Some(2), format);
-        for &(n, codec, fmtp) in &codecs.video {
-            let format = FormatParams::parse_line(fmtp);
-            list.add_config(
-                pt(n),
-                Some(pt(n + 1)),
-                codec,
-                Frequency::NINETY_KHZ,
-                None,
-                format,
-            );
-        }
-        let mut rtc = config.build(Instant::now());
+        let mut rtc = config(&codecs, wish).build(Instant::now());
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
         let address = socket.local_addr().unwrap();
@@ -124,7 +102,6 @@ impl Client {
             channels: Vec::new(),
             messages: Vec::new(),
             estimate: 0,
-            remb: None,
             lose: Box::new(|_| false),
             wake: Instant::now(),
         };
@@ -243,12 +220,36 @@ impl Client {
             Event::EgressBitrateEstimate(str0m::bwe::BweKind::Twcc { estimate, .. }) => {
                 self.estimate = estimate.as_u64();
             }
-            Event::EgressBitrateEstimate(str0m::bwe::BweKind::Remb { estimate, .. }) => {
-                self.remb = Some(estimate.as_u64());
-            }
             _ => {}
         }
     }
+}
+
+fn config(codecs: &Codecs, wish: &Wish) -> RtcConfig {
+    let mut config = Rtc::builder()
+        .set_crypto_provider(Arc::new(str0m::crypto::from_feature_flags()))
+        .set_rtp_mode(true)
+        .clear_codecs();
+    if wish.estimates {
+        config = config.enable_bwe(Some(str0m::bwe::Bitrate::kbps(500)));
+    }
+    let list = config.codec_config();
+    let pt = |n: u8| n.into();
+    let format = FormatParams::parse_line("minptime=10;useinbandfec=1");
+    let opus = (Codec::Opus, Frequency::FORTY_EIGHT_KHZ);
+    list.add_config(pt(codecs.opus), None, opus.0, opus.1, Some(2), format);
+    for &(n, codec, fmtp) in &codecs.video {
+        let format = FormatParams::parse_line(fmtp);
+        list.add_config(
+            pt(n),
+            Some(pt(n + 1)),
+            codec,
+            Frequency::NINETY_KHZ,
+            None,
+            format,
+        );
+    }
+    config
 }
 
 /// Runs clients until something is so.

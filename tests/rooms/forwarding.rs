@@ -220,3 +220,39 @@ fn a_check_with_a_spoofed_source_takes_nobodys_packets() {
     std::mem::swap(&mut thief.socket, &mut publisher.socket);
     stream(&mut publisher, &mut subscriber, 1, 20);
 }
+
+#[test]
+fn garbage_from_a_peers_address_harms_nothing() {
+    let mut house = House::new();
+    let (key, mut publisher) = house.publisher(Codecs::vp8(111, 96), &sending());
+    let (_, mut subscriber) = house.subscriber(Codecs::vp8(111, 96), key);
+    let to = house.plane.addresses()[0];
+    let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
+    for round in 0..2_000_usize {
+        let mut bytes = vec![0; 1 + round % 1_300];
+        for byte in &mut bytes {
+            noise ^= noise << 13;
+            noise ^= noise >> 7;
+            noise ^= noise << 17;
+            *byte = noise as u8;
+        }
+        // Check, DTLS handshake, alert and data, RTP, RTCP.
+        bytes[0] = [0, 22, 21, 23, 0x80, 0x80, 0x90, bytes[0]][round % 8];
+        if let Some(kind) = bytes.get_mut(1) {
+            *kind = [1, 96, 111, 200, 205, 206, *kind][round % 7];
+        }
+        publisher.socket.send_to(&bytes, to).unwrap();
+    }
+    stream(&mut publisher, &mut subscriber, 1, 20);
+}
+
+#[test]
+fn the_end_of_the_plane_closes_every_connection() {
+    let mut house = House::new();
+    let (key, mut publisher) = house.publisher(Codecs::vp8(111, 96), &sending());
+    let (_, mut subscriber) = house.subscriber(Codecs::vp8(111, 96), key);
+    drop(house);
+    until("closed", &mut [&mut publisher, &mut subscriber], |c| {
+        c.iter().all(|c| c.closed)
+    });
+}

@@ -1,5 +1,6 @@
 //! A running plane, and the commands that tests give it.
 
+use std::net::Ipv4Addr;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -18,10 +19,7 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new() -> Self {
-        Self::with(Config {
-            threads: 1,
-            ..Config::default()
-        })
+        Self::with(config())
     }
 
     pub(crate) fn with(config: Config) -> Self {
@@ -125,6 +123,15 @@ impl House {
             c[0].connected
         });
         (key, client)
+    }
+}
+
+/// One thread on the loopback address.
+pub(crate) fn config() -> Config {
+    Config {
+        threads: 1,
+        bind: Ipv4Addr::LOCALHOST.into(),
+        ..Config::default()
     }
 }
 

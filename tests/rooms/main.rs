@@ -1,7 +1,22 @@
 //! The forwarding plane, with peers on str0m over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
+
+#[cfg(feature = "peer")]
+#[path = "../common/viewer.rs"]
+mod viewer;
+
+#[allow(dead_code, reason = "the browser's own tests use the rest")]
+#[path = "../browser/driver.rs"]
+mod driver;
+
+mod chromium;
 mod client;
 mod house;
 
 mod forwarding;
+mod layers;
 mod negotiation;
+mod soak;
+#[cfg(feature = "peer")]
+mod webrtcbin;

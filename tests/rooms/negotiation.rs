@@ -5,7 +5,7 @@ use str0m::format::Codec;
 use switchboard::rooms::{Config, Event, Failure, MediaError};
 
 use crate::client::{Client, Codecs};
-use crate::house::{House, receiving, sending};
+use crate::house::{House, config, receiving, sending};
 
 const H264: (u8, Codec, &str) = (
     100,
@@ -40,13 +40,12 @@ fn audio_and_video_of_an_answer_are_one_stream() {
 #[test]
 fn a_publisher_is_told_its_limit_and_gets_no_stream() {
     let mut house = House::with(Config {
-        threads: 1,
-        max_bitrate: 1_234_000,
-        ..Config::default()
+        max_bitrate: 1_000_000,
+        ..config()
     });
     let (_, offer) = Client::new(Codecs::vp8(111, 96), &sending());
     let answer = house.offer(&offer, false).1.unwrap();
-    assert!(answer.contains("b=TIAS:1234000\r\n"), "{answer}");
+    assert!(answer.contains("b=TIAS:1300000\r\n"), "{answer}");
     assert_eq!(answer.matches("a=recvonly").count(), 2);
     assert!(!answer.contains("a=ssrc") && !answer.contains("a=msid:"));
 }
@@ -154,7 +153,7 @@ fn one_endpoint_too_many_is_refused_until_another_leaves() {
     let mut house = House::with(Config {
         threads: 2,
         endpoints: 1,
-        ..Config::default()
+        ..config()
     });
     let (_, offer) = Client::new(Codecs::vp8(111, 96), &sending());
     let (key, answer) = house.offer(&offer, false);
@@ -170,9 +169,8 @@ fn one_endpoint_too_many_is_refused_until_another_leaves() {
 #[test]
 fn a_peer_that_never_connects_fails_in_time() {
     let mut house = House::with(Config {
-        threads: 1,
         connect: Duration::from_millis(300),
-        ..Config::default()
+        ..config()
     });
     let (_, offer) = Client::new(Codecs::vp8(111, 96), &sending());
     let (key, answer) = house.offer(&offer, false);

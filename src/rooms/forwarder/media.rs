@@ -56,7 +56,7 @@ impl Forwarder {
 
     /// A publisher's regular duties: its limit, its layers, and keyframes that had to wait.
     pub(super) fn tend_publisher(&mut self, now: Instant, slot: usize) {
-        let limit = self.config.max_bitrate;
+        let limit = self.config.path();
         let Some(endpoint) = self.endpoints.get_mut(slot) else {
             return;
         };

@@ -64,7 +64,7 @@ impl Forwarder {
                 stream: &stream(key),
                 sends: back,
                 receives: true,
-                bitrate: Some(self.config.max_bitrate),
+                bitrate: Some(self.config.path()),
             },
         );
         let room = self.rooms.entry(room).or_default();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Line, Offer, Section, Selection};
+use super::{Line, Offer, Payload, Section, Selection};
 
 /// What the answer must say that str0m doesn't know.
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +119,8 @@ fn media(out: &mut String, text: &str, line: &Line, shape: &Shape<'_>) -> bool {
     false
 }
 
-/// A section that isn't used (RFC 3264, section 6).
+/// A section that isn't used (RFC 3264, section 6). It must name a format, and some parsers want to
+/// know what that is.
 fn reject(out: &mut String, offered: &Section) {
     let Section {
         media,
@@ -128,10 +129,21 @@ fn reject(out: &mut String, offered: &Section) {
         mid,
         ..
     } = offered;
-    push(out, &format!("m={media} 0 {protocol} {formats}"));
+    let first = offered.payloads.first();
+    let format = first.map_or_else(|| formats.clone(), |payload| payload.pt.to_string());
+    push(out, &format!("m={media} 0 {protocol} {format}"));
     push(out, "c=IN IP4 0.0.0.0");
     push(out, &format!("a=mid:{mid}"));
     push(out, "a=inactive");
+    if let Some(payload) = first {
+        let Payload {
+            pt, name, clock, ..
+        } = payload;
+        let channels = payload
+            .channels
+            .map_or_else(String::new, |n| format!("/{n}"));
+        push(out, &format!("a=rtpmap:{pt} {name}/{clock}{channels}"));
+    }
 }
 
 /// `TIAS` in bit/s (RFC 3890), which browsers obey. `AS` beside it says no more, and some parsers take
