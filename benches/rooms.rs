@@ -1,4 +1,5 @@
-//! What forwarding a room's media costs: `./dev bench rooms`, about five minutes.
+//! What forwarding a room's media costs: `./dev bench rooms`, about five minutes; see
+//! docs/rooms-performance.md.
 //!
 //! The server is pinned to one processor and this program, which is all clients, to the others.
 //! Beside it, in the same run and under the same load, stands Janus as Debian has it. A packet that
