@@ -300,10 +300,9 @@ impl Endpoint {
             return;
         }
         let video = packet.layer.is_some();
-        let track = if video {
-            &mut outgoing.video
-        } else {
-            &mut outgoing.audio
+        let track = match video {
+            true => &mut outgoing.video,
+            false => &mut outgoing.audio,
         };
         let Some(track) = track else {
             return;
