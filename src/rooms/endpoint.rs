@@ -222,8 +222,10 @@ impl Endpoint {
         happened: &mut Vec<Happened>,
     ) -> Result<(), Failure> {
         self.dirty = false;
-        let ssrcs = self.outgoing.as_ref().map_or([None; 2], Outgoing::ssrcs);
-        let mut round = Round::new(std::mem::take(&mut self.queued), ssrcs);
+        let queued = std::mem::take(&mut self.queued);
+        // Where the path is measured, str0m's rounds spread the packets, and measure it.
+        let unpaced = self.outgoing.as_ref().filter(|o| o.estimate.is_none());
+        let mut round = unpaced.map_or(Round::default(), |o| Round::new(queued, o.ssrcs()));
         let rtc = &mut self.rtc;
         let closed = guarded(|| {
             for _ in 0..ROUNDS {

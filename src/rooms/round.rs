@@ -3,6 +3,7 @@
 use str0m::rtp::Ssrc;
 
 /// Tells whether exactly the queued packets went out.
+#[derive(Default)]
 pub(super) struct Round {
     /// Whether there were any.
     any: bool,
