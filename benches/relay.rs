@@ -15,13 +15,18 @@ mod crowd;
 mod floor;
 #[path = "relay/load.rs"]
 mod load;
-#[path = "relay/process.rs"]
+#[path = "common/process.rs"]
 mod process;
+#[path = "common/report.rs"]
+mod report;
+#[path = "relay/server.rs"]
+mod server;
 
 use std::time::Duration;
 
 use load::{Load, Measured};
-use process::Server;
+use report::target;
+use server::Server;
 
 /// The argument that makes this program the floor.
 const FLOOR: &str = "--floor";
@@ -161,10 +166,4 @@ fn print_row(name: &str, it: &Measured) {
         it.p99.as_secs_f64() * 1e3,
         it.cpu * 100.0,
     );
-}
-
-/// A line that says whether a target is met.
-fn target(name: &str, found: f64, unit: &str, met: bool, wanted: &str) {
-    let verdict = if met { "met" } else { "MISSED" };
-    println!("    {name}: {found:.3} {unit} (target {wanted}: {verdict})");
 }

@@ -6,7 +6,7 @@ use std::io;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::process::Server;
+use super::server::Server;
 
 /// Bytes of a message.
 pub(crate) const PAYLOAD: usize = 400;

@@ -7,9 +7,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::client::{self, hello, message};
-use super::load::{self, Notes, percentiles};
-use super::process::Server;
-use super::target;
+use super::load::{self, Notes};
+use super::report::{percentiles, target};
+use super::server::Server;
 
 /// How many register at once.
 const AT_ONCE: usize = 2_000;

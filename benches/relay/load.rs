@@ -9,7 +9,8 @@ use tokio::net::TcpStream;
 
 use super::MEASURE;
 use super::client::{RECEIVED, message};
-use super::process::Server;
+use super::report::percentiles;
+use super::server::Server;
 
 #[derive(Clone, Copy)]
 pub(crate) enum Load {
@@ -184,10 +185,4 @@ impl Notes {
     pub(crate) fn end(&self) {
         self.is_over.set(true);
     }
-}
-
-pub(crate) fn percentiles(mut waits: Vec<Duration>) -> (Duration, Duration) {
-    waits.sort();
-    let at = |percent: usize| waits.get(waits.len() * percent / 100).copied();
-    (at(50).unwrap_or_default(), at(99).unwrap_or_default())
 }

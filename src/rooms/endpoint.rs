@@ -14,13 +14,14 @@ use str0m::media::{Frequency, Mid, Pt, Rid};
 use str0m::rtp::{
     Extension, ExtensionMap, ExtensionValues, RtpPacket, RtpWrite, Ssrc, Vp8Descriptor,
 };
-use str0m::{Candidate, IceCreds, Input, Output, Rtc, RtcError};
+use str0m::{Candidate, IceCreds, Input, Output, PacerReason, Reason, Rtc, RtcError};
 
 use super::channels::Channels;
 use super::demux::Held;
 use super::keyframes::Throttle;
 use super::layers::{Choice, Meter};
 use super::rewrite::Rewriter;
+use super::round::Round;
 use super::sdp::{Line, Offer, Payload, Selection};
 use super::{EndpointKey, Failure, MediaError, RoomKey};
 
@@ -36,6 +37,8 @@ const PAYLOAD: usize = 1_400;
 const ROUNDS: usize = 16;
 /// How long it waits then.
 const BREATHER: Duration = Duration::from_millis(5);
+/// Why str0m wants another round after each packet.
+const PACER: Reason = Reason::Pacer(PacerReason::Handle);
 /// Encodings of one video: browsers send three.
 const LAYERS: usize = 4;
 
@@ -56,6 +59,8 @@ pub(super) struct Endpoint {
     pub(super) wake: Instant,
     /// Whether it has something to send.
     pub(super) dirty: bool,
+    /// Packets of the publisher's that str0m has not sent yet.
+    queued: usize,
     pub(super) counts: Counts,
     pub(super) channels: Channels,
     /// Where its datagrams must come from, on a machine with several addresses.
@@ -184,6 +189,7 @@ impl Endpoint {
             heard: now,
             wake: now,
             dirty: true,
+            queued: 0,
             counts: Counts::default(),
             channels: Channels::default(),
             local: None,
@@ -216,16 +222,32 @@ impl Endpoint {
         happened: &mut Vec<Happened>,
     ) -> Result<(), Failure> {
         self.dirty = false;
+        let queued = std::mem::take(&mut self.queued);
+        // Where the path is measured, str0m's rounds spread the packets, and measure it.
+        let unpaced = self.outgoing.as_ref().filter(|o| o.estimate.is_none());
+        let mut round = unpaced.map_or(Round::default(), |o| Round::new(queued, o.ssrcs()));
         let rtc = &mut self.rtc;
         let closed = guarded(|| {
             for _ in 0..ROUNDS {
                 loop {
                     match rtc.poll_output().map_err(|e: RtcError| e.to_string())? {
-                        Output::Transmit(t) => transmit(&t),
+                        Output::Transmit(t) => {
+                            round.sent(&t.contents);
+                            transmit(&t);
+                        }
                         Output::Event(str0m::Event::Closed) => return Ok(true),
                         Output::Event(event) => happened.extend(Happened::of(event)),
                         Output::Timeout(at) if at > now => {
                             self.wake = at;
+                            return Ok(false);
+                        }
+                        // After each packet str0m asks for another round, which is as dear as the
+                        // packet. Where only new packets went out, the next one will do.
+                        Output::Timeout(_)
+                            if round.is_complete()
+                                && self.wake > now
+                                && rtc.last_timeout_reason() == PACER =>
+                        {
                             return Ok(false);
                         }
                         Output::Timeout(_) => break,
@@ -280,10 +302,9 @@ impl Endpoint {
             return;
         }
         let video = packet.layer.is_some();
-        let track = if video {
-            &mut outgoing.video
-        } else {
-            &mut outgoing.audio
+        let track = match video {
+            true => &mut outgoing.video,
+            false => &mut outgoing.audio,
         };
         let Some(track) = track else {
             return;
@@ -331,6 +352,7 @@ impl Endpoint {
             stream.write_rtp(write);
             self.counts.packets_out += 1;
             self.counts.bytes_out += payload.len() as u64;
+            self.queued += 1;
             self.dirty = true;
         }
     }
@@ -469,6 +491,10 @@ impl Outgoing {
             choice: Choice::default(),
             estimate,
         }
+    }
+
+    fn ssrcs(&self) -> [Option<Ssrc>; 2] {
+        [&self.audio, &self.video].map(|track| track.as_ref().map(|track| track.ssrc))
     }
 
     /// Whether the subscriber gets a packet. Switches to its layer if it should.

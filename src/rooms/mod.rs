@@ -17,6 +17,7 @@ mod forwarder;
 mod keyframes;
 mod layers;
 mod rewrite;
+mod round;
 mod sdp;
 mod socket;
 mod thread;

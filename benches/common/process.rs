@@ -8,41 +8,16 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// A server in a process of its own, on the first processor alone. Killed when dropped.
-pub(crate) struct Server {
+pub(crate) struct Process {
     child: Child,
-    /// `HOST:PORT`
-    pub(crate) address: String,
-    pub(crate) is_floor: bool,
 }
 
-impl Server {
-    /// The bare relay.
-    pub(crate) fn floor() -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.arg(super::FLOOR);
-        Self::start(command, true)
-    }
-
-    /// `switchboard serve`, as it is by default but for more arguments.
-    pub(crate) fn ours(arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
-        command
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(arguments);
-        Self::start(command, false)
-    }
-
-    fn start(mut command: Command, is_floor: bool) -> Self {
-        // A child inherits its parent's processors.
-        run_on(|processor| processor == 0);
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        leave_first_processor();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+impl Process {
+    /// Starts a server that tells its address, and gives that: `HOST:PORT`.
+    pub(crate) fn listening(mut command: Command) -> (Self, String) {
+        command.stdout(Stdio::piped());
+        let mut process = Self::start(command);
+        let mut lines = BufReader::new(process.child.stdout.take().unwrap()).lines();
         let address = loop {
             let line = lines.next().unwrap().unwrap();
             if let Some(url) = line.strip_prefix("listening on http://") {
@@ -51,11 +26,29 @@ impl Server {
         };
         // Nothing that it prints later may stop it.
         std::thread::spawn(move || lines.for_each(drop));
-        Self {
-            child,
-            address,
-            is_floor,
-        }
+        (process, address)
+    }
+
+    /// `switchboard serve`, as it is by default but for more arguments, and its address.
+    pub(crate) fn switchboard(arguments: &[&str]) -> (Self, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        command
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments);
+        Self::listening(command)
+    }
+
+    /// Starts a server whose output goes where the command says.
+    pub(crate) fn start(mut command: Command) -> Self {
+        // A child inherits its parent's processors.
+        run_on(|processor| processor == 0);
+        let child = command
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        leave_first_processor();
+        Self { child }
     }
 
     /// How long its threads have run until now.
@@ -72,14 +65,19 @@ impl Server {
 
     /// Bytes of memory that it has now.
     pub(crate) fn memory(&self) -> u64 {
+        self.status("VmRSS:") * 1024
+    }
+
+    /// A number that the system keeps of it, by its name with a colon.
+    pub(crate) fn status(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let kibibytes = line.unwrap().split_whitespace().nth(1).unwrap();
-        kibibytes.parse::<u64>().unwrap() * 1024
+        let line = status.lines().find(|line| line.starts_with(name));
+        let number = line.unwrap().split_whitespace().nth(1).unwrap();
+        number.parse().unwrap()
     }
 }
 
-impl Drop for Server {
+impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
