@@ -42,14 +42,10 @@ pub(in crate::rooms) fn fit(
         let channel = offered.kind == super::Kind::Application && offered.port != 0;
         channel || selection.lines().any(|line| line.index == index)
     };
-    // One transport carries them all.
-    let transport: Vec<&str> = parts
+    let carrier = parts
         .iter()
-        .filter(|(index, (_, offered))| used(*index, offered))
-        .take(1)
-        .flat_map(|(_, (part, _))| part.iter().copied())
-        .filter(|line| TRANSPORT.iter().any(|prefix| line.starts_with(prefix)))
-        .collect();
+        .find(|(index, (_, offered))| used(*index, offered));
+    let transport = carrier.map_or_else(Vec::new, |(_, (part, _))| transport(part));
     let mut bundled = Vec::new();
     let mut sections = String::new();
     // str0m puts them into the first section, even if that is rejected.
@@ -88,7 +84,12 @@ pub(in crate::rooms) fn fit(
             }
         }
     }
-    let mut fitted = String::with_capacity(answer.len());
+    head(&session, &bundled, shape) + &sections
+}
+
+/// The session's lines, with what is bundled and in which stream.
+fn head(session: &[&str], bundled: &[&str], shape: &Shape<'_>) -> String {
+    let mut fitted = String::new();
     for line in session {
         if line.starts_with("a=group:BUNDLE") {
             push(
@@ -104,7 +105,13 @@ pub(in crate::rooms) fn fit(
             push(&mut fitted, line);
         }
     }
-    fitted + &sections
+    fitted
+}
+
+/// The lines of a section that tell of its transport, which carries all of them.
+fn transport<'a>(part: &[&'a str]) -> Vec<&'a str> {
+    let tells = |line: &&str| TRANSPORT.iter().any(|prefix| line.starts_with(prefix));
+    part.iter().copied().filter(tells).collect()
 }
 
 /// The session's lines, then each section's.
