@@ -95,6 +95,15 @@ impl Codec {
         exists(self.payloader())
     }
 
+    /// Whether this machine can take it apart when it is received.
+    #[must_use]
+    pub fn can_receive(self) -> bool {
+        let elements = self.unpack_text().split(" ! ");
+        elements
+            .filter_map(|element| element.split(' ').next())
+            .all(|name| name.contains('/') || exists(name))
+    }
+
     /// The name of the caps of its encoded form.
     pub(super) const fn media_type(self) -> &'static str {
         match self {

@@ -54,7 +54,8 @@ pub struct SessionConfig {
     pub turn_tls: Option<Arc<rustls::ClientConfig>>,
     /// What we send.
     pub streams: Vec<StreamConfig>,
-    /// What our first offer asks for without sending anything itself: one section for each.
+    /// What our first offer asks for without sending anything itself: one section for each kind of
+    /// media, with all these codecs of it, the preferred one first.
     pub wanted: Vec<Codec>,
     /// Data channels that we make, by label.
     pub channels: Vec<String>,

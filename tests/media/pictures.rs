@@ -112,6 +112,36 @@ async fn each_codec_arrives_whether_we_offer_or_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_offer_takes_whichever_codec_the_other_side_sends() {
+    let source = grey(120).await;
+    let every = source.codecs(Kind::Video);
+    assert!(every.len() >= 3, "{every:?}");
+    for codec in &every {
+        let wanted = SessionConfig {
+            wanted: [&every[..], &[Codec::Opus]].concat(),
+            ..SessionConfig::default()
+        };
+        let mut pair = Pair::start(video(&source, *codec), wanted).await;
+        let (offer, _) = pair.viewer_offers().await;
+        // Each with its retransmissions, and no payload type twice.
+        let lines: Vec<_> = offer.lines().collect();
+        let mut types: Vec<_> = lines
+            .iter()
+            .filter_map(|line| line.strip_prefix("a=rtpmap:")?.split(' ').next())
+            .collect();
+        types.sort_unstable();
+        types.dedup();
+        assert_eq!(types.len(), 2 * every.len() + 1, "{offer}");
+        pair.until(&format!("{codec:?}"), |pair| frames(pair) > 10)
+            .await;
+        let mid = pair.eyes.seen().pictures.into_keys().next().unwrap();
+        let seen = brightness(&pair, &mid).unwrap();
+        assert!((105..130).contains(&seen), "{codec:?}: {seen}");
+        pair.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_without_a_common_codec_names_both_sides() {
     let source = grey(120).await;
     let wanted = SessionConfig {

@@ -30,6 +30,8 @@ const CANDIDATES: usize = 64;
 /// webrtcbin finds free ones for retransmissions. VP8 as 96 and Opus as 97 are what webrtc-sendrecv.c
 /// sends, even if it asked us for the offer.
 const FIRST_PAYLOAD_TYPE: u8 = 96;
+/// The last one that we offer.
+const LAST_PAYLOAD_TYPE: u8 = 126;
 
 /// The `a=mid` of each media section, shared with the callback that tells candidates.
 #[derive(Debug, Clone, Default)]
@@ -167,9 +169,11 @@ impl Negotiation {
 
     /// Makes the offer, and applies it here.
     pub(super) async fn offer(&mut self) -> Result<String, MediaError> {
-        let (text, description) = self.create("create-offer").await?;
+        let (text, _) = self.create("create-offer").await?;
+        let text = sdp::with_retransmissions(&text);
         self.mids.learn(&text);
         self.layout = check::layout(&text);
+        let description = describe(WebRTCSDPType::Offer, &text)?;
         self.set("set-local-description", &description).await?;
         self.offering = true;
         Ok(if self.their_role.is_some() {
@@ -361,6 +365,7 @@ impl Negotiation {
             theirs: section
                 .formats
                 .iter()
+                .filter(|format| !format.is_retransmission())
                 .map(|format| format.name.to_owned())
                 .collect(),
         })?;
@@ -395,14 +400,21 @@ impl Negotiation {
         Ok(bound)
     }
 
-    /// Adds a section for each codec that we only receive.
+    /// Adds a section for each kind of media that we only receive, with every codec that is wanted.
     fn ask_for_media(&self) {
-        for (index, codec) in (self.wires.len()..).zip(&self.config.wanted) {
-            let caps = codec.wanted_caps(payload_type(index));
-            self.webrtc.emit_by_name::<Option<WebRTCRTPTransceiver>>(
+        for (index, section) in (self.wires.len()..).zip(sections_of(&self.config.wanted)) {
+            let mut caps = gst::Caps::new_empty();
+            for (alternative, codec) in section.iter().enumerate() {
+                caps.merge(codec.wanted_caps(alternative_type(index, alternative)));
+            }
+            let transceiver = self.webrtc.emit_by_name::<Option<WebRTCRTPTransceiver>>(
                 "add-transceiver",
                 &[&Direction::Recvonly, &caps],
             );
+            if let Some(transceiver) = transceiver {
+                let is_video = section.iter().any(|codec| codec.kind() == Kind::Video);
+                transceiver.set_property("do-nack", is_video);
+            }
         }
     }
 
@@ -495,6 +507,32 @@ fn describe(kind: WebRTCSDPType, text: &str) -> Result<WebRTCSessionDescription,
 fn payload_type(index: usize) -> u8 {
     let offset = u8::try_from(index).unwrap_or(u8::MAX);
     FIRST_PAYLOAD_TYPE.saturating_add(offset).min(127)
+}
+
+/// The payload type for a section's codecs: the first one gets what a section with one codec would,
+/// the others are counted down from the end, out of the way of those that webrtcbin finds for
+/// retransmissions: 1.22 doesn't look at any but the first codec's.
+fn alternative_type(index: usize, alternative: usize) -> u8 {
+    match u8::try_from(alternative) {
+        Ok(0) => payload_type(index),
+        Ok(alternative) => LAST_PAYLOAD_TYPE.saturating_sub(2 * (alternative - 1)),
+        Err(_) => LAST_PAYLOAD_TYPE,
+    }
+}
+
+/// The wanted codecs by kind, in the order in which the kinds and then the codecs come.
+fn sections_of(wanted: &[Codec]) -> Vec<Vec<Codec>> {
+    let mut sections: Vec<Vec<Codec>> = Vec::new();
+    for &codec in wanted {
+        match sections
+            .iter_mut()
+            .find(|section| section[0].kind() == codec.kind())
+        {
+            Some(section) => section.push(codec),
+            None => sections.push(vec![codec]),
+        }
+    }
+    sections
 }
 
 /// A synchronisation source that isn't 0, which webrtcbin takes for "none".

@@ -29,6 +29,11 @@ pub(in crate::media) struct Format<'a> {
 }
 
 impl<'a> Format<'a> {
+    /// Whether it only brings another one's lost packets (RFC 4588).
+    pub(super) fn is_retransmission(&self) -> bool {
+        self.name.eq_ignore_ascii_case("rtx")
+    }
+
     /// A format parameter by its name.
     pub(in crate::media) fn parameter(&self, name: &str) -> Option<&'a str> {
         self.parameters
@@ -188,6 +193,48 @@ pub(super) fn answering(sdp: &str, offered: &[&str]) -> String {
     })
 }
 
+/// Our offer with retransmissions (RFC 4588) for every codec of a section.
+///
+/// webrtcbin 1.22 names them for a section's first codec only. Where lost packets are asked for
+/// again (`nack`) and nothing says how they come, the payload type below the codec's own gets them.
+pub(super) fn with_retransmissions(sdp: &str) -> String {
+    let mut out = String::with_capacity(sdp.len() + 128);
+    let starts = sdp.match_indices("\nm=").map(|(at, _)| at + 1);
+    let mut start = 0;
+    for end in starts.chain([sdp.len()]) {
+        out.push_str(&retransmitted(&sdp[start..end]));
+        start = end;
+    }
+    out
+}
+
+/// One section of [`with_retransmissions`].
+fn retransmitted(text: &str) -> String {
+    let formats = sections(text).pop().map(|it| it.formats);
+    let formats = formats.unwrap_or_default();
+    let apt = |pt: &str| formats.iter().any(|it| it.parameter("apt") == Some(pt));
+    let missing = formats.iter().filter_map(|format| {
+        let pt = format.pt.to_string();
+        let nack = format!("a=rtcp-fb:{pt} nack");
+        let wanted = text.lines().any(|line| line == nack) && !apt(&pt);
+        let own = format.pt.checked_sub(1)?;
+        (wanted && formats.iter().all(|it| it.pt != own)).then_some((own, pt))
+    });
+    let (mut numbers, mut lines) = (String::new(), String::new());
+    for (own, pt) in missing {
+        // Writing to a String can't fail.
+        let _ = write!(numbers, " {own}");
+        let _ = write!(
+            lines,
+            "a=rtpmap:{own} rtx/90000\r\na=fmtp:{own} apt={pt}\r\n"
+        );
+    }
+    match text.split_once("\r\n") {
+        Some((first, rest)) if !numbers.is_empty() => format!("{first}{numbers}\r\n{rest}{lines}"),
+        _ => text.to_owned(),
+    }
+}
+
 /// Changes the direction line of each media section, by its index.
 fn map_directions<'a>(sdp: &'a str, change: impl Fn(u32, &'a str) -> &'a str) -> String {
     let section = std::cell::Cell::new(None::<u32>);
@@ -276,6 +323,24 @@ mod tests {
             answering(&opened, &["inactive"]),
             OFFER.replace("a=recvonly", "a=inactive")
         );
+    }
+
+    #[test]
+    fn every_codec_gets_its_retransmissions() {
+        let offer = OFFER.replace(
+            "a=rtpmap:108 H264",
+            "a=rtcp-fb:108 nack\r\na=rtpmap:108 H264",
+        );
+        let offer = offer.replace("a=rtpmap:96 VP8", "a=rtcp-fb:96 nack\r\na=rtpmap:96 VP8");
+        let more = with_retransmissions(&offer);
+        let video = &sections(&more)[0];
+        let numbers: Vec<_> = video.formats.iter().map(|format| format.pt).collect();
+        assert_eq!(numbers, [96, 97, 108, 107]);
+        assert_eq!(video.formats[3].parameter("apt"), Some("108"));
+        assert_eq!(sections(&more)[1], sections(&offer)[1]);
+        assert_eq!(with_retransmissions(&more), more);
+        assert_eq!(with_retransmissions(OFFER), OFFER);
+        assert_eq!(with_retransmissions(""), "");
     }
 
     #[test]
