@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::backoff::Backoff;
-use super::conversation::{Conversation, INBOX, Number, Opening, Outcome, Shared, until};
+use super::conversation::{Conversation, EVERYDAY, INBOX, Number, Opening, Outcome, Shared, until};
 use super::events::Events;
 use super::link::{Dialer, Link, LinkError};
 use crate::dialect::gstreamer::client::{self, CallClient, CallEvent, PeerId, Refusal};
@@ -143,8 +143,12 @@ impl Caller {
             keep: options.keep,
             shared: Arc::new(Shared {
                 media: options.media,
-                events: Events::new(options.events),
+                events: Arc::new(Events::new(options.events)),
+                // Old peers can take neither.
+                bundle: options.channel.is_some(),
                 channel: options.channel,
+                codec: None,
+                wanted: EVERYDAY.to_vec(),
                 sound_first: false,
             }),
             lines: options.lines,
@@ -338,7 +342,7 @@ impl Caller {
         let lines = std::mem::replace(&mut self.lines, Lines::Ended);
         let conversation = Conversation::new(
             self.number,
-            partner,
+            partner.map(|partner| partner.as_str().into()),
             Arc::clone(&self.shared),
             registration.replies.clone(),
             lines,

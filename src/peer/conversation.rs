@@ -9,7 +9,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::events::{Content, Event, Events};
 use super::ice::Ice;
 use super::reception::{Receiver, Reception};
-use crate::dialect::gstreamer::client::PeerId;
 use crate::dialect::gstreamer::payload::Message;
 use crate::dialect::negotiation::{Candidate, Sdp};
 use crate::media::{
@@ -39,6 +38,7 @@ const NO_OFFER: &str = "the other side made no offer within 30 s";
 const BROKEN: &str = "the connection broke and did not come back within 15 s";
 
 /// What a peer sends, and what it does with what it receives.
+#[derive(Clone)]
 pub struct Media {
     /// What is played to every partner; nothing if there is none.
     pub source: Option<Arc<Source>>,
@@ -51,10 +51,15 @@ pub struct Media {
 /// What all conversations of a peer share.
 pub(super) struct Shared {
     pub(super) media: Media,
-    pub(super) events: Events,
-    /// The label of the data channel that comes with our offers. Without one they don't bundle
-    /// either, because old peers can't.
+    pub(super) events: Arc<Events>,
+    /// The label of the data channel that comes with our offers.
     pub(super) channel: Option<String>,
+    /// Whether our offers put everything on one transport. Old peers can't take that.
+    pub(super) bundle: bool,
+    /// The codec that our pictures are sent in, whatever the source prefers.
+    pub(super) codec: Option<Codec>,
+    /// What our offers ask for where we send nothing of the kind ourselves.
+    pub(super) wanted: Vec<Codec>,
     /// Whether sound comes first in our offers, and so gets the first payload type.
     pub(super) sound_first: bool,
 }
@@ -80,6 +85,9 @@ pub enum Lines {
     Ended,
 }
 
+/// What a peer asks for that every other one can send.
+pub(super) const EVERYDAY: [Codec; 2] = [Codec::Vp8, Codec::Opus];
+
 /// A conversation is known by its number, so that what an old one still has to say isn't taken for
 /// a new one's.
 pub(super) type Number = u64;
@@ -88,7 +96,7 @@ pub(super) type Number = u64;
 pub(super) struct Conversation {
     number: Number,
     /// Unknown to who is called.
-    partner: Option<PeerId>,
+    partner: Option<Arc<str>>,
     shared: Arc<Shared>,
     outgoing: mpsc::Sender<(Number, Message)>,
     lines: Lines,
@@ -164,7 +172,7 @@ impl Lines {
 impl Conversation {
     pub(super) fn new(
         number: Number,
-        partner: Option<PeerId>,
+        partner: Option<Arc<str>>,
         shared: Arc<Shared>,
         outgoing: mpsc::Sender<(Number, Message)>,
         lines: Lines,
@@ -317,13 +325,13 @@ impl Conversation {
         if self.live.is_none() {
             self.began = Instant::now();
             self.deadline = Some((self.began + CONNECT_TIMEOUT, NO_PATH));
-            let partner = self.partner.as_ref().map(PeerId::as_str);
+            let partner = self.partner.as_deref();
             let receiver = self.shared.media.reception.start(partner);
             // Only who offers makes a channel; two of one label would only confuse.
             let channel = self.shared.channel.clone().filter(|_| ours);
             let config = SessionConfig {
                 channels: channel.into_iter().collect(),
-                bundle: self.shared.channel.is_some(),
+                bundle: self.shared.bundle,
                 ..self.shared.session(receiver.receive()).await
             };
             let (session, events) = Session::start(config).await?;
@@ -385,7 +393,7 @@ impl Conversation {
     fn tell(&self, channel: &str, content: Content<'_>) {
         self.shared.events.tell(&Event {
             client: None,
-            peer: self.partner.as_ref().map(PeerId::as_str),
+            peer: self.partner.as_deref(),
             channel,
             content,
         });
@@ -403,9 +411,7 @@ impl Conversation {
 
     /// For the log.
     fn name(&self) -> String {
-        self.partner
-            .as_ref()
-            .map_or_else(|| "caller".to_owned(), ToString::to_string)
+        self.partner.as_deref().unwrap_or("caller").to_owned()
     }
 }
 
@@ -415,11 +421,15 @@ impl Shared {
         let media = &self.media;
         let mut streams = streams(media.source.as_ref());
         let is_wanted = media.reception.is_wanted();
-        let mut wanted = vec![Codec::Vp8, Codec::Opus];
+        for stream in &mut streams {
+            stream.codecs = self.codec.into_iter().collect();
+            stream.codecs.retain(|codec| codec.kind() == stream.kind);
+        }
+        let mut wanted = self.wanted.clone();
         wanted.retain(|codec| is_wanted && !streams.iter().any(|sent| sent.kind == codec.kind()));
         if self.sound_first {
             streams.reverse();
-            wanted.reverse();
+            wanted.sort_by_key(|codec| codec.kind() == Kind::Video);
         }
         SessionConfig {
             wanted,

@@ -37,8 +37,18 @@ pub(super) enum Content<'a> {
 
 /// Where events go.
 pub(super) struct Events {
+    /// Which of several peers in this process tells them.
+    user: Option<Arc<str>>,
     listeners: Vec<mpsc::Sender<Arc<str>>>,
     dropped: AtomicU64,
+}
+
+#[derive(Serialize)]
+struct Named<'a, E> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(flatten)]
+    event: &'a E,
 }
 
 impl<'a> Content<'a> {
@@ -54,14 +64,21 @@ impl<'a> Content<'a> {
 impl Events {
     pub(super) fn new(listeners: Vec<mpsc::Sender<Arc<str>>>) -> Self {
         Self {
+            user: None,
             listeners,
             dropped: AtomicU64::new(0),
         }
     }
 
+    /// The same, with this peer's name in every event.
+    pub(super) fn of(self, user: Option<Arc<str>>) -> Self {
+        Self { user, ..self }
+    }
+
     /// Tells every listener. One that doesn't keep up misses events.
     pub(super) fn tell(&self, event: &impl Serialize) {
-        let Ok(line) = serde_json::to_string(event) else {
+        let user = self.user.as_deref();
+        let Ok(line) = serde_json::to_string(&Named { user, event }) else {
             return;
         };
         let line: Arc<str> = line.into();

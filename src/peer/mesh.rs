@@ -13,7 +13,9 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::backoff::Backoff;
-use super::conversation::{Conversation, INBOX, Lines, Number, Opening, Outcome, Shared, until};
+use super::conversation::{
+    Conversation, EVERYDAY, INBOX, Lines, Number, Opening, Outcome, Shared, until,
+};
 use super::events::Events;
 use super::link::{Dialer, Link, LinkError};
 use crate::dialect::gstreamer::client::{self, PeerId, RoomClient, RoomEvent, RoomId};
@@ -115,8 +117,11 @@ impl Mesh {
             room: options.room,
             shared: Arc::new(Shared {
                 media: options.media,
-                events: Events::new(options.events),
+                events: Arc::new(Events::new(options.events)),
                 channel: None,
+                bundle: false,
+                codec: None,
+                wanted: EVERYDAY.to_vec(),
                 // mp-webrtc-sendrecv.c sends nothing but Opus as 96.
                 sound_first: true,
             }),
@@ -302,7 +307,7 @@ impl Running {
         let (inbox, messages) = mpsc::channel(INBOX);
         let conversation = Conversation::new(
             self.number,
-            Some(peer.clone()),
+            Some(peer.as_str().into()),
             Arc::clone(&self.shared),
             self.replies.clone(),
             Lines::Ended,

@@ -97,6 +97,19 @@ impl Reception {
         !matches!(self, Self::Nothing)
     }
 
+    /// The same for one of several peers in this process: with a directory of its own.
+    ///
+    /// # Errors
+    /// If the directory can't be made.
+    pub fn of(&self, user: &str) -> std::io::Result<Self> {
+        let Self::Directory(directory, container) = self else {
+            return Ok(self.clone());
+        };
+        let directory = directory.join(file_name(user));
+        std::fs::create_dir_all(&directory)?;
+        Ok(Self::Directory(directory, *container))
+    }
+
     /// Prepares for one partner.
     pub(super) fn start(&self, partner: Option<&str>) -> Receiver {
         let work = match self {
