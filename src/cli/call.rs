@@ -112,7 +112,7 @@ fn reception(receive: Option<PathBuf>) -> anyhow::Result<Reception> {
 }
 
 /// Reads standard input on a thread of its own, which may wait for ever.
-fn read_lines() -> mpsc::Receiver<String> {
+pub(super) fn read_lines() -> mpsc::Receiver<String> {
     let (lines, receiver) = mpsc::channel(LINE_QUEUE);
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines() {

@@ -109,16 +109,7 @@ impl Send {
         variables: &[String],
         reception: Reception,
     ) -> anyhow::Result<Media> {
-        let source = match (self.send.as_str(), variables) {
-            ("none", []) => None,
-            ("none", [variable, ..]) => {
-                bail!("\"{variable}\" has no meaning, because --send none plays no pipeline")
-            }
-            (words, _) => {
-                let file = pipeline("--send", words, variables)?;
-                Some(Source::open(file, SourceOptions::default()).await?)
-            }
-        };
+        let source = source("--send", &self.send, variables).await?;
         Ok(self.ice.media(dialer, source, reception))
     }
 }
@@ -168,6 +159,24 @@ impl Printer {
         drop(self.lines);
         if timeout(LAST_EVENTS, self.done).await.is_err() {
             tracing::warn!("the last events were not printed: nobody reads them");
+        }
+    }
+}
+
+/// What a pipeline gives, by its name or file; nothing for `none`.
+pub(super) async fn source(
+    flag: &str,
+    words: &str,
+    variables: &[String],
+) -> anyhow::Result<Option<Arc<Source>>> {
+    match (words, variables) {
+        ("none", []) => Ok(None),
+        ("none", [variable, ..]) => {
+            bail!("\"{variable}\" has no meaning, because {flag} none plays no pipeline")
+        }
+        (words, _) => {
+            let file = pipeline(flag, words, variables)?;
+            Ok(Some(Source::open(file, SourceOptions::default()).await?))
         }
     }
 }

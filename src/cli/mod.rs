@@ -16,6 +16,8 @@ mod media;
 mod mesh;
 #[cfg(feature = "peer")]
 mod pipelines;
+#[cfg(feature = "peer")]
+mod room;
 #[cfg(feature = "server")]
 mod serve;
 
@@ -47,6 +49,8 @@ enum Command {
     Call(call::Flags),
     #[cfg(feature = "peer")]
     Mesh(mesh::Flags),
+    #[cfg(feature = "peer")]
+    Room(room::Flags),
     #[cfg(all(feature = "server", feature = "peer"))]
     Demo(demo::Flags),
     #[cfg(feature = "peer")]
@@ -88,6 +92,8 @@ pub fn main() -> ExitCode {
         Command::Call(flags) => block_on(call::run(flags)),
         #[cfg(feature = "peer")]
         Command::Mesh(flags) => block_on(mesh::run(flags)),
+        #[cfg(feature = "peer")]
+        Command::Room(flags) => block_on(room::run(flags)),
         #[cfg(all(feature = "server", feature = "peer"))]
         Command::Demo(flags) => block_on(demo::run(flags)),
         #[cfg(feature = "peer")]

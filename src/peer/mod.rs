@@ -9,4 +9,5 @@ pub mod gecko;
 pub mod ice;
 pub mod link;
 pub mod mesh;
+pub mod participant;
 pub mod reception;

@@ -6,9 +6,10 @@ use switchboard::dialect::gstreamer::client::CallEvent;
 use switchboard::dialect::gstreamer::payload::Message;
 use switchboard::dialect::negotiation::Sdp;
 
+use crate::call;
 use crate::guest::{Begin, Guest, Talk, an_offer};
+use crate::peers::{result, server};
 use crate::process::Process;
-use crate::{call, result, server};
 
 /// What the built peer sends in these tests, and that it counts what it gets.
 const MEDIA: &[&str] = &[

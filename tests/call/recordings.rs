@@ -6,9 +6,10 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::time::sleep;
 
+use crate::call;
 use crate::file::{Played, play, watch};
+use crate::peers::{result, server};
 use crate::process::Process;
-use crate::{call, result, server};
 
 /// How long the recorded calls last.
 const LENGTH: Duration = Duration::from_secs(3);

@@ -1,34 +1,16 @@
 //! Rooms of several.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
+use crate::member;
+use crate::peers::{receives, result, server};
 use crate::process::{PATIENCE, Process};
-use crate::{member, result, server};
 
 /// A small picture, because several are encoded and sent at once.
 const SMALL: &str = "test width=160 height=120 fps=10 wave=sine";
-
-/// Waits until this one counted pictures and sound of every one of these since now.
-async fn receives(process: &mut Process, from: &[&str]) {
-    let mut left: HashMap<&str, u32> = from.iter().map(|&id| (id, 2)).collect();
-    let deadline = Instant::now() + PATIENCE;
-    while !left.is_empty() {
-        assert!(Instant::now() < deadline, "nothing from {left:?}");
-        let (count, peer) = result(process, "count").await;
-        let enough = count["video"]["frames"].as_u64() > Some(3)
-            && count["audio"]["frames"].as_u64() > Some(10);
-        if enough && let Some(times) = left.get_mut(peer.as_str()) {
-            *times -= 1;
-            if *times == 0 {
-                left.remove(peer.as_str());
-            }
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn four_meet_and_one_that_is_killed_disturbs_nobody() {
