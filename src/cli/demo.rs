@@ -19,6 +19,7 @@ use crate::peer::gecko::{self, Gecko};
 use crate::peer::ice::Ice;
 use crate::peer::link::{Dialer, ServerUrl, Trust};
 use crate::peer::mesh::{self, Mesh};
+use crate::peer::participant::{self, Participant};
 use crate::peer::reception::Reception;
 use crate::server::Bound;
 use crate::worker::Limits;
@@ -30,14 +31,18 @@ const CALLEE: &str = "1000";
 const MEMBER: &str = "2000";
 /// The gecko.
 const GECKO: &str = "demo";
-/// The room.
+/// The mesh room, and the forwarding one.
 const ROOM: &str = "demo";
+/// The participant of the forwarding room.
+const PARTICIPANT: &str = "camera";
 /// Workers of the gecko at once.
 const CAPACITY: usize = 16;
 /// What these play, to be told from the device.
 const PICTURE: &str = "test pattern=smpte";
+/// What the participant publishes, to be told from all others.
+const CAMERA: &str = "test pattern=circular";
 
-/// Run a server, a test device, a waiting caller, a room with a member and a gecko, and print the pages to open
+/// Run a server, a test device, a waiting caller, rooms with somebody in them and a gecko, and print the pages to open
 #[derive(Debug, Args)]
 pub(super) struct Flags {
     /// Values for the variables of the device's pipelines
@@ -63,6 +68,7 @@ pub(super) async fn run(flags: Flags) -> Outcome {
     let source = Source::open(file, SourceOptions::default()).await;
     let source = source.map_err(Failure::usage)?;
     let (callee, member) = peers(&source).map_err(Failure::Usage)?;
+    let participant = participant().await.map_err(Failure::Usage)?;
     let server = serve::start(flags.listen.into_overrides()).await?;
     let Some(bound) = server.addresses().into_iter().next() else {
         return Err(Failure::Usage(anyhow!("there is no address to listen on")));
@@ -73,6 +79,7 @@ pub(super) async fn run(flags: Flags) -> Outcome {
     say(format_args!("open {page}#device={}", percent_encoded(&id)));
     say(format_args!("open {page}#call={CALLEE}"));
     say(format_args!("open {page}#mesh={ROOM}"));
+    say(format_args!("open {page}#room={ROOM}"));
     say(format_args!("open {page}#gecko={GECKO}"));
 
     let (stop, stopped) = watch::channel(false);
@@ -83,17 +90,38 @@ pub(super) async fn run(flags: Flags) -> Outcome {
     let callee = callee.run(dialer(&page, call::PATH)?, until(&stopped));
     let member = member.run(dialer(&page, mesh::PATH)?, until(&stopped));
     let workers = workers.run(dialer(&page, gecko::PATH)?, until(&stopped));
-    let (_, _, (), called, met, served) = tokio::join!(
+    let participant = participant.run(dialer(&page, participant::PATH)?, until(&stopped));
+    let (_, _, (), called, met, served, published) = tokio::join!(
         interrupt,
         device.run(dialer(&page, crate::peer::device::PATH)?, until(&stopped)),
         server.run(until(&stopped)),
         callee,
         member,
         workers,
+        participant,
     );
     called.map_err(|error| Failure::Failed(error.into()))?;
     met.map_err(|error| Failure::Failed(error.into()))?;
-    served.map_err(|error| Failure::Failed(error.into()))
+    served.map_err(|error| Failure::Failed(error.into()))?;
+    published.map_err(|error| Failure::Failed(error.into()))
+}
+
+/// Somebody who publishes in the forwarding room.
+async fn participant() -> anyhow::Result<Participant> {
+    let file = pipeline("--publish", CAMERA, &[])?;
+    let source = Source::open(file, SourceOptions::default()).await?;
+    let options = participant::Options {
+        user: PARTICIPANT.to_owned(),
+        room: ROOM.to_owned(),
+        media: media(&source),
+        loopback: false,
+        codec: None,
+        channel: None,
+        lines: Lines::Ended,
+        is_one_of_many: false,
+        events: Vec::new(),
+    };
+    Ok(Participant::new(options).await?)
 }
 
 /// What a peer plays and takes.
