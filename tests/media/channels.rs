@@ -78,6 +78,32 @@ async fn messages_pass_both_ways_on_channels_of_either_side_first_one_included()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_right_before_the_goodbye_arrives() {
+    for round in 0..10 {
+        let device = SessionConfig {
+            channels: vec!["a".into(), "b".into()],
+            ..SessionConfig::default()
+        };
+        let mut pair = Pair::start(device, SessionConfig::default()).await;
+        pair.device_offers().await;
+        pair.until("both channels", |pair| {
+            ["a", "b"]
+                .iter()
+                .all(|label| opened(&pair.told_device, label) && opened(&pair.told_viewer, label))
+        })
+        .await;
+        let last = "the end".repeat(1000);
+        pair.device.send_text("b", &last).unwrap();
+        let told = pair.device_leaves(2).await;
+        let heard = SessionEvent::Text {
+            label: "b".into(),
+            text: last,
+        };
+        assert!(told.contains(&heard), "round {round}: {told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_viewer_that_leaves_is_noticed() {
     let source = grey(120).await;
     let device = SessionConfig {

@@ -102,6 +102,23 @@ impl Pair {
 }
 
 impl Pair {
+    /// Closes the device, and gives what the viewer is told until so many channels are closed.
+    pub(crate) async fn device_leaves(mut self, channels: usize) -> Vec<SessionEvent> {
+        let told = async {
+            let mut closed = 0;
+            while closed < channels
+                && let Some(event) = self.viewer_events.recv().await
+            {
+                closed += usize::from(matches!(event, SessionEvent::ChannelClosed { .. }));
+                self.told_viewer.push(event);
+            }
+        };
+        let (told, ()) = tokio::join!(tokio::time::timeout(DEADLINE, told), self.device.close());
+        told.expect("the end of a channel");
+        self.viewer.close().await;
+        self.told_viewer
+    }
+
     /// Connects, then closes the viewer; the device's session must end by itself.
     pub(crate) async fn leave_and_notice(mut self) {
         self.device_offers().await;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gst::glib;
@@ -22,6 +22,9 @@ const BUFFERED: u64 = 4 * 1024 * 1024;
 
 /// How long a closing session waits for the other side to close its channels.
 const GOODBYE: Duration = Duration::from_millis(250);
+/// How long a channel stays open after its last message: a receiver with webrtcbin 1.22 drops a message
+/// that it hasn't handed out yet when the channel is closed.
+const LINGER: Duration = Duration::from_millis(150);
 
 /// Why a message wasn't sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +59,8 @@ pub enum ChannelError {
 pub(super) struct Channels {
     by_label: Arc<Mutex<HashMap<String, WebRTCDataChannel>>>,
     emitter: Emitter,
+    /// When a message was sent last.
+    sent: Arc<Mutex<Option<Instant>>>,
     /// Told when a channel was closed.
     closed: Arc<Notify>,
 }
@@ -66,6 +71,7 @@ impl Channels {
         let channels = Self {
             by_label: Arc::default(),
             emitter,
+            sent: Arc::default(),
             closed: Arc::default(),
         };
         let theirs = channels.clone();
@@ -137,11 +143,14 @@ impl Channels {
     /// Closes every channel, and waits a moment for the other side to agree: that is the only
     /// goodbye that it gets.
     pub(super) async fn close(&self) {
-        let open: Vec<_> = self.lock().values().cloned().collect();
+        let is_open = |it: &&WebRTCDataChannel| it.ready_state() == WebRTCDataChannelState::Open;
+        let open: Vec<_> = self.lock().values().filter(is_open).cloned().collect();
+        let sent = *self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sent) = sent.filter(|_| !open.is_empty()) {
+            tokio::time::sleep_until((sent + LINGER).into()).await;
+        }
         for channel in open {
-            if channel.ready_state() == WebRTCDataChannelState::Open {
-                channel.close();
-            }
+            channel.close();
         }
         let all_closed = async {
             loop {
@@ -178,6 +187,7 @@ impl Channels {
                 buffered,
             });
         }
+        *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         Ok(channel)
     }
 
