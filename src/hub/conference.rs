@@ -5,6 +5,7 @@
 //! the visitor stays where it is for a while, and can go on by another one. What the media plane is
 //! to do is collected beside what connections are told; what it says comes back as [`MediaEvent`]s.
 
+mod away;
 mod media;
 mod tables;
 mod words;
@@ -106,7 +107,7 @@ impl Conference {
     /// A connection is gone. Its visitor is awaited back.
     pub(super) fn leave(&mut self, now: Instant, connection: ConnectionId) {
         if let Some(visitor) = self.tables.bound.get(&connection).copied() {
-            self.tables.bind(visitor, Err(now + self.limits.resume));
+            self.await_back(now, visitor);
         }
     }
 
@@ -217,7 +218,7 @@ impl Conference {
         let before = guest.connection;
         if before != Some(from) {
             if let Some(other) = self.tables.bound.get(&from).copied() {
-                self.tables.bind(other, Err(now + self.limits.resume));
+                self.await_back(now, other);
             }
             self.tables.bind(named, Ok(from));
             if let Some(before) = before {
@@ -225,6 +226,18 @@ impl Conference {
             }
         }
         answer(out, from, named, Ok(Granted::Resumed));
+        let guest = self.tables.guests.get_mut(&named);
+        if let Some(known) = guest.and_then(|guest| guest.known.take()) {
+            self.catch_up(named, &known, out);
+        }
+    }
+
+    fn await_back(&mut self, now: Instant, visitor: Visitor) {
+        let known = self.known_to(visitor);
+        self.tables.bind(visitor, Err(now + self.limits.resume));
+        if let Some(guest) = self.tables.guests.get_mut(&visitor) {
+            guest.known = known;
+        }
     }
 
     fn enter(

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::away::Known;
 use super::words::{MediaEnd, MediaRoom, Visitor};
 use crate::hub::{ByConnection, ConnectionId};
 
@@ -36,6 +37,8 @@ pub(super) struct Guest {
     pub(super) connection: Option<ConnectionId>,
     /// Until when it is.
     pub(super) away_until: Option<Instant>,
+    /// Whom it knew in its room when its connection was lost.
+    pub(super) known: Option<Known>,
     pub(super) member: Option<Member>,
 }
 
@@ -219,6 +222,11 @@ impl Stage {
 }
 
 impl Member {
+    /// Under which key it publishes, or is about to.
+    pub(super) fn published(&self) -> Option<MediaEnd> {
+        self.publishing.as_ref().map(|end| end.key)
+    }
+
     /// Whether the others may know that it publishes.
     pub(super) fn is_publishing(&self) -> bool {
         self.publishing

@@ -511,6 +511,47 @@ fn a_visitor_goes_on_by_another_connection() {
 }
 
 #[test]
+fn who_comes_back_is_told_what_has_changed() {
+    let (mut hall, _) = Hall::with_publisher();
+    let resumed = |of, to| {
+        let (visitor, outcome) = (own(of), Ok(Granted::Resumed));
+        (to, Told::Answer { visitor, outcome })
+    };
+    // Nothing has.
+    assert_eq!(hall.leave(B), []);
+    assert_eq!(hall.ask_as(C, Some(own(B)), Ask::Resume), [resumed(B, C)]);
+    assert_eq!(hall.leave(C), []);
+    // `a` publishes again, and `d` comes and publishes.
+    hall.ask(A, Ask::Unpublish);
+    let end = hall.publish(A);
+    hall.answered(end);
+    hall.enter(D, "r", "d");
+    let end = hall.publish(D);
+    hall.answered(end);
+    let told = hall.ask_as(C, Some(own(B)), Ask::Resume);
+    let missed = [
+        resumed(B, C),
+        unpublished(C, "a"),
+        published(C, "a"),
+        joined(C, "d"),
+        published(C, "d"),
+    ];
+    assert_eq!(told, missed);
+    // `a` leaves and somebody else comes under that name.
+    assert_eq!(hall.leave(C), []);
+    hall.ask(A, Ask::Exit);
+    hall.enter(ConnectionId(5), "r", "a");
+    let told = hall.ask_as(C, Some(own(B)), Ask::Resume);
+    let missed = [resumed(B, C), left(C, "a"), joined(C, "a")];
+    assert_eq!(told, missed);
+    // It was put out itself.
+    assert_eq!(hall.leave(C), []);
+    hall.evict("r", "b").unwrap();
+    let told = hall.ask_as(C, Some(own(B)), Ask::Resume);
+    assert_eq!(told, [resumed(B, C), (C, Told::Evicted)]);
+}
+
+#[test]
 fn who_names_a_visitor_speaks_for_it_and_gets_the_answer() {
     let mut hall = Hall::of_two();
     let told = hall.ask_as(C, Some(own(A)), Ask::Locate);
