@@ -157,7 +157,7 @@ async fn a_script_says_when_what_its_client_sends_is_recorded() {
     let arguments = ["--allow-origin", &site.origin, "--receive", receive];
     let mut gecko = gecko(&server, &arguments).await;
     let mut page = Page::open(server.address(), &site.url("/w.js"), sending().await).await;
-    let mut say = async |page: &mut Page, text: &str| {
+    let say = async |page: &mut Page, text: &str| {
         page.session.send_text("worker", text).unwrap();
         page.json().await
     };
