@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use switchboard::worker::{
-    Encoding, Event, Events, LoadError, Loader, Message, Options, Request, Response, Script,
-    ScriptKind, Worker,
+    Event, Events, LoadError, Loader, Message, Options, Request, Response, Script, ScriptKind,
+    Worker,
 };
 
 /// Workers that are started one after the other.
@@ -64,7 +64,6 @@ async fn start(text: &str) -> (Worker, Events) {
         kind: ScriptKind::Classic,
     };
     let mut options = Options::new(script, Arc::new(Nothing));
-    options.encoding = Encoding::Json;
     options.program = env!("CARGO_BIN_EXE_switchboard").into();
     Worker::start(options).await.unwrap()
 }

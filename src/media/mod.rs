@@ -33,7 +33,7 @@ use gstreamer as gst;
 
 pub use codec::{Codec, Kind};
 pub use pipeline::{PipelineError, PipelineFile};
-pub use received::{Container, Counter, Counts, Recorded, Recorder, TrackCount, display};
+pub use received::{Container, Counter, Counts, Recorded, Recorder, Tap, TrackCount, display};
 pub use session::{
     ChannelError, MakeReceiver, Offered, OfferedLine, OutboundStats, Receive, ReceivedTrack,
     Session, SessionConfig, SessionEvent, SessionEvents, Stats, StreamConfig,

@@ -17,7 +17,7 @@ use super::session::ReceivedTrack;
 
 pub use count::{Counter, Counts, TrackCount};
 pub use display::display;
-pub use record::{Recorded, Recorder};
+pub use record::{Recorded, Recorder, Tap};
 pub use writer::Container;
 
 /// An encoded frame of a received track.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::events::Events;
-use crate::media::{Container, Counter, Counts, MediaError, Receive, Recorder, TrackCount};
+use crate::media::{Container, Counter, Counts, MediaError, Receive, Recorder, Tap, TrackCount};
 
 /// How often the counts are told.
 const REPORT: Duration = Duration::from_secs(1);
@@ -44,7 +44,11 @@ enum Work {
     Nothing,
     Count(Counter),
     Display(Receive),
-    Record(Recorder),
+    Record {
+        tap: Tap,
+        /// `None` between two recordings.
+        recorder: Option<Recorder>,
+    },
 }
 
 /// A line about what was counted, or about a file.
@@ -116,11 +120,10 @@ impl Reception {
             Self::Nothing => Work::Nothing,
             Self::Count => Work::Count(Counter::default()),
             Self::Display(receive) => Work::Display(receive.clone()),
-            Self::File(path, container) => Work::Record(Recorder::start(path.clone(), *container)),
+            Self::File(path, container) => Work::record(path.clone(), *container),
             Self::Directory(directory, container) => {
-                let name = file_name(partner.unwrap_or("peer"));
-                let path = directory.join(format!("{name}.{}", container.extension()));
-                Work::Record(Recorder::start(path, *container))
+                let path = file_path(directory, partner.unwrap_or("peer"), *container);
+                Work::record(path, *container)
             }
         };
         let mut ticks = interval(REPORT);
@@ -143,7 +146,7 @@ impl Receiver {
             Work::Nothing => Receive::Drain,
             Work::Count(counter) => counter.receive(),
             Work::Display(receive) => receive.clone(),
-            Work::Record(recorder) => recorder.receive(),
+            Work::Record { tap, .. } => tap.receive(),
         }
     }
 
@@ -183,23 +186,70 @@ impl Receiver {
                 let report = Report::Total(total);
                 events.tell(&Line { peer, report });
             }
-            Work::Record(recorder) => match recorder.finish().await? {
-                Some(recorded) => {
-                    let seconds = rounded(recorded.duration);
-                    let path = &recorded.path;
-                    let report = Report::File { path, seconds };
-                    events.tell(&Line { peer, report });
+            Work::Record { recorder, .. } => {
+                if let Some(recorder) = recorder {
+                    complete(recorder, peer, events).await?;
                 }
-                None => tracing::warn!("no media came; there is no recording"),
-            },
+            }
         }
         Ok(())
+    }
+
+    /// Ends the recording and nothing else; what to [`complete`]. `None` if none runs.
+    pub(super) fn end_recording(&mut self) -> Option<Recorder> {
+        let Work::Record { recorder, .. } = &mut self.work else {
+            return None;
+        };
+        recorder.take().inspect(Recorder::end)
+    }
+
+    /// Starts another recording in the directory where the last one is; false if there is none. One
+    /// that runs should be ended before.
+    pub(super) fn record(&mut self, reception: &Reception, name: &str) -> bool {
+        let (Work::Record { tap, recorder }, Reception::Directory(directory, container)) =
+            (&mut self.work, reception)
+        else {
+            return false;
+        };
+        let name = format!("{}-{name}", self.partner.as_deref().unwrap_or("peer"));
+        let path = file_path(directory, &name, *container);
+        *recorder = Some(Recorder::start(tap, path, *container));
+        true
     }
 
     fn tell(&self, events: &Events, report: Report<'_>) {
         let peer = self.partner.as_deref();
         events.tell(&Line { peer, report });
     }
+}
+
+impl Work {
+    fn record(path: PathBuf, container: Container) -> Self {
+        let tap = Tap::default();
+        let recorder = Some(Recorder::start(&tap, path, container));
+        Self::Record { tap, recorder }
+    }
+}
+
+/// Completes a recording, and tells where it is.
+///
+/// # Errors
+/// If the file can't be written.
+pub(super) async fn complete(
+    recorder: Recorder,
+    peer: Option<&str>,
+    events: &Events,
+) -> Result<(), MediaError> {
+    match recorder.finish().await? {
+        Some(recorded) => {
+            let seconds = rounded(recorded.duration);
+            let path = &recorded.path;
+            let report = Report::File { path, seconds };
+            events.tell(&Line { peer, report });
+        }
+        None => tracing::warn!("no media came; there is no recording"),
+    }
+    Ok(())
 }
 
 impl Count {
@@ -234,6 +284,10 @@ impl Rate {
 /// Seconds, to the millisecond.
 fn rounded(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+fn file_path(directory: &Path, id: &str, container: Container) -> PathBuf {
+    directory.join(format!("{}.{}", file_name(id), container.extension()))
 }
 
 /// A file's name for a peer's id, which a stranger chose: no path, nothing hidden, not too long.

@@ -40,8 +40,6 @@ pub const HOST_ARGUMENT: &str = "--worker-host";
 pub struct Options {
     /// What it runs.
     pub script: Script,
-    /// What messages look like on the way.
-    pub encoding: Encoding,
     /// What it may use.
     pub limits: Limits,
     /// `navigator.userAgent`.
@@ -74,22 +72,13 @@ pub enum ScriptKind {
     Module,
 }
 
-/// What a posted value is on the data channel (gecko.md B1). Binary messages are an `ArrayBuffer` in
-/// both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Encoding {
-    /// Protocol `rws.v1`: a text message is the JSON form of the value.
-    Json,
-    /// Any other protocol: a text message is a string, and nothing but strings and bytes can be posted.
-    Raw,
-}
-
-/// A message between the worker and its client, as on the data channel.
+/// A message between the worker and its client, as on a data channel of protocol `rws.v1` (gecko.md
+/// B1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// A text message.
+    /// Any value but bytes, in its JSON form.
     Text(String),
-    /// A binary message.
+    /// Bytes: an `ArrayBuffer` for the script.
     Binary(Bytes),
 }
 
@@ -257,12 +246,11 @@ pub enum PostError {
 }
 
 impl Options {
-    /// The script with everything else as it is by default; [`Encoding::Json`].
+    /// The script with everything else as it is by default.
     #[must_use]
     pub fn new(script: Script, loader: Arc<dyn Loader>) -> Self {
         Self {
             script,
-            encoding: Encoding::Json,
             limits: Limits::default(),
             user_agent: concat!("Switchboard/", env!("CARGO_PKG_VERSION")).to_owned(),
             media: Media::default(),

@@ -167,11 +167,22 @@ impl Events {
     /// The next event; `None` after [`Event::Ended`]. Cancel-safe.
     pub async fn recv(&mut self) -> Option<Event> {
         let event = self.queue.recv().await?;
-        if let Event::Message(message) = &event {
+        self.count(&event);
+        Some(event)
+    }
+
+    /// The next event if there is one already.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        let event = self.queue.try_recv()?;
+        self.count(&event);
+        Some(event)
+    }
+
+    fn count(&self, event: &Event) {
+        if let Event::Message(message) = event {
             self.taken
                 .fetch_add(message.len() as u64, Ordering::Relaxed);
         }
-        Some(event)
     }
 }
 
@@ -195,7 +206,6 @@ fn first_frame(options: &Options) -> ToHost {
     let start = Start {
         url: options.script.url.clone(),
         kind: options.script.kind,
-        encoding: options.encoding,
         limits: options.limits.clone(),
         user_agent: options.user_agent.clone(),
         media: options.media.clone(),

@@ -13,8 +13,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Encoding, Ended, Level, Limits, Media, MediaCommand, Message, Request, Response, ScriptKind,
-    StartError, Uncaught,
+    Ended, Level, Limits, Media, MediaCommand, Message, Request, Response, ScriptKind, StartError,
+    Uncaught,
 };
 
 /// Bytes of a frame beside the bytes that a limit bounds.
@@ -64,7 +64,6 @@ pub(super) enum FromHost {
 pub(super) struct Start {
     pub(super) url: String,
     pub(super) kind: ScriptKind,
-    pub(super) encoding: Encoding,
     pub(super) limits: Limits,
     pub(super) user_agent: String,
     pub(super) media: Media,
@@ -284,7 +283,6 @@ mod tests {
         let start = Start {
             url: "https://example.org/worker.js".into(),
             kind: ScriptKind::Module,
-            encoding: Encoding::Raw,
             limits: Limits::default(),
             user_agent: "a".into(),
             media: Media::default(),

@@ -1,5 +1,5 @@
 //! The published protocols, row by row: the built binary against real sockets.
-
+#![cfg(feature = "server")]
 #![allow(
     clippy::unwrap_used,
     reason = "clippy's exception for tests doesn't cover their helpers"

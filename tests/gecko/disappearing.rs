@@ -139,10 +139,6 @@ async fn a_gecko_whose_id_is_taken_over_ends_and_says_why() {
     let mut first = gecko(&server, &[]).await;
     let second = gecko(&server, &[]).await;
     assert_eq!(first.exit().await.code(), Some(1));
-    assert!(
-        first.log().contains("give each its own --id"),
-        "{}",
-        first.log()
-    );
+    first.logged("give each its own --id").await;
     drop(second);
 }

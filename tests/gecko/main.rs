@@ -2,9 +2,11 @@
 #![cfg(all(feature = "server", feature = "peer"))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
+mod accounts;
 #[path = "../common/mod.rs"]
 mod common;
 mod disappearing;
+mod floods;
 mod media;
 mod page;
 mod scripts;

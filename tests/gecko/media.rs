@@ -5,7 +5,7 @@ use switchboard::media::{Kind, PipelineFile, Source, SourceOptions, StreamConfig
 
 use super::page::{Offer, Page, channel};
 use super::site::Site;
-use super::{PATIENCE, gecko, server};
+use super::{PATIENCE, Process, gecko, server, wait_until};
 
 fn media() -> Offer {
     Offer {
@@ -97,11 +97,8 @@ async fn a_script_sees_and_steers_what_plays() {
     frames(&page, false).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_client_sends_is_recorded_in_a_file_of_its_own() {
-    let directory = tempfile::tempdir().unwrap();
-    let server = server().await;
-    let mut gecko = gecko(&server, &["--receive", directory.path().to_str().unwrap()]).await;
+/// A page that sends pictures and sound.
+async fn sending() -> Offer {
     let file = PipelineFile::find("test", &[]).unwrap();
     let source = Source::open(file, SourceOptions::default()).await.unwrap();
     let stream = |kind| StreamConfig {
@@ -110,11 +107,28 @@ async fn what_a_client_sends_is_recorded_in_a_file_of_its_own() {
         kind,
         codecs: Vec::new(),
     };
-    let offer = Offer {
+    Offer {
         streams: vec![stream(Kind::Video), stream(Kind::Audio)],
         ..channel()
-    };
-    let mut page = Page::start(server.address(), "pipeline:test", offer).await;
+    }
+}
+
+/// The path of the next recording that is complete.
+async fn recorded(gecko: &mut Process) -> String {
+    gecko
+        .line("file", |line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            Some(line["file"]["path"].as_str()?.to_owned())
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_sends_is_recorded_in_a_file_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = server().await;
+    let mut gecko = gecko(&server, &["--receive", directory.path().to_str().unwrap()]).await;
+    let mut page = Page::start(server.address(), "pipeline:test", sending().await).await;
     page.answered().await;
     page.connected().await;
     gecko.logged("media comes").await;
@@ -127,12 +141,49 @@ async fn what_a_client_sends_is_recorded_in_a_file_of_its_own() {
         .unwrap();
     let worker = page.worker.clone();
     page.close().await;
-    let path = gecko
-        .line("file", |line| {
-            let line: Value = serde_json::from_str(line).unwrap();
-            Some(line["file"]["path"].as_str()?.to_owned())
-        })
-        .await;
+    let path = recorded(&mut gecko).await;
     assert!(path.ends_with(&format!("{worker}.webm")), "{path}");
     assert!(std::fs::metadata(&path).unwrap().len() > 10_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_says_when_what_its_client_sends_is_recorded() {
+    let script = "onmessage = ({ data }) => data ? self.media.record(data) : self.media.stopRecording(); \
+        self.media.onchange = () => postMessage(self.media.recording); self.media.onerror = ({ message }) => postMessage(message);";
+    let site = Site::scripts(&[("/w.js", script)]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let server = server().await;
+    let receive = directory.path().to_str().unwrap();
+    let arguments = ["--allow-origin", &site.origin, "--receive", receive];
+    let mut gecko = gecko(&server, &arguments).await;
+    let mut page = Page::open(server.address(), &site.url("/w.js"), sending().await).await;
+    let say = async |page: &mut Page, text: &str| {
+        page.session.send_text("worker", text).unwrap();
+        page.json().await
+    };
+    assert_eq!(say(&mut page, "null").await, Value::Null);
+    assert_eq!(say(&mut page, "null").await, "nothing is recorded");
+    for name in ["one", "two"] {
+        assert_eq!(say(&mut page, &json!(name).to_string()).await, name);
+        let ending = format!("-{name}.webm");
+        wait_until(PATIENCE, async || {
+            let mut files = directory.path().read_dir().unwrap().flatten();
+            files.any(|file| {
+                let is_it = file.file_name().to_str().unwrap().ends_with(&ending);
+                is_it && file.metadata().unwrap().len() > 10_000
+            })
+        })
+        .await;
+    }
+    assert_eq!(say(&mut page, "null").await, Value::Null);
+    for name in ["one", "two"] {
+        let path = recorded(&mut gecko).await;
+        let expected = format!("{}-{name}.webm", page.worker);
+        assert!(path.ends_with(&expected), "{path}");
+    }
+    page.close().await;
+
+    let mut silent = Page::open(server.address(), &site.url("/w.js"), channel()).await;
+    let why = say(&mut silent, "\"x\"").await;
+    assert_eq!(why, "the client's offer sends no media");
 }

@@ -1,12 +1,15 @@
 //! Records what a session receives into a file.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use gst::glib;
+use gst::prelude::*;
 use gstreamer as gst;
+use gstreamer_video as gst_video;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -25,11 +28,24 @@ const EARLY: usize = 1024;
 /// How long a finished recording may take to be complete on disk.
 const FINISH: Duration = Duration::from_secs(5);
 
-/// Records the media of one session: its first video and its first audio track.
+/// What one session receives, for a recorder at any time: its first video and its first audio track.
+/// Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Tap(Arc<Mutex<Tapped>>);
+
+#[derive(Debug, Default)]
+struct Tapped {
+    tracks: Vec<(Kind, glib::WeakRef<gst::Element>)>,
+    /// Where frames go while a recorder runs.
+    recorder: Option<mpsc::Sender<Frame>>,
+    /// Recorders until now.
+    count: u64,
+}
+
+/// Records what a tap gives.
 #[derive(Debug)]
 pub struct Recorder {
-    frames: mpsc::Sender<Frame>,
-    taken: Arc<Mutex<Vec<Kind>>>,
+    tap: Tap,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<Option<Recorded>, MediaError>>,
 }
@@ -43,11 +59,81 @@ pub struct Recorded {
     pub duration: Duration,
 }
 
-impl Recorder {
-    /// Starts a recorder. The file is made when media comes; if there is one of that name, the new
-    /// one gets a number (`call-2.webm`).
+impl Tap {
+    /// For a session's configuration.
     #[must_use]
-    pub fn start(path: PathBuf, container: Container) -> Self {
+    pub fn receive(&self) -> Receive {
+        let tap = self.clone();
+        Receive::Into(Arc::new(move |track| tap.take(track)))
+    }
+
+    /// Hands a track's frames to whichever recorder runs.
+    fn take(&self, track: &ReceivedTrack) -> Option<gst::Element> {
+        let mut tapped = self.lock();
+        if tapped.tracks.iter().any(|(kind, _)| *kind == track.kind) {
+            tracing::warn!(
+                kind = track.kind.name(),
+                "only the first track of a kind is recorded"
+            );
+            return None;
+        }
+        let tap = self.clone();
+        // The recorder that has got a whole picture and all that came since.
+        let whole = AtomicU64::new(0);
+        let element = encoded_frames(track, move |frame| tap.give(frame, &whole))?;
+        tapped.tracks.push((track.kind, element.downgrade()));
+        Some(element)
+    }
+
+    fn give(&self, frame: Frame, whole: &AtomicU64) {
+        let (recorder, count) = {
+            let tapped = self.lock();
+            match &tapped.recorder {
+                Some(recorder) => (recorder.clone(), tapped.count),
+                None => return,
+            }
+        };
+        let was_whole = whole.load(Ordering::Relaxed) == count;
+        // Pictures need what came before them, from the last whole one on.
+        if !was_whole && !frame.key {
+            return;
+        }
+        let is_whole = match recorder.try_send(frame) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Full(_)) => false,
+            Err(mpsc::error::TrySendError::Closed(_)) => return,
+        };
+        if was_whole && !is_whole {
+            tracing::warn!("the disk is too slow: frames are left out of the recording");
+        }
+        whole.store(if is_whole { count } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// Gives the frames to another recorder, and asks for a whole picture for it; or to none.
+    fn turn(&self, recorder: Option<mpsc::Sender<Frame>>) {
+        let tracks: Vec<_> = {
+            let mut tapped = self.lock();
+            tapped.count += u64::from(recorder.is_some());
+            tapped.recorder = recorder;
+            let tracks = tapped.tracks.iter().filter(|_| tapped.recorder.is_some());
+            tracks.filter_map(|(_, track)| track.upgrade()).collect()
+        };
+        for pad in tracks.iter().filter_map(|it| it.static_pad("sink")) {
+            let event = gst_video::UpstreamForceKeyUnitEvent::builder();
+            pad.push_event(event.all_headers(true).build());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tapped> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Recorder {
+    /// Starts a recorder; one that the tap has already gets nothing more. The file is made when media
+    /// comes; if there is one of that name, the new one gets a number (`call-2.webm`).
+    #[must_use]
+    pub fn start(tap: &Tap, path: PathBuf, container: Container) -> Self {
         let (frames, queue) = mpsc::channel(FRAMES);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
@@ -55,33 +141,17 @@ impl Recorder {
             // At once, not only when the recording is finished.
             recorded.inspect_err(|error| tracing::error!(%error, "the recording is not complete"))
         });
+        tap.turn(Some(frames));
         Self {
-            frames,
-            taken: Arc::default(),
+            tap: tap.clone(),
             stop,
             task,
         }
     }
 
-    /// For a session's configuration.
-    #[must_use]
-    pub fn receive(&self) -> Receive {
-        let (frames, taken) = (self.frames.clone(), self.taken.clone());
-        Receive::Into(Arc::new(move |track| {
-            let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-            if taken.contains(&track.kind) {
-                tracing::warn!(
-                    kind = track.kind.name(),
-                    "only the first track of a kind is recorded"
-                );
-                return None;
-            }
-            let element = take(track, frames.clone());
-            if element.is_some() {
-                taken.push(track.kind);
-            }
-            element
-        }))
+    /// Takes no more, from now on. To be completed then, and before another one starts.
+    pub fn end(&self) {
+        self.tap.turn(None);
     }
 
     /// Completes the file; `None` if no media came. Takes 5 s at most.
@@ -95,26 +165,6 @@ impl Recorder {
             .await
             .map_err(|error| MediaError::Run(error.to_string()))?
     }
-}
-
-/// Puts a track's frames on the queue.
-fn take(track: &ReceivedTrack, frames: mpsc::Sender<Frame>) -> Option<gst::Element> {
-    // Pictures need what came before them, from the last whole one on.
-    let broken = AtomicBool::new(true);
-    encoded_frames(track, move |frame| {
-        if broken.load(Ordering::Relaxed) && !frame.key {
-            return;
-        }
-        let lost = match frames.try_send(frame) {
-            Ok(()) => false,
-            Err(mpsc::error::TrySendError::Full(_)) => true,
-            Err(mpsc::error::TrySendError::Closed(_)) => return,
-        };
-        if lost && !broken.load(Ordering::Relaxed) {
-            tracing::warn!("the disk is too slow: frames are left out of the recording");
-        }
-        broken.store(lost, Ordering::Relaxed);
-    })
 }
 
 /// Writes one file, from its first frame until it is stopped.

@@ -147,10 +147,7 @@ impl SessionEvents {
         tokio::select! {
             biased;
             event = self.queue.recv() => match event {
-                Some(event) => {
-                    self.shared.bytes.fetch_sub(weight(&event), Ordering::SeqCst);
-                    Some(event)
-                }
+                Some(event) => Some(self.taken(event)),
                 None => {
                     self.over = true;
                     self.shared.failure.get().map(|why| SessionEvent::Failed { why: why.clone() })
@@ -162,6 +159,22 @@ impl SessionEvents {
                 Some(SessionEvent::Failed { why })
             }
         }
+    }
+}
+
+impl SessionEvents {
+    /// The next event if there is one already. The last one of a failed session comes from
+    /// [`Self::recv`] only.
+    pub fn try_recv(&mut self) -> Option<SessionEvent> {
+        let event = self.queue.try_recv().ok()?;
+        Some(self.taken(event))
+    }
+
+    fn taken(&self, event: SessionEvent) -> SessionEvent {
+        self.shared
+            .bytes
+            .fetch_sub(weight(&event), Ordering::SeqCst);
+        event
     }
 }
 

@@ -1,11 +1,14 @@
 //! A worker that was answered: its session, its script, and what goes between them.
 
+mod steer;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
+use self::steer::Recordings;
 use super::Shared;
 use super::bridge::{self, CONTROL, Choice, Lines};
 use super::run::{End, Run, Told, send};
@@ -18,7 +21,7 @@ use crate::hub::Payload;
 use crate::media::{ChannelError, Session, SessionEvent, SessionEvents};
 use crate::peer::conversation::until;
 use crate::peer::reception::Receiver;
-use crate::worker::{self, Ended, Level, MediaCommand, Message, PostError, Worker};
+use crate::worker::{self, Ended, Level, Limits, Message, PostError, Worker};
 
 /// How long a client may take from its answer to a connection, with its channel.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -28,6 +31,8 @@ const MEND_TIMEOUT: Duration = Duration::from_secs(15);
 const CHANNEL_BUFFER: u64 = 1024 * 1024;
 /// How often a channel that has something to send is looked at.
 const CHANNEL_PAUSE: Duration = Duration::from_millis(10);
+/// Messages each way that are passed on before the task looks at everything else again.
+const BATCH: usize = 64;
 
 /// Told when no connection comes about.
 const NO_PATH: &str = "no connection within 30 s: no pair of candidates works (is a STUN or TURN server needed?), or the client opened no data channel";
@@ -43,6 +48,7 @@ pub(super) struct Live {
     session: Session,
     events: SessionEvents,
     receiver: Option<Receiver>,
+    recordings: Recordings,
     script: Option<Script>,
     has_channels: bool,
     /// The server and the client know that they are connected.
@@ -65,8 +71,16 @@ struct Script {
     media: worker::Media,
     /// The script is to be told of its media.
     media_changed: bool,
-    /// The script doesn't know yet how much waits in the channel.
-    sent: bool,
+    outlet: Outlet,
+}
+
+/// What waits in the worker's channel. The channel itself is not asked for every message.
+#[derive(Default)]
+struct Outlet {
+    /// Bytes that waited at the last look, and all that were sent since.
+    held: u64,
+    /// When to look, and to tell the script.
+    look_at: Option<Instant>,
 }
 
 /// What happens to a worker.
@@ -76,6 +90,8 @@ enum Happening {
     Worker(Option<worker::Event>),
     /// The worker has taken what was pending, or the news of its media.
     Posted(Result<(), PostError>),
+    /// It is time to look how much waits in the channel.
+    Look,
     /// It is time to take another channel.
     Choose,
     Late,
@@ -93,7 +109,7 @@ impl Live {
             early_bytes: 0,
             media,
             media_changed: false,
-            sent: false,
+            outlet: Outlet::default(),
         });
         Self {
             id: run.id,
@@ -103,6 +119,7 @@ impl Live {
             session: started.session,
             events: started.events,
             receiver: started.receiver,
+            recordings: Recordings::default(),
             script,
             has_channels: started.has_channels,
             is_connected: false,
@@ -131,7 +148,7 @@ impl Live {
     pub(super) async fn talk(&mut self, inbox: &mut mpsc::Receiver<Told>) -> End {
         loop {
             let happening = self.next(inbox).await;
-            if let Err(end) = self.happening(happening) {
+            if let Err(end) = self.happening(happening).and_then(|()| self.pass_on()) {
                 return end;
             }
         }
@@ -148,31 +165,15 @@ impl Live {
             };
         };
         let choose = script.channel.deadline();
-        let busy = script.pending.is_some();
-        let limits = &self.shared.limits;
-        let is_full =
-            script.early.len() >= limits.queue_messages || script.early_bytes >= limits.queue_bytes;
-        let Script {
-            worker,
-            events,
-            pending,
-            media,
-            ..
-        } = script;
-        let news = script.media_changed.then_some(&*media);
-        let channel = script.channel.chosen().map(|it| it.label.as_str());
+        let is_busy = script.pending.is_some();
+        let has_room = script.has_room(&self.shared.limits);
+        let news = script.media_changed.then_some(&script.media);
         tokio::select! {
             told = inbox.recv() => Happening::Told(told),
-            event = self.events.recv(), if !busy => Happening::Session(event),
-            posted = post(worker, pending.as_ref(), news) => Happening::Posted(posted),
-            event = async {
-                match channel {
-                    // Nothing more fits; the channel opens, or the deadline comes.
-                    None if is_full => std::future::pending().await,
-                    None => events.recv().await,
-                    Some(label) => next_event(worker, events, &self.session, label, &mut script.sent).await,
-                }
-            } => Happening::Worker(event),
+            event = self.events.recv(), if !is_busy => Happening::Session(event),
+            posted = post(&script.worker, script.pending.as_ref(), news) => Happening::Posted(posted),
+            event = script.events.recv(), if has_room => Happening::Worker(event),
+            () = until(script.outlet.look_at) => Happening::Look,
             () = until(choose) => Happening::Choose,
             () = until(deadline) => Happening::Late,
         }
@@ -194,6 +195,7 @@ impl Live {
             Happening::Worker(Some(event)) => return self.worker_event(event),
             Happening::Worker(None) => return Err(End::Left("it ended".to_owned())),
             Happening::Posted(posted) => return self.posted(posted),
+            Happening::Look => self.look(),
             Happening::Choose => {
                 let spare = self.script.as_ref().and_then(|it| it.channel.spare(None));
                 return spare.map_or(Ok(()), |label| self.choose(label));
@@ -204,6 +206,18 @@ impl Live {
             }
         }
         Ok(())
+    }
+}
+
+impl Script {
+    /// Whether the script may say something: there is a channel with room, or room to wait for one.
+    fn has_room(&self, limits: &Limits) -> bool {
+        match self.channel.chosen() {
+            Some(_) => self.outlet.held <= CHANNEL_BUFFER,
+            None => {
+                self.early.len() < limits.queue_messages && self.early_bytes < limits.queue_bytes
+            }
+        }
     }
 }
 
@@ -228,6 +242,7 @@ impl Live {
             {
                 tracing::warn!(worker = %self.id, %error, "the recording is not complete");
             }
+            self.recordings.complete().await;
         };
         tokio::join!(script, session);
     }
@@ -393,6 +408,42 @@ impl Live {
         Ok(())
     }
 
+    /// Passes on what is there already. To wait for each message would cost more than the message.
+    fn pass_on(&mut self) -> Result<(), End> {
+        for _ in 0..BATCH {
+            let Some(script) = &mut self.script else {
+                break;
+            };
+            let theirs = match script.pending {
+                Some(_) => None,
+                None => self.events.try_recv(),
+            };
+            let has_room = script.has_room(&self.shared.limits);
+            let ours = has_room.then(|| script.events.try_recv()).flatten();
+            if theirs.is_none() && ours.is_none() {
+                break;
+            }
+            theirs.map_or(Ok(()), |event| self.event(event))?;
+            ours.map_or(Ok(()), |event| self.worker_event(event))?;
+        }
+        Ok(())
+    }
+
+    /// Looks how much waits in the channel, and tells the script.
+    fn look(&mut self) {
+        let Some(script) = &mut self.script else {
+            return;
+        };
+        let channel = script.channel.chosen();
+        let held = channel.and_then(|it| self.session.buffered_amount(&it.label));
+        let held = held.unwrap_or(0);
+        script.worker.buffered(held);
+        script.outlet = Outlet {
+            held,
+            look_at: (held > 0).then(|| Instant::now() + CHANNEL_PAUSE),
+        };
+    }
+
     /// Sends what the script posted, or keeps it until there is a channel.
     fn send(&mut self, message: Message) -> Result<(), End> {
         let Some(script) = &mut self.script else {
@@ -405,6 +456,10 @@ impl Live {
             }
             return Ok(());
         };
+        script.outlet.held += message.len() as u64;
+        let is_full = script.outlet.held > CHANNEL_BUFFER;
+        let look_at = &mut script.outlet.look_at;
+        look_at.get_or_insert_with(|| Instant::now() + CHANNEL_PAUSE);
         let sent = match message {
             Message::Binary(bytes) => self.session.send_binary(&channel.label, bytes),
             Message::Text(text) => match channel.outward(text) {
@@ -412,8 +467,12 @@ impl Live {
                 Err(error) => return self.worker_event(worker::Event::Error(error)),
             },
         };
-        script.sent = true;
         match sent {
+            // Most of it may have left already.
+            Ok(()) if is_full => {
+                self.look();
+                Ok(())
+            }
             Ok(()) => Ok(()),
             Err(ChannelError::NotOpen(_)) => {
                 Err(End::Left("its channel is open no longer".to_owned()))
@@ -430,33 +489,6 @@ impl Live {
                 self.worker_event(worker::Event::Error(uncaught))
             }
         }
-    }
-
-    /// Does what the script wants of the client's media, and tells it what came of it.
-    fn steer(&mut self, command: MediaCommand) {
-        let Some(script) = &mut self.script else {
-            return;
-        };
-        let source = match &command {
-            MediaCommand::Play(name) => self.shared.pipeline(name).cloned().map(Some),
-            MediaCommand::Stop => Ok(None),
-            MediaCommand::Record(_) | MediaCommand::StopRecording => Err(
-                "this gecko records either everything that a client sends, or nothing (--receive)"
-                    .to_owned(),
-            ),
-        };
-        let name = |source: &Arc<crate::media::Source>| source.file().word().to_owned();
-        let played = source.and_then(|source| {
-            let playing = source.as_ref().map(name);
-            let played = self.session.play(source);
-            played.map(|()| playing).map_err(|error| error.to_string())
-        });
-        script.media.error = None;
-        match played {
-            Ok(playing) => script.media.playing = playing,
-            Err(why) => script.media.error = Some(why),
-        }
-        script.media_changed = true;
     }
 
     /// Sends a line over the control channel, once there is one.
@@ -488,32 +520,6 @@ async fn post(
         (Some(media), _) => worker.media(media.clone()).await,
         (None, Some(message)) => worker.post(message.clone()).await,
         (None, None) => std::future::pending().await,
-    }
-}
-
-/// The script's next event, once its channel has room for a message. Tells the script how much waits
-/// there, if `sent`. Cancel-safe.
-async fn next_event(
-    worker: &Worker,
-    events: &mut worker::Events,
-    session: &Session,
-    label: &str,
-    sent: &mut bool,
-) -> Option<worker::Event> {
-    loop {
-        let buffered = session.buffered_amount(label).unwrap_or(0);
-        let has_room = buffered <= CHANNEL_BUFFER;
-        if has_room && !*sent {
-            return events.recv().await;
-        }
-        tokio::select! {
-            biased;
-            event = events.recv(), if has_room => return event,
-            () = sleep(CHANNEL_PAUSE) => {
-                worker.buffered(buffered);
-                *sent = buffered > 0;
-            }
-        }
     }
 }
 

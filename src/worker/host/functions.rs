@@ -10,9 +10,7 @@ use rquickjs::{ArrayBuffer, Ctx, Error, Exception, Function, Object, Result, Val
 use super::state::State;
 use super::{errors, modules, raw, text, urls};
 use crate::worker::wire::FromHost;
-use crate::worker::{
-    Encoding, Level, MediaCommand, Message, Purpose, Request, ScriptKind, Uncaught,
-};
+use crate::worker::{Level, MediaCommand, Message, Purpose, Request, ScriptKind, Uncaught};
 
 /// What the prelude calls `host`.
 pub(super) fn host<'js>(ctx: &Ctx<'js>, state: &Rc<State>) -> Result<Object<'js>> {
@@ -21,7 +19,6 @@ pub(super) fn host<'js>(ctx: &Ctx<'js>, state: &Rc<State>) -> Result<Object<'js>
     host.set("location", &*start.url)?;
     host.set("userAgent", &*start.user_agent)?;
     host.set("module", start.kind == ScriptKind::Module)?;
-    host.set("json", start.encoding == Encoding::Json)?;
     // Plain data of ours always has a JSON form.
     let media = serde_json::to_string(&start.media).map_err(|_| Error::Unknown)?;
     host.set("media", media)?;

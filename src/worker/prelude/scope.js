@@ -22,12 +22,7 @@
     if (arguments.length === 0) throw new TypeError('postMessage needs a value');
     if (ArrayBuffer.isView(value)) post(false, value);
     else if (lib.isBuffer(value)) post(false, new Uint8Array(value));
-    else if (host.json) post(true, lib.toJson(value));
-    else if (typeof value === 'string') post(true, value.toWellFormed());
-    else {
-      const message = 'this channel carries strings and bytes; others need a channel of protocol rws.v1';
-      throw lib.domException(message, 'DataCloneError');
-    }
+    else post(true, lib.toJson(value));
     for (const it of Array.isArray(options) ? options : options?.transfer ?? []) {
       if (lib.isBuffer(it)) it.transfer();
     }
@@ -36,7 +31,7 @@
   // A message came. The host has no opinion on what is in it.
   lib.message = (content) => {
     let data = content;
-    if (host.json && typeof content === 'string') {
+    if (typeof content === 'string') {
       try {
         data = JSON.parse(content);
       } catch {
