@@ -1,8 +1,9 @@
 //! What has no safe way in: compiling a classic script without running it, looking at bytes of the
-//! interpreter, and closing descriptors that nobody here opened.
+//! interpreter, closing descriptors that nobody here opened, and a clock without a name.
 #![allow(unsafe_code)] // see above; each use says why it is sound
 
 use std::ffi::CString;
+use std::time::Duration;
 
 use rquickjs::{ArrayBuffer, Ctx, Error, Result, Value, qjs};
 
@@ -59,6 +60,25 @@ pub(super) fn copy(buffer: &ArrayBuffer<'_>, offset: usize, length: usize) -> Op
     let bytes = unsafe { buffer.as_bytes() }?;
     let end = offset.checked_add(length)?;
     bytes.get(offset..end).map(<[u8]>::to_vec)
+}
+
+/// The processor time of this process as the kernel counts it for `RLIMIT_CPU`: by what runs when its
+/// clock ticks, which on a busy machine is seconds more or less than what was used.
+pub(super) fn counted() -> std::io::Result<Duration> {
+    /// CPUCLOCK_PROF of the calling process (Linux, include/linux/posix-timers.h).
+    const CLOCK: libc::clockid_t = !0 << 3;
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel writes into `time`, which is alive and of the type that it expects.
+    match unsafe { libc::clock_gettime(CLOCK, &raw mut time) } {
+        0 => Ok(Duration::new(
+            u64::try_from(time.tv_sec).unwrap_or_default(),
+            u32::try_from(time.tv_nsec).unwrap_or_default(),
+        )),
+        _ => Err(std::io::Error::last_os_error()),
+    }
 }
 
 /// Closes every descriptor but the standard three. To be called before anything else opens one.

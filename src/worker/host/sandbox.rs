@@ -15,6 +15,7 @@ use seccompiler::{
     SeccompFilter, SeccompRule,
 };
 
+use super::raw;
 use crate::worker::Limits;
 
 /// Descriptors that the process has: the standard three, its socket, and [`Memory`].
@@ -107,15 +108,18 @@ fn peak(status: &File) -> u64 {
 
 impl Cpu {
     /// From now on, so much may be used.
-    pub(super) fn begin_turn(&self, budget: Duration) -> rustix::io::Result<()> {
-        let ends = (used() + budget).min(self.total);
+    pub(super) fn begin_turn(&self, budget: Duration) -> io::Result<()> {
+        let used = used();
+        let ends = (used + budget).min(self.total);
         self.turn_ends.set(ends);
-        let guard = (ends + AFTER_TURN).as_secs() + 1;
+        let left = ends.saturating_sub(used) + AFTER_TURN;
+        let guard = (raw::counted()? + left).as_secs() + 1;
         if self.guarded.replace(guard) != guard {
             // The kernel kills at the hard limit; at the soft limit it says why.
             let limit = Rlimit {
                 current: Some(guard),
-                maximum: Some(self.total.as_secs() + 2),
+                // Far off, because it can't be raised again.
+                maximum: Some(self.total.as_secs() * 2 + 10),
             };
             setrlimit(Resource::Cpu, limit)?;
         }
