@@ -1,10 +1,12 @@
 //! Rooms that the server forwards.
 
+use serde_json::Value;
 use tokio::process::Command;
 
 use crate::common::Server;
 use crate::driver::{Browser, Screen};
 use crate::page;
+use crate::program::Program;
 
 /// Chromium's camera is green: its red goes from none to about this.
 const GREEN: u64 = 40;
@@ -304,4 +306,54 @@ async fn a_room_speaks_h264_where_its_first_publisher_does() {
     browser
         .until("window.switchboard.stats().members.bob?.codec === 'H264'")
         .await;
+}
+
+/// Two pages and a pipeline, which begins and so chooses the codec: everyone gets everyone's media.
+async fn all_see_all(codec: &str) {
+    let server = Server::start(&[]).await;
+    let url = format!("http://{}/", server.address());
+    let mut camera = Program::start(&[
+        "room",
+        &format!("ws://{}", server.address()),
+        "--room",
+        "lobby",
+        "--user",
+        "camera",
+        "--publish",
+        "test",
+        "--codec",
+        codec,
+        "--receive",
+        "count",
+    ]);
+    let browser = Browser::start(Screen::Desktop).await;
+    browser
+        .open(&format!("{url}#room=lobby&name=eve&watch=1"))
+        .await;
+    page::sees(&browser, &["camera"]).await;
+    browser.open(&format!("{url}#room=lobby&name=ann")).await;
+    page::sees(&browser, &["camera"]).await;
+    let first = browser.window().await;
+    browser
+        .open_window(&format!("{url}#room=lobby&name=bob"))
+        .await;
+    page::sees(&browser, &["ann", "camera"]).await;
+    browser.switch_to(&first).await;
+    page::sees(&browser, &["bob", "camera"]).await;
+    for page in ["ann", "bob"] {
+        let counted = |it: &Value| it["count"]["video"]["frames"].as_u64() > Some(5);
+        let told = camera.event(|it| it["peer"] == page && counted(it)).await;
+        let received = &told["count"]["video"]["codec"];
+        assert_eq!(received, &codec.to_uppercase(), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn pages_and_a_pipeline_see_each_other_in_vp8() {
+    all_see_all("vp8").await;
+}
+
+#[tokio::test]
+async fn pages_and_a_pipeline_see_each_other_in_h264() {
+    all_see_all("h264").await;
 }
