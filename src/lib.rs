@@ -9,7 +9,8 @@
 //! | [`config`] | file + environment + flags → one validated [`config::Config`]; every limit | nothing |
 //! | [`rooms`] | the forwarding plane: str0m endpoints, threads, UDP sockets | nothing |
 //! | [`server`] | the edge: listeners, TLS, HTTP, WebSockets, limits, metrics, the console | `dialect`, `hub`, `rooms`, `config` |
-//! | [`peer`] | devices and callers: a dialect's client × media, with reconnection | `dialect` clients, `media` |
+//! | [`peer`] | devices and callers: a dialect's client × media, with reconnection | `dialect` clients, `media`, `worker` |
+//! | [`worker`] | JavaScript workers: the child process and its parent; what they may load | `web` |
 //! | [`media`] | GStreamer: pipeline files, encoders, fan-out, `webrtcbin` sessions, statistics | nothing |
 //! | `web` | a small HTTP client, for authorities and worker scripts | nothing |
 //! | [`dialect`] | the languages, pure: wire types, the server's side, a peer's side | `hub`, `config` |
@@ -33,3 +34,5 @@ pub mod rooms;
 pub mod server;
 #[cfg(any(feature = "server", feature = "peer"))]
 mod web;
+#[cfg(feature = "peer")]
+pub mod worker;

@@ -2,14 +2,24 @@
 
 import { DeviceList, Feed } from './devices.js';
 import { byId } from './dom.js';
+import { GeckoList } from './geckos.js';
 import { PeopleList } from './people.js';
 import { Stage } from './stage.js';
 
-/** What the address can name: `#device=ID`, `#call=PEER`, `#mesh=ROOM`. */
-const KINDS = ['device', 'call', 'mesh'];
+/** What the address can name: `#device=ID`, `#call=PEER`, `#mesh=ROOM`, `#room=ROOM`, `#gecko=ID`. */
+const KINDS = ['device', 'call', 'mesh', 'room', 'gecko'];
+
+/** The page of each kind but the device's. */
+const PAGES = {
+  call: async () => (await import('./call.js')).CallPage,
+  mesh: async () => (await import('./mesh.js')).MeshPage,
+  room: async () => (await import('./room.js')).RoomPage,
+  gecko: async () => (await import('./gecko.js')).GeckoPage,
+};
 
 const devices = new DeviceList();
 const people = new PeopleList();
+const geckos = new GeckoList();
 let stage = null;
 let target = null;
 let wasRegistered = false;
@@ -17,19 +27,21 @@ let wasRegistered = false;
 const feed = new Feed(() => {
   devices.update(feed);
   people.update(feed);
+  geckos.update(feed);
   stage?.listChanged?.();
   returnWithDevice();
 });
 
 /**
- * What the address names: `{kind, id, name}`, or null for the lists. `name` is the one to be known by
- * in a room. `?device=ID` counts when there is no fragment.
+ * What the address names: `{kind, id, name, watch, simulcast}`, or null for the lists. `name` is the
+ * one to be known by in a room; `watch` and `simulcast` are for one that the server forwards.
+ * `?device=ID` counts when there is no fragment.
  */
 function targetInAddress() {
   const fragment = new URLSearchParams(location.hash.slice(1));
   for (const kind of KINDS) {
     const id = fragment.get(kind);
-    if (id) return { kind, id, name: fragment.get('name') };
+    if (id) return { kind, id, name: fragment.get('name'), watch: fragment.has('watch'), simulcast: fragment.has('simulcast') };
   }
   const id = location.hash === '' ? new URLSearchParams(location.search).get('device') : null;
   return id ? { kind: 'device', id, name: null } : null;
@@ -55,6 +67,7 @@ async function play(wanted) {
   byId('player').hidden = wanted === null;
   devices.select(wanted?.kind === 'device' ? wanted.id : null);
   people.select(wanted);
+  geckos.select(wanted);
   if (wanted) await open(wanted, soundIsOn);
 }
 
@@ -64,12 +77,11 @@ async function open(wanted, soundIsOn) {
     stage = new Stage(wanted.id, { isRegistered, soundIsOn: soundIsOn ?? false, reconnect: again });
     return;
   }
-  // Calls and rooms are loaded when somebody wants one, so that a device's picture comes sooner.
-  const { CallPage } = await import('./call.js');
-  const { MeshPage } = await import('./mesh.js');
+  // The other pages are loaded when somebody wants one, so that a device's picture comes sooner.
+  const Page = await PAGES[wanted.kind]();
   if (target !== wanted || stage) return;
-  const options = { name: wanted.name, soundIsOn: soundIsOn ?? true, again };
-  stage = wanted.kind === 'call' ? new CallPage(wanted.id, options) : new MeshPage(wanted.id, options);
+  const { id, name, watch, simulcast } = wanted;
+  stage = new Page(id, { name, watch, simulcast, soundIsOn: soundIsOn ?? true, again });
 }
 
 /** Whether the server lists a device; undefined while that isn't known. */
@@ -102,6 +114,7 @@ followAddress();
  * For tests and for the developer's console; read only. `stats()` gives the present numbers
  * (`codec`, `width`, `height`, `fps`, `bitsPerSecond`, `roundTripMs`, `bufferMs`, `lost`, `path`,
  * `sentBytes`, `firstFrameMs`, `end`), or null while nothing plays. In a room it gives the own `id`,
- * the same numbers for each of its `members`, and `end`.
+ * the same numbers for each of its `members`, and `end`; on a gecko's page the worker's `state` and the
+ * last `errno`.
  */
 window.switchboard = Object.freeze({ stats: () => stage?.numbers ?? null });

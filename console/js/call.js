@@ -4,7 +4,8 @@ import { CameraSwitches, openCamera } from './camera.js';
 import { Chat } from './chat.js';
 import { byId } from './dom.js';
 import { Frame } from './frame.js';
-import { Link, fetchIceServers } from './link.js';
+import { IceServers } from './ice.js';
+import { Link } from './link.js';
 import { Registration, randomId } from './registration.js';
 import { Sound } from './sound.js';
 import { Meter } from './stats.js';
@@ -40,7 +41,7 @@ export class CallPage {
   #own = null;
   #switches = null;
   #camera = null;
-  #iceServers = [];
+  #ice = new IceServers();
   #registration = null;
   #link = null;
   #meter = new Meter();
@@ -75,6 +76,7 @@ export class CallPage {
 
   close() {
     this.#over = true;
+    this.#ice.close();
     this.#hangUp();
     this.#frame.close();
   }
@@ -82,11 +84,10 @@ export class CallPage {
   // The call -------------------------------------------------------------------------------------
 
   async #start() {
-    const [camera, iceServers] = await Promise.all([openCamera(CAMERA), fetchIceServers()]);
+    const [camera] = await Promise.all([openCamera(CAMERA), this.#ice.fetch()]);
     this.#camera = camera.stream;
     this.#switches = new CameraSwitches(this.#frame, camera.stream);
     if (this.#over) return this.#switches.close();
-    this.#iceServers = iceServers;
     if (camera.problem) this.#frame.notice(`No camera and no microphone: ${camera.problem}. You see and hear ${this.#peer}, but not the other way round.`);
     else if (camera.stream.getVideoTracks().length > 0) this.#showSelf();
     this.#showState('calling');
@@ -111,7 +112,7 @@ export class CallPage {
 
   #openLink() {
     this.#answeredAt = performance.now();
-    this.#link = new Link(this.#camera, this.#iceServers, {
+    this.#link = new Link(this.#camera, this.#ice.list, {
       send: (message) => this.#registration.send(message),
       state: (state) => this.#showState(state),
       media: (stream) => this.#show(stream),

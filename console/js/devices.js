@@ -1,8 +1,8 @@
 // The live list of what is registered at the server.
 
-import { announce, byId, element, icon, setText } from './dom.js';
+import { announce, byId, setText } from './dom.js';
 import { count, span } from './format.js';
-import { Rows } from './rows.js';
+import { Rows, byName, linkRow, markRow } from './rows.js';
 
 /** How long to wait before the stream is opened again, when the browser doesn't do it by itself. */
 const RETRY_MS = 2_000;
@@ -68,15 +68,12 @@ export class Feed {
 
   /** The device with an id, if it is registered now. */
   device(id) {
-    return this.endpoints.find((endpoint) => isPlayable(endpoint) && endpoint.id === id);
+    return this.endpoints.find((endpoint) => isDevice(endpoint) && endpoint.id === id);
   }
 }
 
-/** Whether this page can play an endpoint. */
-const isPlayable = (endpoint) => endpoint.dialect === 'cuttlefish';
-
-/** Whether an endpoint has its place among the devices; callers have a list of their own. */
-const isListed = (endpoint) => endpoint.dialect !== 'gstreamer';
+/** Whether an endpoint has its place among the devices; callers, geckos and participants have theirs elsewhere. */
+const isDevice = (endpoint) => endpoint.dialect === 'cuttlefish';
 
 /** Shows a feed's devices in the side bar. */
 export class DeviceList {
@@ -98,7 +95,7 @@ export class DeviceList {
     const before = this.#shown;
     this.#feed = feed;
     this.#writeServerState();
-    this.#shown = new Map(feed.endpoints.filter(isListed).map((endpoint) => [keyOf(endpoint), endpoint]));
+    this.#shown = new Map(feed.endpoints.filter(isDevice).map((endpoint) => [keyOf(endpoint), endpoint]));
     this.#render();
     if (!isFirst) announceChange(names(before), names(this.#shown));
   }
@@ -139,9 +136,7 @@ export class DeviceList {
   }
 
   #mark(row) {
-    const selected = isPlayable(row.thing) && row.thing.id === this.#selected;
-    if (selected) row.link.setAttribute('aria-current', 'true');
-    else row.link.removeAttribute('aria-current');
+    markRow(row, row.thing.id === this.#selected);
   }
 
   #writeAges() {
@@ -149,24 +144,12 @@ export class DeviceList {
   }
 }
 
-const keyOf = (endpoint) => `${endpoint.dialect}/${endpoint.kind}/${endpoint.id}`;
+const keyOf = (device) => device.id;
 
-const byName = (a, b) => a.id.localeCompare(b.id, undefined, { numeric: true });
-
-function makeRow(endpoint) {
-  const about = element('span', { class: 'row-about' });
-  const text = element('span', { class: 'row-text' }, element('span', { class: 'row-name', textContent: endpoint.id }), about);
-  const link = isPlayable(endpoint)
-    ? element('a', { class: 'row', href: `#device=${encodeURIComponent(endpoint.id)}` }, icon('device'), text, icon('play'))
-    : element('div', { class: 'row' }, icon('device'), text);
-  const item = element('li', {}, link);
-  item.dataset.device = endpoint.id;
-  return { item, link, about };
-}
+const makeRow = ({ id }) => linkRow('device', id, `#device=${encodeURIComponent(id)}`, 'device', 'play', `Play ${id}`);
 
 function writeAbout({ about, thing: endpoint }) {
   const parts = [];
-  if (!isPlayable(endpoint)) parts.push(`${endpoint.dialect} ${endpoint.kind}`);
   parts.push(...sizes(endpoint.info));
   if (endpoint.calls > 0) parts.push(count(endpoint.calls, 'viewer'));
   parts.push(`up ${span(performance.now() / 1000 - endpoint.since)}`);

@@ -4,13 +4,13 @@ import { byId, element, icon, setIcon, setText, toggleFullscreen } from './dom.j
 import { describe } from './stats.js';
 
 /** What a living page may show, depending on its kind and state. */
-const EXTRAS = ['player-notice', 'sound', 'sound-on', 'microphone', 'camera', 'hang-up', 'show-chat', 'chat', 'keys', 'alone'];
+const EXTRAS = ['player-notice', 'sound', 'sound-on', 'microphone', 'camera', 'publish', 'screen', 'hang-up', 'show-chat', 'chat', 'keys', 'alone'];
 
 /** The frame of one page, until `close()`. */
 export class Frame {
   #listeners = new AbortController();
 
-  /** `kind` is `device`, `call` or `mesh`; `again()` starts the page over. */
+  /** `kind` is `device`, `call`, `mesh`, `room` or `gecko`; `again()` starts the page over. */
   constructor(kind, title, again) {
     byId('player').dataset.kind = kind;
     delete byId('player').dataset.end;

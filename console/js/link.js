@@ -1,6 +1,7 @@
 // The media between this page and one other GStreamer peer: negotiation, tracks, text.
 
 import { diagnose } from './diagnosis.js';
+import { peerConnection, refusedServers } from './ice.js';
 
 /** The text channel that this page opens. The other side may open others; their text counts as well. */
 const CHANNEL = 'text';
@@ -39,7 +40,7 @@ export class Link {
     this.#handlers = handlers;
     this.#camera = camera;
     this.#iceServers = iceServers;
-    this.#peer = connection(iceServers);
+    this.#peer = peerConnection(iceServers, refusedServers);
     this.#watch();
     handlers.state('negotiating');
   }
@@ -225,31 +226,11 @@ export class Link {
   }
 }
 
-/** A peer connection; without ICE servers that the browser doesn't accept. */
-function connection(iceServers) {
-  try {
-    return new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
-  } catch (error) {
-    console.warn('The ICE servers of this server cannot be used:', error.message);
-    return new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
-  }
-}
-
 /** A message as an object; empty for anything else, which this dialect ignores. */
 function parse(text) {
   try {
     return JSON.parse(text) ?? {};
   } catch {
     return {};
-  }
-}
-
-/** The ICE servers that the server names to everyone. */
-export async function fetchIceServers() {
-  try {
-    const { ice_servers: servers } = await (await fetch('/infra_config')).json();
-    return Array.isArray(servers) ? servers : [];
-  } catch {
-    return [];
   }
 }

@@ -2,12 +2,12 @@
 
 import { CameraSwitches, openCamera } from './camera.js';
 import { announce, byId, setText } from './dom.js';
-import { bitrate } from './format.js';
 import { Frame } from './frame.js';
-import { Link, fetchIceServers } from './link.js';
+import { IceServers } from './ice.js';
+import { Link } from './link.js';
 import { Registration, randomId } from './registration.js';
 import { Sound } from './sound.js';
-import { Meter } from './stats.js';
+import { Meter, summary } from './stats.js';
 import { Tile } from './tile.js';
 
 const STATS_MS = 1_000;
@@ -48,7 +48,7 @@ export class MeshPage {
   #own = null;
   #switches = null;
   #camera = null;
-  #iceServers = [];
+  #ice = new IceServers();
   #registration = null;
   /** By id: `{link, tile, meter, numbers}`. */
   #members = new Map();
@@ -87,6 +87,7 @@ export class MeshPage {
 
   close() {
     this.#over = true;
+    this.#ice.close();
     this.#leave();
     this.#frame.close();
   }
@@ -94,11 +95,10 @@ export class MeshPage {
   // The room -------------------------------------------------------------------------------------
 
   async #start() {
-    const [camera, iceServers] = await Promise.all([openCamera(CAMERA), fetchIceServers()]);
+    const [camera] = await Promise.all([openCamera(CAMERA), this.#ice.fetch()]);
     this.#camera = camera.stream;
     this.#switches = new CameraSwitches(this.#frame, camera.stream);
     if (this.#over) return this.#switches.close();
-    this.#iceServers = iceServers;
     if (camera.problem) this.#frame.notice(`No camera and no microphone: ${camera.problem}. You see and hear the others, but not the other way round.`);
     this.#frame.state(STATES.joining);
     setText(byId('progress-text'), STATES.joining[2]);
@@ -169,7 +169,7 @@ export class MeshPage {
   #add(id) {
     const member = { tile: new Tile(id, id), meter: new Meter(), numbers: null };
     this.#members.set(id, member);
-    member.link = new Link(this.#camera, this.#iceServers, {
+    member.link = new Link(this.#camera, this.#ice.list, {
       send: (message) => this.#registration.sendTo(id, message),
       state: (state) => this.#showMember(member, state),
       media: (stream) => {
@@ -265,14 +265,4 @@ export class MeshPage {
       member.tile.sayNumbers(shown ? summary(member.numbers) : '');
     }
   }
-}
-
-/** Statistics in the room of one line. */
-function summary({ codec, width, height, fps, bitsPerSecond }) {
-  return [
-    codec,
-    width && `${width} × ${height}`,
-    Number.isFinite(fps) && `${Math.round(fps)} fps`,
-    bitsPerSecond && bitrate(bitsPerSecond),
-  ].filter(Boolean).join(' · ');
 }

@@ -1,6 +1,7 @@
 // One device's media: signaling, the peer connection, and its data channels.
 
 import { diagnose } from './diagnosis.js';
+import { peerConnection } from './ice.js';
 import { Signaling } from './signaling.js';
 
 /**
@@ -126,12 +127,8 @@ export class Player {
 
   #configured(config) {
     if (Array.isArray(config.ice_servers)) this.#iceServers = config.ice_servers;
-    try {
-      this.#peer = new RTCPeerConnection({ iceServers: this.#iceServers, bundlePolicy: 'max-bundle' });
-    } catch (error) {
-      this.#handlers.problem(`The ICE servers of this server cannot be used (${error.message}); going on without.`);
-      this.#peer = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
-    }
+    this.#peer = peerConnection(this.#iceServers, (why) =>
+      this.#handlers.problem(`The ICE servers of this server cannot be used (${why}); going on without.`));
     this.#watch(this.#peer);
     this.#handlers.state('waiting');
   }

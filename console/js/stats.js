@@ -5,6 +5,7 @@ import { bitrate, milliseconds } from './format.js';
 /** Reads a peer connection's statistics and remembers what rates need. */
 export class Meter {
   #before = null;
+  #sentBefore = new Map();
 
   /**
    * The present numbers of all displays together:
@@ -37,6 +38,26 @@ export class Meter {
     };
   }
 
+  /** What is sent: `{codec, layers: [{rid, width, height, fps, bitsPerSecond}]}`, the largest layer first. */
+  async readSent(peer) {
+    const stats = await peer.getStats();
+    const videos = [...stats.values()].filter((entry) => entry.type === 'outbound-rtp' && entry.kind === 'video');
+    const at = performance.now();
+    const layers = videos.map((entry) => {
+      const before = this.#sentBefore.get(entry.id);
+      this.#sentBefore.set(entry.id, { at, bytes: entry.bytesSent });
+      return {
+        rid: entry.rid ?? null,
+        width: entry.frameWidth ?? null,
+        height: entry.frameHeight ?? null,
+        fps: entry.framesPerSecond ?? null,
+        bitsPerSecond: before ? ((entry.bytesSent - before.bytes) * 8000) / (at - before.at) : null,
+      };
+    });
+    layers.sort((a, b) => (b.width ?? 0) - (a.width ?? 0));
+    return { codec: stats.get(videos[0]?.codecId)?.mimeType?.split('/')[1] ?? null, layers };
+  }
+
   #rates(now) {
     const before = this.#before;
     this.#before = now;
@@ -63,6 +84,23 @@ export function describe(numbers, firstFrameMs) {
     ['Path', known(numbers?.path, String)],
     ['First frame', known(firstFrameMs, milliseconds)],
   ];
+}
+
+/** The numbers of what comes, in the room of one line. */
+export function summary({ codec, width, height, fps, bitsPerSecond }) {
+  return [
+    codec,
+    width && `${width} × ${height}`,
+    Number.isFinite(fps) && `${Math.round(fps)} fps`,
+    bitsPerSecond && bitrate(bitsPerSecond),
+  ].filter(Boolean).join(' · ');
+}
+
+/** The numbers of what is sent, in the room of one line; the layers by name where there are several. */
+export function describeSent({ codec, layers }) {
+  const active = layers.filter(({ width, bitsPerSecond }) => width && bitsPerSecond > 0);
+  if (active.length < 2) return active.length === 0 ? '' : summary({ codec, ...active[0] });
+  return [codec, ...active.map(({ rid, width, height, bitsPerSecond }) => `${rid} ${width} × ${height} ${bitrate(bitsPerSecond)}`)].join(' · ');
 }
 
 function activePair(stats, entries) {

@@ -33,9 +33,9 @@ export class Tile {
     arrange();
   }
 
-  /** Shows what this browser sends: mirrored, as people know themselves, and silent. */
-  showSelf(stream) {
-    this.#figure.classList.add('self');
+  /** Shows what this browser sends: silent, and mirrored, as people know themselves, but not a screen. */
+  showSelf(stream, mirrored = true) {
+    this.#figure.classList.toggle('self', mirrored);
     this.video.muted = true;
     this.show(stream);
   }

@@ -10,7 +10,9 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use switchboard::dialect::cuttlefish::server::{ClientSession, DeviceSession, Settings};
 use switchboard::dialect::{Effect, Session};
-use switchboard::hub::{Command, ConnectionId, Hub, Limits, Output, Payload, PoolLimits, ConferenceLimits};
+use switchboard::hub::{
+    Command, ConferenceLimits, ConnectionId, Hub, Limits, Output, Payload, PoolLimits,
+};
 
 const CONNECTIONS: usize = 6;
 

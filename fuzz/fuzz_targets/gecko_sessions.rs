@@ -11,7 +11,8 @@ use libfuzzer_sys::fuzz_target;
 use switchboard::dialect::gecko::server::{ClientSession, GeckoSession, Settings};
 use switchboard::dialect::{Effect, Session};
 use switchboard::hub::{
-    AccountId, Command, ConnectionId, Counts, Hub, Limits, Output, Payload, ConferenceLimits, PoolLimits, SessionId,
+    AccountId, Command, ConferenceLimits, ConnectionId, Counts, Hub, Limits, Output, Payload,
+    PoolLimits, SessionId,
 };
 
 const CONNECTIONS: usize = 6;
@@ -161,6 +162,7 @@ fuzz_target!(|steps: Vec<Step>| {
         settings: Arc::new(Settings {
             legacy_progress_errors: steps.len() % 2 == 0,
             id_bytes: 100,
+            ice_servers: None,
         }),
         connections: 0,
         sessions: Vec::new(),

@@ -9,7 +9,10 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use switchboard::dialect::gstreamer::server::PeerSession;
 use switchboard::dialect::{Effect, Session};
-use switchboard::hub::{Command, ConnectionId, Counts, Event, Hub, Limits, Output, Payload, PoolLimits, ConferenceLimits};
+use switchboard::hub::{
+    Command, ConferenceLimits, ConnectionId, Counts, Event, Hub, Limits, Output, Payload,
+    PoolLimits,
+};
 
 const CONNECTIONS: usize = 6;
 const WORDS: [&str; 4] = ["HELLO", "ERROR ", "SESSION_OK", "ROOM_"];

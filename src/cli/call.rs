@@ -81,7 +81,7 @@ impl Flags {
             wait: self.wait,
             keep: self.keep,
             channel: (self.channel != "none").then_some(self.channel),
-            media: self.send.prepare(&variables, reception).await?,
+            media: self.send.prepare(&dialer, &variables, reception).await?,
             lines: Lines::Waiting(read_lines),
             events: vec![printer.lines()],
         };

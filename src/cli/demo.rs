@@ -1,33 +1,43 @@
 //! `switchboard demo`: a server and test peers in one process.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
 use tokio::sync::watch;
 
 use super::device::{self, Media};
+use super::media::pipeline;
 use super::serve::{self, Listen};
-use super::{Failure, Outcome, interrupted, media, say};
+use super::{Failure, Outcome, interrupted, say};
 use crate::dialect::gstreamer::client::{PeerId, RoomId};
 use crate::hub::EndpointId;
 use crate::media::{Source, SourceOptions};
 use crate::peer::call::{self, Caller, Lines};
+use crate::peer::gecko::{self, Gecko};
+use crate::peer::ice::Ice;
 use crate::peer::link::{Dialer, ServerUrl, Trust};
 use crate::peer::mesh::{self, Mesh};
 use crate::peer::reception::Reception;
 use crate::server::Bound;
+use crate::worker::Limits;
+use crate::worker::fetch::{Origin, Origins};
 
 /// The peer that waits for calls. A number, because some clients take only those (gst.md A.3).
 const CALLEE: &str = "1000";
 /// The peer in the room.
 const MEMBER: &str = "2000";
+/// The gecko.
+const GECKO: &str = "demo";
 /// The room.
 const ROOM: &str = "demo";
-/// What these two play, to be told from the device.
+/// Workers of the gecko at once.
+const CAPACITY: usize = 16;
+/// What these play, to be told from the device.
 const PICTURE: &str = "test pattern=smpte";
 
-/// Run a server, a test device, a waiting caller and a room with a member, and print the pages to open
+/// Run a server, a test device, a waiting caller, a room with a member and a gecko, and print the pages to open
 #[derive(Debug, Args)]
 pub(super) struct Flags {
     /// Values for the variables of the device's pipelines
@@ -46,19 +56,24 @@ pub(super) async fn run(flags: Flags) -> Outcome {
     let id = flags.id.to_string();
     let device = flags
         .media
-        .prepare(flags.id, &flags.variables)
+        .prepare(flags.id, &flags.variables, Ice::new(Vec::new(), false))
         .await
         .map_err(Failure::Usage)?;
-    let (callee, member) = peers().await.map_err(Failure::Usage)?;
+    let file = pipeline("--send", PICTURE, &[]).map_err(Failure::Usage)?;
+    let source = Source::open(file, SourceOptions::default()).await;
+    let source = source.map_err(Failure::usage)?;
+    let (callee, member) = peers(&source).map_err(Failure::Usage)?;
     let server = serve::start(flags.listen.into_overrides()).await?;
     let Some(bound) = server.addresses().into_iter().next() else {
         return Err(Failure::Usage(anyhow!("there is no address to listen on")));
     };
     let page = local_url(&bound);
+    let workers = workers(&page, source).map_err(Failure::Usage)?;
     let interrupted = interrupted();
     say(format_args!("open {page}#device={}", percent_encoded(&id)));
     say(format_args!("open {page}#call={CALLEE}"));
     say(format_args!("open {page}#mesh={ROOM}"));
+    say(format_args!("open {page}#gecko={GECKO}"));
 
     let (stop, stopped) = watch::channel(false);
     let interrupt = async {
@@ -67,27 +82,50 @@ pub(super) async fn run(flags: Flags) -> Outcome {
     };
     let callee = callee.run(dialer(&page, call::PATH)?, until(&stopped));
     let member = member.run(dialer(&page, mesh::PATH)?, until(&stopped));
-    let (_, _, (), called, met) = tokio::join!(
+    let workers = workers.run(dialer(&page, gecko::PATH)?, until(&stopped));
+    let (_, _, (), called, met, served) = tokio::join!(
         interrupt,
         device.run(dialer(&page, crate::peer::device::PATH)?, until(&stopped)),
         server.run(until(&stopped)),
         callee,
         member,
+        workers,
     );
     called.map_err(|error| Failure::Failed(error.into()))?;
-    met.map_err(|error| Failure::Failed(error.into()))
+    met.map_err(|error| Failure::Failed(error.into()))?;
+    served.map_err(|error| Failure::Failed(error.into()))
+}
+
+/// What a peer plays and takes.
+fn media(source: &Arc<Source>) -> call::Media {
+    call::Media {
+        source: Some(Arc::clone(source)),
+        reception: Reception::Nothing,
+        ice: Arc::new(Ice::new(Vec::new(), false)),
+    }
+}
+
+/// A gecko that runs the scripts of our own server.
+fn workers(page: &str, source: Arc<Source>) -> anyhow::Result<Gecko> {
+    let limits = Limits::default();
+    let own = ServerUrl::new(page, "/")?.origin();
+    let origins = Origins {
+        listed: vec![own.parse::<Origin>()?.trusted()],
+        ..Origins::default()
+    };
+    Ok(Gecko::new(gecko::Options {
+        id: GECKO.to_owned(),
+        capacity: CAPACITY,
+        media: media(&source),
+        pipelines: vec![source],
+        fetcher: super::gecko::fetcher(&own_server(), origins, &limits)?,
+        limits,
+        events: Vec::new(),
+    }))
 }
 
 /// The peers of GStreamer's dialect, ready to register.
-async fn peers() -> anyhow::Result<(Caller, Mesh)> {
-    let file = media::pipeline("--send", PICTURE, &[])?;
-    let source = Source::open(file, SourceOptions::default()).await?;
-    let media = || call::Media {
-        source: Some(source.clone()),
-        reception: Reception::Nothing,
-        ice_servers: Vec::new(),
-        relay_only: false,
-    };
+fn peers(source: &Arc<Source>) -> anyhow::Result<(Caller, Mesh)> {
     let peer = |id| PeerId::new(id).context("a peer's id");
     let callee = Caller::new(call::Options {
         id: peer(CALLEE)?,
@@ -96,27 +134,31 @@ async fn peers() -> anyhow::Result<(Caller, Mesh)> {
         wait: true,
         keep: true,
         channel: Some("data".to_owned()),
-        media: media(),
+        media: media(source),
         lines: Lines::Ended,
         events: Vec::new(),
     });
     let member = Mesh::new(mesh::Options {
         id: peer(MEMBER)?,
         room: RoomId::new(ROOM).context("a room's id")?,
-        media: media(),
+        media: media(source),
         events: Vec::new(),
     });
     Ok((callee, member))
 }
 
-/// Connections to our own server, whose certificate needs no check within one process.
-fn dialer(page: &str, path: &str) -> Result<Dialer, Failure> {
-    let trust = Trust {
+/// Our own server's certificate needs no check within one process.
+const fn own_server() -> Trust {
+    Trust {
         ca: None,
         anyone: true,
-    };
+    }
+}
+
+/// Connections to our own server.
+fn dialer(page: &str, path: &str) -> Result<Dialer, Failure> {
     let url = ServerUrl::new(page, path).map_err(Failure::usage)?;
-    Dialer::new(url, &trust).map_err(Failure::usage)
+    Dialer::new(url, &own_server()).map_err(Failure::usage)
 }
 
 async fn until(stopped: &watch::Receiver<bool>) {

@@ -6,11 +6,12 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::media::{Printer, Server, pipeline};
+use super::media::{self, Printer, Server, pipeline};
 use super::{Failure, Outcome, interrupted};
 use crate::hub::{EndpointId, Namespace};
 use crate::media::{Source, SourceOptions};
 use crate::peer::device::{self, Device, hook};
+use crate::peer::ice::Ice;
 use crate::peer::link::Dialer;
 
 /// Register as a device, and play pipelines to every viewer
@@ -30,6 +31,8 @@ pub(super) struct Flags {
     id: EndpointId,
     #[command(flatten)]
     media: Media,
+    #[command(flatten)]
+    ice: media::Ice,
 }
 
 /// What a device plays, and what it does with input.
@@ -61,7 +64,8 @@ pub(super) async fn run(flags: Flags) -> Outcome {
 impl Flags {
     async fn prepare(self) -> anyhow::Result<(Dialer, Device)> {
         let (dialer, variables) = self.server.prepare(device::PATH)?;
-        let device = self.media.prepare(self.id, &variables).await?;
+        let ice = self.ice.prepare(&dialer);
+        let device = self.media.prepare(self.id, &variables, ice).await?;
         Ok((dialer, device))
     }
 }
@@ -72,6 +76,7 @@ impl Media {
         self,
         id: EndpointId,
         variables: &[String],
+        ice: Ice,
     ) -> anyhow::Result<Device> {
         let linger = Duration::try_from_secs_f64(self.linger)
             .context("--linger takes seconds, 0 or more")?;
@@ -94,6 +99,7 @@ impl Media {
             info: info.unwrap_or_default(),
             events,
             adb: self.adb,
+            ice,
         };
         Ok(Device::new(options)?)
     }

@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
-use clap::Args;
+use anyhow::{Context, anyhow, bail};
+use clap::{Args, ValueEnum};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::say;
-use crate::config::IceServer;
+use crate::config::{IceKind, IceServer, IceUrl, Secret};
 use crate::dialect::gstreamer::client::PeerId;
 use crate::media::pipeline::PipelineFile;
 use crate::media::{Source, SourceOptions, display};
 use crate::peer::call::Media;
+use crate::peer::ice;
 use crate::peer::link::{Dialer, ServerUrl, Trust};
 use crate::peer::reception::Reception;
 
@@ -35,6 +36,9 @@ pub(super) struct Server {
     /// Take any certificate of the server
     #[arg(long)]
     insecure: bool,
+    /// Show this token to a server that asks for one
+    #[arg(long, env = "SWITCHBOARD_TOKEN", hide_env_values = true, value_parser = secret)]
+    token: Option<Secret>,
 }
 
 /// What a peer of GStreamer's dialect sends, and how it gets through.
@@ -43,12 +47,27 @@ pub(super) struct Send {
     /// The pipeline to play to the others: a name or a file, and values for its variables; or `none`
     #[arg(long, value_name = "NAME [KEY=VALUE…]", default_value = "test")]
     send: String,
-    /// A server that helps to connect (repeatable): stun:HOST:PORT or turn:USER:PASSWORD@HOST:PORT
+    #[command(flatten)]
+    ice: Ice,
+}
+
+/// How a peer's media finds its way.
+#[derive(Debug, Args)]
+pub(super) struct Ice {
+    /// A server that helps to connect, beside those that the signaling server names (repeatable):
+    /// stun:HOST:PORT, or turn:USER:PASSWORD@HOST:PORT with ?transport=tcp, or turns: for TLS
     #[arg(long, value_name = "URL", value_parser = ice_server)]
     ice_server: Vec<IceServer>,
-    /// Connect through TURN servers only
-    #[arg(long)]
-    relay_only: bool,
+    /// Which ways media may take: all, or through TURN servers only
+    #[arg(long, value_name = "POLICY", default_value = "all")]
+    ice_policy: Policy,
+}
+
+/// The names of the browsers' `iceTransportPolicy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Policy {
+    All,
+    Relay,
 }
 
 /// Prints events, one a line.
@@ -58,18 +77,26 @@ pub(super) struct Printer {
 }
 
 impl Server {
+    /// Whom to trust.
+    pub(super) fn trust(&self) -> Trust {
+        Trust {
+            ca: self.ca.clone(),
+            anyone: self.insecure,
+        }
+    }
+
     /// The connections to make, and the values for pipelines' variables.
     pub(super) fn prepare(self, path: &str) -> anyhow::Result<(Dialer, Vec<String>)> {
+        let trust = self.trust();
         let (urls, variables): (Vec<_>, Vec<_>) =
             self.words.into_iter().partition(|word| is_url(word));
         let [url] = &urls[..] else {
             bail!("give one server's URL, as in ws://127.0.0.1:8080");
         };
-        let trust = Trust {
-            ca: self.ca,
-            anyone: self.insecure,
-        };
-        let dialer = Dialer::new(ServerUrl::new(url, path)?, &trust)?;
+        let mut dialer = Dialer::new(ServerUrl::new(url, path)?, &trust)?;
+        if let Some(token) = &self.token {
+            dialer = dialer.with_token(token).context("--token")?;
+        }
         Ok((dialer, variables))
     }
 }
@@ -78,6 +105,7 @@ impl Send {
     /// Checks everything and loads the pipeline; nothing plays yet.
     pub(super) async fn prepare(
         self,
+        dialer: &Dialer,
         variables: &[String],
         reception: Reception,
     ) -> anyhow::Result<Media> {
@@ -91,20 +119,28 @@ impl Send {
                 Some(Source::open(file, SourceOptions::default()).await?)
             }
         };
-        if self.relay_only
-            && self
-                .ice_server
-                .iter()
-                .all(|server| server.username.is_none())
-        {
-            bail!("--relay-only needs a TURN server: add --ice-server turn:USER:PASSWORD@HOST");
-        }
-        Ok(Media {
+        Ok(self.ice.media(dialer, source, reception))
+    }
+}
+
+impl Ice {
+    /// For a peer of this server, which is told of more in its own messages.
+    pub(super) fn prepare(self, dialer: &Dialer) -> ice::Ice {
+        ice::Ice::new(self.ice_server, self.ice_policy == Policy::Relay).trusting(dialer)
+    }
+
+    /// For a peer that asks this server for more; with what is sent and received.
+    pub(super) fn media(
+        self,
+        dialer: &Dialer,
+        source: Option<Arc<Source>>,
+        reception: Reception,
+    ) -> Media {
+        Media {
             source,
             reception,
-            ice_servers: self.ice_server,
-            relay_only: self.relay_only,
-        })
+            ice: Arc::new(self.prepare(dialer).asking(dialer)),
+        }
     }
 }
 
@@ -185,27 +221,33 @@ fn is_url(word: &str) -> bool {
         .is_some_and(|at| word[..at].chars().all(|c| c.is_ascii_alphanumeric()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what clap wants of a parser")]
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
+}
+
 /// TURN credentials stand before the host, as in other URLs, because a flag is one word.
 fn ice_server(text: &str) -> Result<IceServer, String> {
-    let wrong = || "write stun:HOST[:PORT] or turn:USER:PASSWORD@HOST[:PORT]".to_owned();
-    let (scheme, rest) = text.split_once(':').ok_or_else(wrong)?;
-    match (scheme, rest.rsplit_once('@')) {
-        ("stun", None) if !rest.is_empty() => Ok(IceServer {
-            urls: vec![text.to_owned()],
-            username: None,
-            credential: None,
-        }),
-        ("turn" | "turns", Some((credentials, host))) => {
-            // Short-lived user names have a colon, `TIME:NAME`; their passwords have none.
-            let (user, password) = credentials.rsplit_once(':').ok_or_else(wrong)?;
-            Ok(IceServer {
-                urls: vec![format!("{scheme}:{host}")],
-                username: Some(user.to_owned()),
-                credential: Some(password.to_owned()),
-            })
-        }
-        _ => Err(wrong()),
+    let (scheme, rest) = text.split_once(':').unwrap_or((text, ""));
+    let Some((credentials, place)) = rest.rsplit_once('@') else {
+        return match IceUrl::parse(text)?.kind {
+            IceKind::Stun => Ok(IceServer::bare(text)),
+            IceKind::Turn => Err(format!("write {scheme}:USER:PASSWORD@HOST[:PORT]")),
+        };
+    };
+    let url = format!("{scheme}:{place}");
+    if IceUrl::parse(&url)?.kind == IceKind::Stun {
+        return Err("a STUN server takes no password; write stun:HOST[:PORT]".to_owned());
     }
+    // Short-lived user names have a colon, `TIME:NAME`; their passwords have none.
+    let (user, password) = credentials
+        .rsplit_once(':')
+        .ok_or_else(|| format!("write {scheme}:USER:PASSWORD@HOST[:PORT]"))?;
+    Ok(IceServer {
+        urls: vec![url],
+        username: Some(user.to_owned()),
+        credential: Some(password.to_owned()),
+    })
 }
 
 #[cfg(test)]

@@ -56,14 +56,15 @@ impl Flags {
         let options = Options {
             id: id.ok_or_else(|| anyhow!("give an id with --id"))?,
             room: self.room,
-            media: self.send.prepare(&variables, reception).await?,
+            media: self.send.prepare(&dialer, &variables, reception).await?,
             events: vec![printer.lines()],
         };
         Ok((dialer, Mesh::new(options)))
     }
 }
 
-fn reception(receive: Option<&Path>) -> anyhow::Result<Reception> {
+/// A file for each partner, in a directory that is made if need be.
+pub(super) fn reception(receive: Option<&Path>) -> anyhow::Result<Reception> {
     let Some(directory) = receive else {
         return Ok(Reception::Nothing);
     };

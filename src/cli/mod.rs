@@ -7,6 +7,8 @@ mod call;
 mod demo;
 #[cfg(feature = "peer")]
 mod device;
+#[cfg(feature = "peer")]
+mod gecko;
 mod log;
 #[cfg(feature = "peer")]
 mod media;
@@ -40,6 +42,8 @@ enum Command {
     #[cfg(feature = "peer")]
     Device(device::Flags),
     #[cfg(feature = "peer")]
+    Gecko(Box<gecko::Flags>),
+    #[cfg(feature = "peer")]
     Call(call::Flags),
     #[cfg(feature = "peer")]
     Mesh(mesh::Flags),
@@ -63,6 +67,14 @@ type Outcome = Result<(), Failure>;
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Before anything else: a worker's process has no use for it, and starts often.
+    #[cfg(feature = "peer")]
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|it| it == crate::worker::HOST_ARGUMENT)
+    {
+        return crate::worker::host::run();
+    }
     let cli = Cli::parse();
     cli.log.init();
     let outcome = match cli.command {
@@ -70,6 +82,8 @@ pub fn main() -> ExitCode {
         Command::Serve(flags) => block_on(serve::run(*flags)),
         #[cfg(feature = "peer")]
         Command::Device(flags) => block_on(device::run(flags)),
+        #[cfg(feature = "peer")]
+        Command::Gecko(flags) => block_on(gecko::run(*flags)),
         #[cfg(feature = "peer")]
         Command::Call(flags) => block_on(call::run(flags)),
         #[cfg(feature = "peer")]

@@ -21,7 +21,8 @@ pub(super) struct Flags {
     /// Serve the static files of this directory at `/`; the console is at `/console/` then
     #[arg(long, value_name = "DIR", env = "SWITCHBOARD_ASSETS")]
     assets: Option<PathBuf>,
-    /// Tell every peer and page of this STUN server (repeatable); TURN servers go into the file, under [[ice.servers]]
+    /// Tell every peer and page of this STUN server (repeatable). TURN servers go into the file, under [[ice.servers]];
+    /// here if the file has their shared secret
     #[arg(long, value_name = "URL")]
     ice_server: Vec<String>,
     #[command(flatten)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{ConfigError, IceServer, accounts};
+use super::{ConfigError, accounts, ice};
 
 /// What a configuration file says, key by key, as it was typed.
 #[derive(Debug, Default, Deserialize)]
@@ -18,7 +18,7 @@ pub(super) struct File {
     pub(super) insecure: Option<bool>,
     pub(super) assets: Option<PathBuf>,
     pub(super) tls: Option<Tls>,
-    pub(super) ice: Ice,
+    pub(super) ice: ice::Section,
     pub(super) cuttlefish: Cuttlefish,
     pub(super) gstreamer: GStreamer,
     pub(super) gecko: Gecko,
@@ -36,12 +36,6 @@ pub(super) struct Tls {
     pub(super) self_signed: bool,
     pub(super) directory: Option<PathBuf>,
     pub(super) names: Vec<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Ice {
-    pub(super) servers: Vec<Spanned<IceServer>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -145,6 +145,14 @@ limits! {
     polling_messages: count = 1_000;
     /// Bytes kept for one polling client; more push out the oldest.
     polling_bytes: count = 4 * 1024 * 1024;
+    /// Bytes in one script that is edited in the console. A longer one is refused with 413.
+    script_bytes: count = 256 * 1024;
+    /// Such scripts that are kept; one more pushes out the oldest.
+    scripts: count = 256;
+    /// Bytes in all such scripts together; more push out the oldest.
+    scripts_bytes: count = 8 * 1024 * 1024;
+    /// How long such a script is kept for geckos to fetch.
+    script_kept: seconds = Duration::from_secs(600);
     /// Bytes in a token. A longer one is refused without asking anyone.
     token_bytes: count = 16 * 1024;
     /// Tokens at once that are being checked with their authority. More wait within their `token_check`.

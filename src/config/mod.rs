@@ -2,12 +2,14 @@
 
 mod accounts;
 mod file;
+mod ice;
 mod limits;
 mod secret;
 #[cfg(test)]
 mod tests;
 
 pub use accounts::{Accounts, Algorithm, Authority, DEFAULT_FXA, DEFAULT_SCOPES, Scope};
+pub use ice::{DEFAULT_LIFETIME, Ice, IceKind, IceServer, IceUrl, Transport};
 pub use limits::Limits;
 pub use secret::Secret;
 
@@ -16,7 +18,6 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use http::Uri;
-use serde::{Deserialize, Serialize};
 
 /// Where `serve` listens unless told otherwise. Browsers treat it as secure.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -39,7 +40,7 @@ pub struct Overrides {
     pub tls_names: Vec<String>,
     /// `--assets`.
     pub assets: Option<PathBuf>,
-    /// `--ice-server`: URLs without credentials, beside those of the file.
+    /// `--ice-server`: URLs beside those of the file. TURN servers need the file's secret.
     pub ice_servers: Vec<String>,
     /// `--wait-for-device`.
     pub wait_for_device: bool,
@@ -95,6 +96,12 @@ pub enum ConfigError {
         "{0} speaks TLS but there is no certificate; add --tls self-signed or --tls CERTIFICATE,KEY"
     )]
     NoCertificate(SocketAddr),
+    /// A secret to mint credentials from, and no server that takes them.
+    #[error(
+        "ice.secret: no TURN server needs it; add one under [[ice.servers]] without username and \
+         credential, as in urls = [\"turn:turn.example.org\"]"
+    )]
+    UnusedSecret,
     /// Open to the network without protection.
     #[error(
         "{0} can be reached from other machines, and everyone there may register devices and watch them{1}; \
@@ -113,7 +120,7 @@ pub struct Config {
     /// A directory of static files to serve at `/`, in front of the console.
     pub assets: Option<PathBuf>,
     /// The ICE servers that every peer and page is told of.
-    pub ice_servers: Vec<IceServer>,
+    pub ice: Ice,
     /// The Cuttlefish dialect's own settings.
     pub cuttlefish: Cuttlefish,
     /// The GStreamer dialect's own settings.
@@ -156,21 +163,6 @@ pub enum TlsSource {
         /// The names and addresses that the certificate is for.
         names: Vec<String>,
     },
-}
-
-/// One ICE server, in the form of the browser's `RTCIceServer` (W3C WebRTC, section 4.2.2).
-#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct IceServer {
-    /// `stun:` and `turn:` URLs (RFC 7064, RFC 7065). Always an array on the wire: old devices
-    /// accept no plain string.
-    pub urls: Vec<String>,
-    /// For TURN.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub username: Option<String>,
-    /// For TURN.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credential: Option<String>,
 }
 
 /// What only the Cuttlefish dialect asks.
@@ -283,12 +275,8 @@ impl Config {
                 .map_err(|e| source.error(at, format!("listen: {e}")))?;
             self.listen.push(parsed);
         }
-        for server in file.ice.servers {
-            let at = server.span().start;
-            check_ice(server.get_ref())
-                .map_err(|e| source.error(at, format!("ice.servers: {e}")))?;
-            self.ice_servers.push(server.into_inner());
-        }
+        let ice = file.ice.check();
+        self.ice = ice.map_err(|(at, what)| source.error(at.start, what))?;
         for path in file.gstreamer.paths {
             let at = path.span().start;
             check_path(path.get_ref())
@@ -354,13 +342,9 @@ impl Config {
             None => {}
         }
         for url in overrides.ice_servers {
-            let server = IceServer {
-                urls: vec![url],
-                username: None,
-                credential: None,
-            };
-            check_ice(&server).map_err(flag("--ice-server"))?;
-            self.ice_servers.push(server);
+            self.ice
+                .add(IceServer::bare(url))
+                .map_err(flag("--ice-server"))?;
         }
         self.assets = overrides.assets.or(self.assets.take());
         self.cuttlefish.wait_for_device |= overrides.wait_for_device;
@@ -373,6 +357,9 @@ impl Config {
     }
 
     fn check(&self, insecure: bool) -> Result<(), ConfigError> {
+        if self.ice.secret.is_some() && !self.ice.mints() {
+            return Err(ConfigError::UnusedSecret);
+        }
         for listen in &self.listen {
             if listen.tls && self.tls.is_none() {
                 return Err(ConfigError::NoCertificate(listen.address));
@@ -468,43 +455,4 @@ fn check_path(path: &str) -> Result<(), String> {
     Err(format!(
         "\"{path}\" is no path; write it as in a URL and without a query, as in /peers"
     ))
-}
-
-/// What makes an ICE server one that every client accepts.
-fn check_ice(server: &IceServer) -> Result<(), String> {
-    if server.urls.is_empty() {
-        return Err(
-            "urls is empty; give at least one, as in urls = [\"stun:stun.example.org:3478\"]"
-                .to_owned(),
-        );
-    }
-    for url in &server.urls {
-        let scheme = url.split(':').next().unwrap_or_default();
-        let turn = matches!(scheme, "turn" | "turns");
-        if !turn && !matches!(scheme, "stun" | "stuns") {
-            return Err(format!(
-                "\"{url}\" must start with stun:, stuns:, turn: or turns:"
-            ));
-        }
-        if url.len() <= scheme.len() + 1 || url[scheme.len() + 1..].starts_with("//") {
-            return Err(format!("\"{url}\" must be written as {scheme}:HOST[:PORT]"));
-        }
-        if turn && (server.username.is_none() || server.credential.is_none()) {
-            return Err(format!(
-                "\"{url}\" needs a username and a credential; give them in the configuration file, under [[ice.servers]]"
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Without the credential.
-impl std::fmt::Debug for IceServer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IceServer")
-            .field("urls", &self.urls)
-            .field("username", &self.username.as_ref().map(|_| "…"))
-            .field("credential", &self.credential.as_ref().map(|_| "…"))
-            .finish()
-    }
 }

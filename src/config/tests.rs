@@ -61,18 +61,6 @@ fn errors_name_the_file_the_line_the_key_and_the_fix() {
         ),
         ("\n\nlissten = []", ", line 3: unknown field `lissten`"),
         (
-            "[[ice.servers]]\nurls = [\"http://x\"]",
-            "must start with stun:, stuns:, turn: or turns:",
-        ),
-        (
-            "[[ice.servers]]\nurls = [\"turn:x\"]",
-            "needs a username and a credential",
-        ),
-        (
-            "[[ice.servers]]\nurls = [\"stun://x\"]",
-            "must be written as stun:HOST[:PORT]",
-        ),
-        (
             "[gstreamer]\npaths = [\"/a\", \"b\"]",
             ", line 2: gstreamer.paths: \"b\" is no path; write it as in a URL",
         ),
@@ -80,6 +68,15 @@ fn errors_name_the_file_the_line_the_key_and_the_fix() {
         (
             "[tls]\nself_signed = true\nkey = \"k\"",
             "either self_signed = true, or both certificate and key",
+        ),
+        (
+            "[media]\nthreads = 0",
+            ", line 2: invalid value: integer `0`",
+        ),
+        ("[media]\nadvertise = [\"me\"]", "invalid IP address"),
+        (
+            "[kurento]\ncustom_request_url = \"http://hook.example\"",
+            ", line 2: kurento.custom_request_url: \"http://hook.example\" would send tokens unencrypted",
         ),
         (
             "listen = [\"tls:127.0.0.1:1\"]",
@@ -110,18 +107,29 @@ fn other_machines_are_let_in_only_on_request() {
 
 #[test]
 fn flags_go_before_the_file() {
-    let config = load("listen = [\"127.0.0.1:1\"]\nassets = \"a\"", |overrides| {
+    let file = "listen = [\"127.0.0.1:1\"]\nassets = \"a\"\n\
+                [media]\nport = 9\nthreads = 9\nadvertise = [\"192.0.2.9\"]";
+    let config = load(file, |overrides| {
         overrides.listen = vec!["tls:[::1]:2".to_owned()];
         overrides.tls = Some(TlsFlag::SelfSigned);
         overrides.assets = Some("b".into());
         overrides.ice_servers = vec!["stun:s".to_owned()];
         overrides.wait_for_device = true;
+        overrides.media_port = Some(2);
+        overrides.media_threads = NonZeroUsize::new(3);
+        overrides.advertise = vec![IpAddr::from([192, 0, 2, 1])];
     })
     .unwrap();
     assert_eq!(config.listen, [parse_listen("tls:[::1]:2").unwrap()]);
     assert_eq!(config.assets, Some("b".into()));
-    assert_eq!(config.ice_servers[0].urls, ["stun:s"]);
+    assert_eq!(config.ice.servers[0].urls, ["stun:s"]);
     assert!(config.cuttlefish.wait_for_device);
+    let media = Media {
+        port: 2,
+        threads: NonZeroUsize::new(3),
+        advertise: vec![IpAddr::from([192, 0, 2, 1])],
+    };
+    assert_eq!(config.media, media);
     assert!(
         matches!(config.tls, Some(TlsSource::SelfSigned { names, .. }) if names.contains(&"localhost".to_owned()))
     );
@@ -144,6 +152,19 @@ fn old_clients_of_geckos_get_their_own_errors_on_request() {
 }
 
 #[test]
+fn kurentos_pages_get_the_reference_servers_settings_unless_told_otherwise() {
+    let config = |file| load(file, |_| {}).unwrap().kurento;
+    assert_eq!(config(""), Kurento::default());
+    let file = "[kurento]\ncustom_request_url = \"http://127.0.0.1:1/x\"\nthreshold_speaker = -40";
+    let changed = Kurento {
+        custom_request_url: Some(Uri::from_static("http://127.0.0.1:1/x")),
+        threshold_speaker: -40,
+        ..Kurento::default()
+    };
+    assert_eq!(config(file), changed);
+}
+
+#[test]
 fn a_credential_is_never_printed() {
     let server = IceServer {
         urls: vec!["turn:x".to_owned()],
@@ -151,6 +172,49 @@ fn a_credential_is_never_printed() {
         credential: Some("SECRETWORD".to_owned()),
     };
     assert!(!format!("{server:?}").contains("SECRET"));
+}
+
+#[test]
+fn errors_in_ice_do_so_too() {
+    let cases = [
+        (
+            "[[ice.servers]]\nurls = [\"http://x\"]",
+            "must start with stun:, stuns:, turn: or turns:",
+        ),
+        (
+            "[[ice.servers]]\nurls = [\"turn:x\"]",
+            "needs a username and a credential",
+        ),
+        (
+            "[[ice.servers]]\nurls = [\"stun://x\"]",
+            "must be written as stun:HOST[:PORT]",
+        ),
+        (
+            "\n[[ice.servers]]\nurls = [\"turn:x\"]\nusername = \"u\"",
+            ", line 2: ice.servers: \"turn:x\" has only one of username and credential",
+        ),
+        (
+            "[ice]\nsecret = \"s\"\nsecret_file = \"f\"",
+            ", line 3: ice.secret_file: there is ice.secret as well",
+        ),
+        ("[ice]\nsecret = \"\"", ", line 2: ice.secret: it is empty"),
+        (
+            "[ice]\nsecret_file = \"/nonexistent\"",
+            ", line 2: ice.secret_file: cannot read /nonexistent: ",
+        ),
+        (
+            "[ice]\nlifetime = 5",
+            ", line 2: ice.lifetime: must be a number of seconds, from 60 to ",
+        ),
+        (
+            "[ice]\nsecret = \"s\"\nservers = [{ urls = [\"stun:x\"] }]",
+            "ice.secret: no TURN server needs it; add one under [[ice.servers]]",
+        ),
+    ];
+    for (file, expected) in cases {
+        let error = error(file);
+        assert!(error.contains(expected), "{file:?} gave {error:?}");
+    }
 }
 
 #[test]
@@ -225,4 +289,29 @@ fn a_password_is_never_printed() {
     let file = "[accounts.introspection]\nurl = \"https://a.example\"\nclient_id = \"me\"\nclient_secret = \"LETMEIN\"";
     let config = load(file, |_| {}).unwrap();
     assert!(!format!("{config:?}").contains("LETMEIN"));
+}
+
+#[test]
+fn a_turn_server_without_a_credential_has_the_shared_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secret");
+    std::fs::write(&file, "LETMEIN\n").unwrap();
+    for secret in [
+        "secret = \"LETMEIN\"".to_owned(),
+        format!("secret_file = \"{}\"", file.display()),
+    ] {
+        let text = format!("[ice]\n{secret}\nlifetime = 600");
+        let config = load(&text, |overrides| {
+            overrides.ice_servers = vec!["turns:t?transport=tcp".to_owned()];
+        })
+        .unwrap();
+        assert_eq!(config.ice.secret, Some(Secret::new("LETMEIN")));
+        assert_eq!(config.ice.lifetime.as_secs(), 600);
+        assert!(config.ice.mints());
+        assert!(!format!("{config:?}").contains("LETMEIN"));
+    }
+    let of_its_own = "[[ice.servers]]\nurls = [\"turn:x\"]\nusername = \"u\"\ncredential = \"c\"";
+    let config = load(of_its_own, |_| {}).unwrap();
+    assert!(!config.ice.mints());
+    assert_eq!(config.ice.lifetime, DEFAULT_LIFETIME);
 }

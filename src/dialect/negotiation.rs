@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
+use crate::config::IceServer;
+
 /// A session description (RFC 8866). It holds ICE passwords and fingerprints, so `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sdp(String);
@@ -58,4 +62,27 @@ impl fmt::Debug for Candidate {
             .field("mline_index", &self.mline_index)
             .finish()
     }
+}
+
+/// The ICE servers of a message, in the form of the browser's `RTCConfiguration`. Entries without any URL are left out; a
+/// single URL as plain text is taken too.
+#[must_use]
+pub fn ice_servers(value: &Value) -> Vec<IceServer> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let server = |entry: &Value| {
+        let urls: Vec<String> = match &entry["urls"] {
+            Value::Array(urls) => urls.iter().filter_map(text).collect(),
+            url => text(url).into_iter().collect(),
+        };
+        let (username, credential) = (text(&entry["username"]), text(&entry["credential"]));
+        (!urls.is_empty()).then_some(IceServer {
+            urls,
+            username,
+            credential,
+        })
+    };
+    value
+        .as_array()
+        .map(|entries| entries.iter().filter_map(server).collect())
+        .unwrap_or_default()
 }

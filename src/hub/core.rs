@@ -96,6 +96,8 @@ pub struct Counts {
     pub waiting_calls: usize,
     /// Rooms.
     pub rooms: usize,
+    /// Endpoints of the pool, which are among the registered ones.
+    pub serving: usize,
     /// Endpoints of the pool that are awaited back; they aren't among the registered ones.
     pub endpoints_away: usize,
     /// Sessions with endpoints of the pool.
@@ -274,6 +276,7 @@ impl Hub {
                 + self.store.pairs(),
             waiting_calls: self.store.waiting_calls(),
             rooms: self.store.rooms.len(),
+            serving: self.pool.here(),
             endpoints_away: self.pool.away(),
             sessions: self.pool.sessions(),
             probes: self.store.probes(),

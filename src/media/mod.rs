@@ -135,11 +135,6 @@ pub enum MediaError {
         /// What webrtcbin said.
         why: String,
     },
-    /// An ICE server's URL that webrtcbin can't use.
-    #[error(
-        "the ICE server URL {0} can't be used; write stun:HOST[:PORT], turn:HOST[:PORT][?transport=udp|tcp] or turns:HOST[:PORT]"
-    )]
-    IceServer(String),
     /// There is nothing to show pictures on.
     #[error(
         "no display can be opened; run it where DISPLAY or WAYLAND_DISPLAY is set, or receive into a file"

@@ -300,6 +300,13 @@ impl PipelineFile {
         &self.name
     }
 
+    /// The word by which it is found, without the directory and the ending of its file.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        let stem = Path::new(&self.name).file_stem();
+        stem.and_then(|stem| stem.to_str()).unwrap_or(&self.name)
+    }
+
     /// Where it comes from.
     #[must_use]
     pub const fn origin(&self) -> &Origin {

@@ -12,6 +12,7 @@ mod negotiation;
 mod receive;
 pub(super) mod sdp;
 mod stats;
+mod tunnel;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use futures_util::StreamExt;
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_webrtc::{WebRTCICEGatheringState, WebRTCPeerConnectionState};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::MediaError;
@@ -48,6 +50,8 @@ pub struct SessionConfig {
     pub ice_servers: Vec<IceServer>,
     /// Use TURN only.
     pub relay_only: bool,
+    /// Who checks the certificates of TURN servers over TLS; without, these are left out.
+    pub turn_tls: Option<Arc<rustls::ClientConfig>>,
     /// What we send.
     pub streams: Vec<StreamConfig>,
     /// What our first offer asks for without sending anything itself: one section for each.
@@ -75,6 +79,7 @@ impl Default for SessionConfig {
         Self {
             ice_servers: Vec::new(),
             relay_only: false,
+            turn_tls: None,
             streams: Vec::new(),
             wanted: Vec::new(),
             channels: Vec::new(),
@@ -121,9 +126,12 @@ impl Session {
     /// [`Self::answer`] next.
     ///
     /// # Errors
-    /// If [`super::init`] fails, an ICE server's URL can't be used, or the pipeline can't be built.
-    pub async fn start(config: SessionConfig) -> Result<(Self, SessionEvents), MediaError> {
+    /// If [`super::init`] fails, or the pipeline can't be built.
+    pub async fn start(mut config: SessionConfig) -> Result<(Self, SessionEvents), MediaError> {
         let (emitter, events) = events::queue(config.queue);
+        let mut tasks = JoinSet::new();
+        let tls = config.turn_tls.as_ref();
+        config.ice_servers = tunnel::open(&config.ice_servers, tls, &mut tasks).await;
         let started = {
             let (config, emitter) = (config.clone(), emitter.clone());
             tokio::task::spawn_blocking(move || build(&config, &emitter))
@@ -134,10 +142,13 @@ impl Session {
             received,
             channels,
             mids,
+            relays,
         } = started
             .await
             .map_err(|error| MediaError::Run(error.to_string()))??;
-        let mut tasks = JoinSet::new();
+        if let Some(relays) = relays {
+            tasks.spawn(ice::judge(relays, config.clone(), emitter.clone()));
+        }
         if let Some(bus) = pipeline.get()?.bus() {
             tasks.spawn(watch_bus(pipeline.get()?.downgrade(), bus, emitter.clone()));
         }
@@ -312,6 +323,7 @@ struct Parts {
     received: Arc<receive::Counters>,
     channels: Channels,
     mids: negotiation::Mids,
+    relays: Option<watch::Receiver<ice::Search>>,
 }
 
 /// Builds the pipeline and starts it. Blocks for some milliseconds.
@@ -326,7 +338,7 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         .build()
         .map_err(|error| MediaError::Build(error.to_string()))?;
     ice::quieten(&webrtc);
-    ice::configure(&webrtc, &config.ice_servers)?;
+    ice::configure(&webrtc, &config.ice_servers);
     if config.relay_only {
         webrtc.set_property_from_str("ice-transport-policy", "relay");
     }
@@ -336,6 +348,7 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         .map_err(|error| MediaError::Build(error.to_string()))?;
     let mids = negotiation::Mids::default();
     listen(&webrtc, emitter, &mids);
+    let relays = ice::watch(&webrtc, config);
     let received = receive::listen(&webrtc, inner, config.receive.clone(), emitter.clone());
     let channels = Channels::listen(&webrtc, emitter.clone());
     pipeline.set_state(gst::State::Playing)?;
@@ -345,6 +358,7 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         received,
         channels,
         mids,
+        relays,
     })
 }
 

@@ -201,6 +201,7 @@ impl Caller {
             Ok(link) => link,
             Err(error) => return End::Idle(error.into()),
         };
+        self.shared.media.ice.renew();
         let (replies, outgoing) = mpsc::channel(OUTBOX);
         let mut registration = Registration {
             client: CallClient::new(&self.id),

@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::events::{Content, Event, Events};
+use super::ice::Ice;
 use super::reception::{Receiver, Reception};
-use crate::config::IceServer;
 use crate::dialect::gstreamer::client::PeerId;
 use crate::dialect::gstreamer::payload::Message;
 use crate::dialect::negotiation::{Candidate, Sdp};
@@ -39,16 +39,13 @@ const NO_OFFER: &str = "the other side made no offer within 30 s";
 const BROKEN: &str = "the connection broke and did not come back within 15 s";
 
 /// What a peer sends, and what it does with what it receives.
-#[derive(Debug)]
 pub struct Media {
     /// What is played to every partner; nothing if there is none.
     pub source: Option<Arc<Source>>,
     /// What becomes of received media.
     pub reception: Reception,
-    /// STUN and TURN servers, which this dialect doesn't hand out.
-    pub ice_servers: Vec<IceServer>,
-    /// Use TURN only.
-    pub relay_only: bool,
+    /// How it finds its way; this dialect tells nothing of ICE servers.
+    pub ice: Arc<Ice>,
 }
 
 /// What all conversations of a peer share.
@@ -320,13 +317,14 @@ impl Conversation {
         if self.live.is_none() {
             self.began = Instant::now();
             self.deadline = Some((self.began + CONNECT_TIMEOUT, NO_PATH));
-            let receiver = self.shared.media.reception.start(self.partner.as_ref());
+            let partner = self.partner.as_ref().map(PeerId::as_str);
+            let receiver = self.shared.media.reception.start(partner);
             // Only who offers makes a channel; two of one label would only confuse.
             let channel = self.shared.channel.clone().filter(|_| ours);
             let config = SessionConfig {
                 channels: channel.into_iter().collect(),
                 bundle: self.shared.channel.is_some(),
-                ..self.shared.session(receiver.receive())
+                ..self.shared.session(receiver.receive()).await
             };
             let (session, events) = Session::start(config).await?;
             self.live = Some(Live {
@@ -413,9 +411,9 @@ impl Conversation {
 
 impl Shared {
     /// What a session sends and takes. Our offers invite the other side's media only if it is wanted.
-    fn session(&self, receive: crate::media::Receive) -> SessionConfig {
+    async fn session(&self, receive: crate::media::Receive) -> SessionConfig {
         let media = &self.media;
-        let mut streams = media.streams();
+        let mut streams = streams(media.source.as_ref());
         let is_wanted = media.reception.is_wanted();
         let mut wanted = vec![Codec::Vp8, Codec::Opus];
         wanted.retain(|codec| is_wanted && !streams.iter().any(|sent| sent.kind == codec.kind()));
@@ -424,39 +422,29 @@ impl Shared {
             wanted.reverse();
         }
         SessionConfig {
-            ice_servers: media.ice_servers.clone(),
-            relay_only: media.relay_only,
             wanted,
             streams,
             invite: is_wanted,
             receive,
-            ..SessionConfig::default()
+            ..media.ice.session(&[]).await
         }
     }
 }
 
-impl Media {
-    /// Pictures, then sound.
-    fn streams(&self) -> Vec<StreamConfig> {
-        let Some(source) = &self.source else {
-            return Vec::new();
-        };
-        let kinds = [
-            (Kind::Video, source.has_video()),
-            (Kind::Audio, source.has_audio()),
-        ];
-        kinds
-            .into_iter()
-            .filter(|(_, there)| *there)
-            .map(|(kind, _)| StreamConfig {
-                source: Arc::clone(source),
-                // One for both, so that a page keeps sound and pictures together.
-                stream_id: "stream_0".to_owned(),
-                kind,
-                codecs: Vec::new(),
-            })
-            .collect()
-    }
+/// A source's pictures, then its sound.
+pub(super) fn streams(source: Option<&Arc<Source>>) -> Vec<StreamConfig> {
+    let there = |kind: &Kind| source.is_some_and(|source| source.has(*kind));
+    let stream = |kind| {
+        Some(StreamConfig {
+            source: Arc::clone(source?),
+            // One for both, so that a page keeps sound and pictures together.
+            stream_id: "stream_0".to_owned(),
+            kind,
+            codecs: Vec::new(),
+        })
+    };
+    let kinds = [Kind::Video, Kind::Audio].into_iter();
+    kinds.filter(there).filter_map(stream).collect()
 }
 
 /// What happens in the session, or with it; never without one.

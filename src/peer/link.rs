@@ -8,9 +8,11 @@ use async_tungstenite::WebSocketStream;
 use async_tungstenite::tokio::client_async_tls_with_connector_and_config;
 use async_tungstenite::tungstenite::client::IntoClientRequest;
 use async_tungstenite::tungstenite::http::header::{AUTHORIZATION, HeaderValue};
-use async_tungstenite::tungstenite::http::{StatusCode, Uri};
+use async_tungstenite::tungstenite::http::uri::InvalidUri;
+use async_tungstenite::tungstenite::http::{Method, StatusCode, Uri};
 use async_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use async_tungstenite::tungstenite::{self, Message, Utf8Bytes};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -19,7 +21,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::config::Secret;
-use crate::web;
+use crate::web::{self, Answer, Ask, Web, WebError};
 
 /// How long name look-up, TCP, TLS and the upgrade may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,7 +58,7 @@ pub struct Link {
 #[derive(Clone)]
 pub struct Dialer {
     url: ServerUrl,
-    tls: TlsConnector,
+    tls: Arc<rustls::ClientConfig>,
     /// `Authorization`, if the server wants one.
     authorization: Option<HeaderValue>,
 }
@@ -98,6 +100,17 @@ pub enum LinkError {
     /// Something answers, but no WebSocket of ours.
     #[error("the server answers {0} to the WebSocket request; is {1} the right path?")]
     Refused(StatusCode, String),
+    /// Its certificate isn't trusted.
+    #[error(
+        "the certificate of {host} is not trusted: {why}; name the file of the certificate that \
+         signed it with --ca, or take any with --insecure"
+    )]
+    Untrusted {
+        /// The host.
+        host: String,
+        /// What is wrong with it.
+        why: rustls::CertificateError,
+    },
     /// The connection or its TLS broke.
     #[error("{0}")]
     Broken(#[source] Box<tungstenite::Error>),
@@ -141,6 +154,21 @@ impl ServerUrl {
             .map_err(|_| wrong())
     }
 
+    /// The server's origin: its scheme as a browser writes it, its host and its port.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        let scheme = if self.0.scheme_str() == Some("wss") {
+            "https"
+        } else {
+            "http"
+        };
+        format!(
+            "{scheme}://{}:{}",
+            self.0.host().unwrap_or_default(),
+            self.port()
+        )
+    }
+
     fn host(&self) -> &str {
         let host = self.0.host().unwrap_or_default();
         host.strip_prefix('[')
@@ -172,7 +200,7 @@ impl Dialer {
     pub fn new(url: ServerUrl, trust: &Trust) -> Result<Self, DialerError> {
         Ok(Self {
             url,
-            tls: TlsConnector::from(Arc::new(client_config(trust)?)),
+            tls: Arc::new(client_config(trust)?),
             authorization: None,
         })
     }
@@ -206,6 +234,35 @@ impl Dialer {
         }
     }
 
+    /// How the server's certificate is checked.
+    #[must_use]
+    pub(super) fn tls(&self) -> Arc<rustls::ClientConfig> {
+        Arc::clone(&self.tls)
+    }
+
+    /// Asks the same server for something else by HTTP: a path, with the token if there is one. Takes
+    /// so many bytes. Whoever asks sets the deadline.
+    pub(super) async fn get(&self, path: &str, most_bytes: usize) -> Result<Answer, WebError> {
+        let broken = |error: InvalidUri| WebError::Broken {
+            host: self.url.host().to_owned(),
+            why: error.to_string(),
+        };
+        let url = format!("{}{path}", self.url.origin());
+        let url: Uri = url.parse().map_err(broken)?;
+        let authorization = self.authorization.clone();
+        let ask = Ask {
+            method: Method::GET,
+            url: &url,
+            headers: authorization
+                .map(|value| (AUTHORIZATION, value))
+                .into_iter()
+                .collect(),
+            body: Bytes::new(),
+        };
+        let web = Web::new((*self.tls).clone(), most_bytes);
+        web.send(ask, |_| Ok(())).await
+    }
+
     async fn dial_slowly(&self) -> Result<Link, LinkError> {
         let (host, port) = (self.url.host(), self.url.port());
         let connect = |why| LinkError::Connect {
@@ -231,7 +288,7 @@ impl Dialer {
         let (socket, _) = client_async_tls_with_connector_and_config(
             request,
             stream,
-            Some(self.tls.clone()),
+            Some(TlsConnector::from(self.tls())),
             Some(config),
         )
         .await
@@ -239,7 +296,13 @@ impl Dialer {
             tungstenite::Error::Http(response) => {
                 LinkError::Refused(response.status(), self.url.0.path().to_owned())
             }
-            error => error.into(),
+            error => match distrust(&error) {
+                Some(why) => LinkError::Untrusted {
+                    host: host.to_owned(),
+                    why,
+                },
+                None => error.into(),
+            },
         })?;
         Ok(Link {
             socket,
@@ -313,6 +376,17 @@ impl From<tungstenite::Error> for LinkError {
     }
 }
 
+/// What is wrong with the server's certificate, if that is what broke the connection.
+fn distrust(error: &tungstenite::Error) -> Option<rustls::CertificateError> {
+    let tungstenite::Error::Io(error) = error else {
+        return None;
+    };
+    match error.get_ref()?.downcast_ref()? {
+        rustls::Error::InvalidCertificate(why) => Some(why.clone()),
+        _ => None,
+    }
+}
+
 fn closed(frame: Option<CloseFrame>) -> LinkError {
     // RFC 6455 section 7.1.5: 1006 stands for a connection that ended without a goodbye.
     let (code, reason) = frame.map_or((1006, String::new()), |frame| {
@@ -322,8 +396,10 @@ fn closed(frame: Option<CloseFrame>) -> LinkError {
 }
 
 /// TLS for a client that trusts the system's certificates and more.
-pub(super) fn client_config(trust: &Trust) -> Result<rustls::ClientConfig, DialerError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+///
+/// # Errors
+/// If the certificates to trust can't be read.
+pub fn client_config(trust: &Trust) -> Result<rustls::ClientConfig, DialerError> {
     let mut roots = web::system_roots();
     if let Some(path) = &trust.ca {
         let wrong = |why: String| DialerError::Ca {
@@ -339,20 +415,16 @@ pub(super) fn client_config(trust: &Trust) -> Result<rustls::ClientConfig, Diale
             return Err(wrong("there is no certificate in it".to_owned()));
         }
     }
-    let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| DialerError::Ca {
-            path: PathBuf::new(),
-            why: error.to_string(),
-        })?;
-    Ok(if trust.anyone {
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(anyone::Anyone(provider)))
-            .with_no_client_auth()
-    } else {
-        builder.with_root_certificates(roots).with_no_client_auth()
-    })
+    let mut config = web::trusting(roots).map_err(|error| DialerError::Ca {
+        path: PathBuf::new(),
+        why: error.to_string(),
+    })?;
+    if trust.anyone {
+        let provider = Arc::clone(config.crypto_provider());
+        let anyone = Arc::new(anyone::Anyone(provider));
+        config.dangerous().set_certificate_verifier(anyone);
+    }
+    Ok(config)
 }
 
 /// Takes any certificate, as the user asked; signatures are still checked.
@@ -431,5 +503,6 @@ mod tests {
         }
         let url = ServerUrl::new("wss://[::1]", "/").unwrap();
         assert_eq!((url.host(), url.port()), ("::1", 443));
+        assert_eq!(url.origin(), "https://[::1]:443");
     }
 }

@@ -195,6 +195,7 @@ impl Running {
         outgoing: &mut mpsc::Receiver<(Number, Message)>,
     ) -> Lost {
         self.stay += 1;
+        self.shared.media.ice.renew();
         self.answer_by = Some(Instant::now() + ANSWER_TIMEOUT);
         let mut reply = Some(self.client.opened());
         loop {

@@ -5,6 +5,8 @@ pub mod call;
 mod conversation;
 pub mod device;
 mod events;
+pub mod gecko;
+pub mod ice;
 pub mod link;
 pub mod mesh;
 pub mod reception;

@@ -1,13 +1,13 @@
 //! What a peer does with the media that it receives, and what it says about it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::events::Events;
-use crate::dialect::gstreamer::client::PeerId;
 use crate::media::{Container, Counter, Counts, MediaError, Receive, Recorder, TrackCount};
 
 /// How often the counts are told.
@@ -32,7 +32,7 @@ pub enum Reception {
 
 /// What receives one partner's media.
 pub(super) struct Receiver {
-    partner: Option<PeerId>,
+    partner: Option<Arc<str>>,
     work: Work,
     started: Instant,
     ticks: Interval,
@@ -98,14 +98,14 @@ impl Reception {
     }
 
     /// Prepares for one partner.
-    pub(super) fn start(&self, partner: Option<&PeerId>) -> Receiver {
+    pub(super) fn start(&self, partner: Option<&str>) -> Receiver {
         let work = match self {
             Self::Nothing => Work::Nothing,
             Self::Count => Work::Count(Counter::default()),
             Self::Display(receive) => Work::Display(receive.clone()),
             Self::File(path, container) => Work::Record(Recorder::start(path.clone(), *container)),
             Self::Directory(directory, container) => {
-                let name = file_name(partner.map_or("peer", PeerId::as_str));
+                let name = file_name(partner.unwrap_or("peer"));
                 let path = directory.join(format!("{name}.{}", container.extension()));
                 Work::Record(Recorder::start(path, *container))
             }
@@ -114,7 +114,7 @@ impl Reception {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.reset();
         Receiver {
-            partner: partner.cloned(),
+            partner: partner.map(Arc::from),
             work,
             started: Instant::now(),
             ticks,
@@ -161,7 +161,7 @@ impl Receiver {
     /// If the file can't be written.
     pub(super) async fn finish(self, events: &Events) -> Result<(), MediaError> {
         let peer = self.partner;
-        let peer = peer.as_ref().map(PeerId::as_str);
+        let peer = peer.as_deref();
         match self.work {
             Work::Nothing | Work::Display(_) => {}
             Work::Count(counter) => {
@@ -184,7 +184,7 @@ impl Receiver {
     }
 
     fn tell(&self, events: &Events, report: Report<'_>) {
-        let peer = self.partner.as_ref().map(PeerId::as_str);
+        let peer = self.partner.as_deref();
         events.tell(&Line { peer, report });
     }
 }

@@ -3,10 +3,15 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use axum::extract::{Query, Request};
+use axum::response::Response;
+use hyper::StatusCode;
+use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use ring::digest::{SHA256, digest};
+use serde::Deserialize;
 
-use super::App;
 use super::tokens::TokenError;
+use super::{App, http};
 use crate::config::Secret;
 use crate::dialect::Unverified;
 use crate::hub::AccountId;
@@ -21,6 +26,60 @@ pub(super) async fn verify(app: Arc<App>, token: Secret) -> Result<AccountId, Un
         Err(error @ TokenError::Unreachable(_)) => Err(Unverified::Unavailable(error.to_string())),
         Err(error) => Err(Unverified::Refused(error.to_string())),
     }
+}
+
+/// Whose request it is, or the answer that refuses it; nobody's where no tokens are asked for.
+/// `lack` is what to say of a request without a token, up to the fix.
+pub(super) fn of_request(
+    app: &Arc<App>,
+    request: &Request,
+    lack: &str,
+) -> impl Future<Output = Result<Option<AccountId>, Response>> + Send + use<> {
+    let path = request.uri().path();
+    let lack = format!("{lack}; send Authorization: Bearer TOKEN, or use {path}?token=TOKEN");
+    let (app, token) = (Arc::clone(app), token(request));
+    async move {
+        if app.accounts.is_none() {
+            return Ok(None);
+        }
+        let Some(token) = token else {
+            app.metrics.refused("no_authorization");
+            return Err(unauthorized(&lack));
+        };
+        match verify(Arc::clone(&app), token).await {
+            Ok(account) => Ok(Some(account)),
+            Err(Unverified::Refused(why)) => {
+                app.metrics.refused("token_refused");
+                Err(unauthorized(&why))
+            }
+            Err(Unverified::Unavailable(why)) => {
+                app.metrics.refused("authority_unavailable");
+                Err(http::error(StatusCode::SERVICE_UNAVAILABLE, &why))
+            }
+        }
+    }
+}
+
+/// RFC 6750 sections 2.1 and 2.3; the header goes first.
+fn token(request: &Request) -> Option<Secret> {
+    #[derive(Deserialize)]
+    struct Asked {
+        token: Option<Secret>,
+    }
+    if let Some(header) = request.headers().get(AUTHORIZATION) {
+        let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
+        let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+        return is_bearer.then(|| Secret::new(token.trim()));
+    }
+    Query::<Asked>::try_from_uri(request.uri()).ok()?.0.token
+}
+
+/// RFC 6750 section 3.
+fn unauthorized(text: &str) -> Response {
+    let mut response = http::error(StatusCode::UNAUTHORIZED, text);
+    let challenge = HeaderValue::from_static("Bearer");
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    response
 }
 
 /// Where no authority is configured, each token is an account of its own. Geckos are told the

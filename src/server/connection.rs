@@ -227,11 +227,7 @@ impl Connection {
                     timer.as_mut().reset(self.deadline());
                     result
                 }
-                Step::Ended(Ended::Overflowed) => Err(too_slow()),
-                Step::Ended(Ended::ShuttingDown) => Err(End::Close {
-                    code: 1001,
-                    reason: "the server is shutting down",
-                }),
+                Step::Ended(ended) => Err(end_by(ended)),
                 Step::WriteFailed(error) => {
                     debug!(connection = self.id.0, %error, "write failed");
                     Err(End::Lost)
@@ -576,6 +572,16 @@ fn log_refusal(connection: ConnectionId, cause: &'static str, level: Level) {
         Level::Debug => debug!(connection, cause, "refused"),
         Level::Info => info!(connection, cause, "refused"),
         Level::Warn => warn!(connection, cause, "refused"),
+    }
+}
+
+fn end_by(ended: Ended) -> End {
+    match ended {
+        Ended::Overflowed => too_slow(),
+        Ended::ShuttingDown => End::Close {
+            code: 1001,
+            reason: "the server is shutting down",
+        },
     }
 }
 

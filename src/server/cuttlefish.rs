@@ -11,19 +11,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::switch::EndpointView;
-use super::{App, http, upgrade};
+use super::{App, http, ice, upgrade};
 use crate::dialect::cuttlefish::server::{BareClientSession, ClientSession, DeviceSession};
 use crate::hub::{EndpointId, Namespace};
 
 /// `/register_device`
 pub(super) async fn register_device(State(app): State<Arc<App>>, request: Request) -> Response {
-    let session = DeviceSession::new(Arc::clone(&app.settings));
+    let session = DeviceSession::new(app.ice.cuttlefish());
     upgrade::accept(app, request, Box::new(session))
 }
 
 /// `/connect_client`
 pub(super) async fn connect_client(State(app): State<Arc<App>>, request: Request) -> Response {
-    let session = ClientSession::new(Arc::clone(&app.settings));
+    let session = ClientSession::new(app.ice.cuttlefish());
     upgrade::accept(app, request, Box::new(session))
 }
 
@@ -44,8 +44,8 @@ pub(super) async fn connect_to_device(
 
 /// `GET /infra_config`
 pub(super) async fn infra_config(State(app): State<Arc<App>>) -> Response {
-    let config = app.settings.infra_config().clone();
-    http::json_text(StatusCode::OK, config.into_bytes())
+    let config = app.ice.cuttlefish().infra_config().clone();
+    ice::not_stored(http::json_text(StatusCode::OK, config.into_bytes()))
 }
 
 /// `GET /devices`

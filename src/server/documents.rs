@@ -40,10 +40,12 @@ pub(super) async fn login(State(app): State<Arc<App>>) -> Response {
     document(StatusCode::OK, &params)
 }
 
-/// `GET /__heartbeat__`: 200 if everything that gecko's clients need works, as far as is known.
+/// `GET /__heartbeat__`: 200 if everything works that gecko's clients need of this server, as far as is
+/// known. Whether a gecko is here is told, but is no fault of the server.
 pub(super) async fn heartbeat(State(app): State<Arc<App>>) -> Response {
     let is_running = !*app.stop.borrow();
     let has_accounts = app.accounts.as_ref().is_none_or(|it| it.is_reachable());
+    let has_geckos = app.switch.counts().serving > 0;
     let status = if is_running && has_accounts {
         StatusCode::OK
     } else {
@@ -51,7 +53,7 @@ pub(super) async fn heartbeat(State(app): State<Arc<App>>) -> Response {
     };
     document(
         status,
-        &json!({ "pubsub": is_running, "accounts": has_accounts }),
+        &json!({ "pubsub": is_running, "accounts": has_accounts, "gecko-cluster": has_geckos }),
     )
 }
 

@@ -16,7 +16,8 @@ use tower::ServiceExt as _;
 use tower_http::services::ServeDir;
 
 use super::{
-    App, admin, console, cuttlefish, documents, files, gecko, gstreamer, kurento, polling, upgrade,
+    App, admin, console, cuttlefish, documents, files, gecko, gstreamer, ice, kurento, polling,
+    scripts, upgrade,
 };
 use crate::hub::Payload;
 
@@ -56,8 +57,35 @@ pub(super) fn router(app: &Arc<App>) -> Router {
             "/polled_connections/{connection}/messages",
             get(polling::new_messages),
         )
+        .route("/ice-servers", get(ice::servers).options(ice::preflight))
         .route("/worker", get(gecko::worker))
         .route("/worker/", get(gecko::worker))
+        .route("/v1/", get(documents::root))
+        .route("/v1/fxa-oauth/params", get(documents::login))
+        .route("/v0/fxa-oauth/params", get(documents::login))
+        .route("/__heartbeat__", get(documents::heartbeat))
+        .route("/health", get(admin::health))
+        .route("/ready", get(admin::ready))
+        .route("/metrics", get(admin::metrics))
+        .route("/api/endpoints", get(admin::endpoints))
+        .route("/api/endpoints/stream", get(admin::endpoint_stream))
+        .route("/api/scripts", post(scripts::publish))
+        .route("/api/scripts/{name}", get(scripts::get))
+        .route("/api/rooms", get(admin::rooms))
+        .route("/console", get(console::redirect))
+        .route("/console/", get(console::index))
+        .route("/console/{*path}", get(console::file))
+        .merge(old_polling)
+        .merge(forwarding_rooms())
+        .fallback_service(any(fallback).with_state(Arc::clone(app)))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(app), observe))
+        .with_state(Arc::clone(app))
+}
+
+/// Kurento's rooms.
+fn forwarding_rooms() -> Router<Arc<App>> {
+    Router::new()
         .route("/room", get(kurento::room))
         .route("/room/", get(kurento::room))
         .route("/getAllRooms", any(kurento::all_rooms))
@@ -68,16 +96,6 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/getThresholdSpeaker", any(kurento::threshold_speaker))
         .route("/getClientConfig", any(kurento::client_config))
         .route("/close", get(kurento::close).post(kurento::close))
-        .route("/v1/", get(documents::root))
-        .route("/v1/fxa-oauth/params", get(documents::login))
-        .route("/v0/fxa-oauth/params", get(documents::login))
-        .route("/__heartbeat__", get(documents::heartbeat))
-        .route("/health", get(admin::health))
-        .route("/ready", get(admin::ready))
-        .route("/metrics", get(admin::metrics))
-        .route("/api/endpoints", get(admin::endpoints))
-        .route("/api/endpoints/stream", get(admin::endpoint_stream))
-        .route("/api/rooms", get(admin::rooms))
         .route(
             "/api/rooms/{room}",
             post(kurento::close_room).delete(kurento::close_room),
@@ -86,14 +104,6 @@ pub(super) fn router(app: &Arc<App>) -> Router {
             "/api/rooms/{room}/participants/{user}",
             post(kurento::evict).delete(kurento::evict),
         )
-        .route("/console", get(console::redirect))
-        .route("/console/", get(console::index))
-        .route("/console/{*path}", get(console::file))
-        .merge(old_polling)
-        .fallback_service(any(fallback).with_state(Arc::clone(app)))
-        .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn_with_state(Arc::clone(app), observe))
-        .with_state(Arc::clone(app))
 }
 
 /// An answer with `{"error": …}`.
@@ -107,26 +117,37 @@ pub(super) fn json_text(status: StatusCode, text: impl Into<Body>) -> Response {
     (status, [content_type], text.into()).into_response()
 }
 
-/// Bytes that nobody can guess, or the answer that there are none.
-pub(super) fn random() -> Result<[u8; 16], Response> {
+/// Bytes that nobody can guess; if the system has none, [`no_randomness`] is the answer.
+pub(super) fn random() -> Option<[u8; 16]> {
     let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|failure| {
-        tracing::error!(%failure, "the system has no randomness");
-        let text = "the system has no randomness";
-        error(StatusCode::INTERNAL_SERVER_ERROR, text)
-    })?;
-    Ok(random)
+    let filled = getrandom::fill(&mut random);
+    let filled = filled.inspect_err(|failure| tracing::error!(%failure, "no randomness"));
+    filled.is_ok().then_some(random)
+}
+
+pub(super) fn no_randomness() -> Response {
+    let text = "the system has no randomness";
+    error(StatusCode::INTERNAL_SERVER_ERROR, text)
 }
 
 /// A request's body, within [`Limits::message_bytes`](crate::config::Limits::message_bytes) and
 /// [`Limits::handshake`](crate::config::Limits::handshake).
 pub(super) async fn text_body(app: &App, request: Request) -> Result<Payload, Response> {
-    let limits = &app.config.limits;
-    let body = Limited::new(request.into_body(), limits.message_bytes);
-    let bytes = match tokio::time::timeout(limits.handshake, body.collect()).await {
+    text_within(app, request, app.config.limits.message_bytes).await
+}
+
+/// A request's body, within a limit of its own and
+/// [`Limits::handshake`](crate::config::Limits::handshake).
+pub(super) async fn text_within(
+    app: &App,
+    request: Request,
+    most: usize,
+) -> Result<Payload, Response> {
+    let body = Limited::new(request.into_body(), most);
+    let bytes = match tokio::time::timeout(app.config.limits.handshake, body.collect()).await {
         Ok(Ok(collected)) => collected.to_bytes(),
         Ok(Err(failure)) if failure.is::<http_body_util::LengthLimitError>() => {
-            let text = format!("the body has more than {} bytes", limits.message_bytes);
+            let text = format!("the body has more than {most} bytes");
             return Err(error(StatusCode::PAYLOAD_TOO_LARGE, &text));
         }
         Ok(Err(_)) => return Err(error(StatusCode::BAD_REQUEST, "the body broke off")),

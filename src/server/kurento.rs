@@ -26,9 +26,8 @@ pub(super) struct Asked {
 
 /// `/room`, with or without a slash and a query.
 pub(super) async fn room(State(app): State<Arc<App>>, request: Request) -> Response {
-    let random = match http::random() {
-        Ok(random) => random,
-        Err(refused) => return refused,
+    let Some(random) = http::random() else {
+        return http::no_randomness();
     };
     let own = Visitor(u128::from_be_bytes(random));
     let session = ClientSession::new(Arc::clone(&app.kurento), own, Instant::now());

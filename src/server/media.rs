@@ -1,6 +1,5 @@
 //! Between the hub's words and those of the media plane.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -80,21 +79,13 @@ impl Media {
     }
 }
 
-/// Media is open to the machines that the listeners are open to, or that are told of an address.
+/// On all addresses, wherever the server listens: some clients never try a loopback address, and
+/// nothing is taken from whoever has not got an answer over a listener.
 fn plane_config(config: &Config) -> rooms::Config {
     let defaults = rooms::Config::default();
     let (media, limits) = (&config.media, &config.limits);
-    let listening = config.listen.iter().map(|listen| listen.address.ip());
-    let mut addresses = listening.chain(media.advertise.iter().copied());
-    let is_private = addresses.all(|address| address.is_loopback());
-    let bind = if is_private {
-        Ipv4Addr::LOCALHOST
-    } else {
-        Ipv4Addr::UNSPECIFIED
-    };
     rooms::Config {
         threads: media.threads.map_or(defaults.threads, NonZeroUsize::get),
-        bind: IpAddr::V4(bind),
         port: media.port,
         advertise: media.advertise.clone(),
         max_bitrate: limits.media_bitrate as u64,

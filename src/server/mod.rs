@@ -15,12 +15,14 @@ mod gecko;
 mod gstreamer;
 mod hook;
 mod http;
+mod ice;
 mod kurento;
 mod listener;
 mod media;
 mod metrics;
 mod outbox;
 mod polling;
+mod scripts;
 mod stream;
 mod switch;
 mod tls;
@@ -39,13 +41,14 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::dialect::cuttlefish::server::Settings;
 use crate::hub::MediaEvent;
 use hook::Hook;
+use ice::IceServers;
 use listener::Listener;
 use media::Media;
 use metrics::Metrics;
 use polling::PollingClients;
+use scripts::Scripts;
 use switch::Switch;
 use tokens::{Verifier, VerifierError};
 
@@ -170,12 +173,12 @@ pub enum StartError {
 /// What all of the edge shares.
 struct App {
     config: Config,
-    settings: Arc<Settings>,
-    gecko: Arc<gecko::Settings>,
+    ice: IceServers,
     kurento: Arc<kurento::Settings>,
     switch: Arc<Switch>,
     metrics: Arc<Metrics>,
     polling: PollingClients,
+    scripts: Scripts,
     /// Who checks tokens; `None` if none are asked for.
     accounts: Option<Verifier>,
     /// Who answers custom requests, if anybody does.
@@ -292,14 +295,7 @@ impl App {
         let slot_count = u32::try_from(config.limits.connections.min(Semaphore::MAX_PERMITS))
             .unwrap_or(u32::MAX);
         Ok(Self {
-            settings: Arc::new(Settings::new(
-                &config.ice_servers,
-                config.cuttlefish.wait_for_device,
-            )),
-            gecko: Arc::new(gecko::Settings {
-                legacy_progress_errors: config.gecko.legacy_progress_errors,
-                id_bytes: config.limits.id_bytes,
-            }),
+            ice: IceServers::new(&config),
             kurento: Arc::new(kurento_settings(&config)),
             hook: match &config.kurento.custom_request_url {
                 Some(url) => {
@@ -310,6 +306,7 @@ impl App {
             },
             switch: Arc::new(Switch::new(&config.limits, Arc::clone(&metrics), plane)),
             polling: PollingClients::default(),
+            scripts: Scripts::default(),
             accounts,
             metrics,
             stop: watch::Sender::new(false),
@@ -361,11 +358,14 @@ fn raise_descriptor_limit(connections: usize) {
         warn!(%error, "cannot raise the limit of open files");
     }
     let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    if allowed < connections as u64 + OWN_DESCRIPTORS {
+    let needed = connections as u64 + OWN_DESCRIPTORS;
+    if allowed < needed {
         warn!(
             allowed,
+            needed,
             connections,
-            "the limit of open files is below the limit of connections; raise it (ulimit -n)"
+            "the limit of open files is too low for the limit of connections; raise the one \
+             (ulimit -n) or lower the other ([limits] connections)"
         );
     }
 }

@@ -6,7 +6,14 @@ mod common;
 mod console;
 mod devices;
 mod driver;
+mod geckos;
 mod mesh;
 mod original;
 mod page;
 mod program;
+mod relay;
+mod rooms;
+#[path = "../common/turn.rs"]
+mod turn;
+
+use common::process;

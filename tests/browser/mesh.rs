@@ -33,17 +33,18 @@ async fn two_pages_and_a_peer_see_each_other_until_they_leave() {
         .await;
     browser.write("#join-room", "lobby").await;
     browser.write("#join-name", "ann").await;
+    browser.click("#join-kind [value=mesh]").await;
     browser.click("#join-form button").await;
-    sees(&browser, &["55"]).await;
+    page::sees(&browser, &["55"]).await;
     let first = browser.window().await;
 
     browser
         .open_window(&format!("{url}#mesh=lobby&name=bob"))
         .await;
     let second = browser.window().await;
-    let of_bob = sees(&browser, &["ann", "55"]).await;
+    let of_bob = page::sees(&browser, &["ann", "55"]).await;
     browser.switch_to(&first).await;
-    let of_ann = sees(&browser, &["bob", "55"]).await;
+    let of_ann = page::sees(&browser, &["bob", "55"]).await;
     for seen in [of_ann, of_bob] {
         assert!(seen[0] > GREEN, "a page's camera, not {} levels", seen[0]);
         assert!(seen[1] > 150, "a white ball on black, not {}", seen[1]);
@@ -58,10 +59,10 @@ async fn two_pages_and_a_peer_see_each_other_until_they_leave() {
 
     browser.switch_to(&second).await;
     browser.close_window(&first).await;
-    gone(&browser, "bob").await;
-    sees(&browser, &["55"]).await;
+    page::gone(&browser, "bob").await;
+    page::sees(&browser, &["55"]).await;
     peer.stop().await;
-    gone(&browser, "55").await;
+    page::gone(&browser, "55").await;
     browser
         .until("document.querySelector('#alone').offsetParent")
         .await;
@@ -84,7 +85,7 @@ async fn the_switches_darken_and_silence_what_the_others_get() {
     browser
         .open_window(&format!("{url}#mesh=lobby&name=bob"))
         .await;
-    sees(&browser, &["ann"]).await;
+    page::sees(&browser, &["ann"]).await;
     let second = browser.window().await;
     assert!(page::loudness(&browser, ANN, 3_000).await > AUDIBLE);
 
@@ -127,7 +128,7 @@ async fn the_pages_meet_again_when_the_server_returns() {
     browser
         .open_window(&format!("{url}#mesh=lobby&name=bob"))
         .await;
-    sees(&browser, &["ann"]).await;
+    page::sees(&browser, &["ann"]).await;
     browser
         .run(
             "window.before = document.querySelector('[data-member=ann]')",
@@ -147,7 +148,7 @@ async fn the_pages_meet_again_when_the_server_returns() {
     browser
         .until("document.querySelector('[data-member=ann]') !== window.before")
         .await;
-    sees(&browser, &["ann"]).await;
+    page::sees(&browser, &["ann"]).await;
 }
 
 #[tokio::test]
@@ -168,7 +169,7 @@ async fn a_member_that_answers_nonsense_fails_alone_and_its_tile_says_why() {
     browser
         .until("document.querySelector('[data-member=bad][data-failed] .why')?.textContent.includes('negotiation failed')")
         .await;
-    sees(&browser, &["55"]).await;
+    page::sees(&browser, &["55"]).await;
     page::keep(&browser, "console-mesh-failed").await;
 }
 
@@ -204,34 +205,4 @@ async fn a_name_that_is_taken_and_a_room_with_a_blank_are_refused_in_words() {
             .until("document.querySelector('#failure').offsetParent")
             .await;
     }
-}
-
-/// Waits until the tiles of these members, and of nobody else, show moving pictures. Gives the spread
-/// of brightness in each.
-async fn sees(browser: &Browser, members: &[&str]) -> Vec<u64> {
-    let others = "[...document.querySelectorAll('.tile:not(.self)')]";
-    let mut wanted = members.to_vec();
-    wanted.sort_unstable();
-    browser
-        .until(&format!(
-            "{others}.filter((tile) => tile.querySelector('.tile-cover').hidden)
-                .map((tile) => tile.dataset.member).sort().join() === '{}'",
-            wanted.join(",")
-        ))
-        .await;
-    let mut spreads = Vec::new();
-    for member in members {
-        let video = format!("[data-member=\"{member}\"] video");
-        spreads.push(page::moves(browser, &video).await);
-    }
-    spreads
-}
-
-/// Waits until a member has no tile.
-async fn gone(browser: &Browser, member: &str) {
-    browser
-        .until(&format!(
-            "!document.querySelector('[data-member=\"{member}\"]')"
-        ))
-        .await;
 }

@@ -170,6 +170,36 @@ pub(crate) async fn fits_fingers(browser: &Browser) {
     assert_eq!(small, json!([]), "fingers need 40 pixels");
 }
 
+/// Waits until the tiles of these members, and of nobody else, show moving pictures. Gives the spread
+/// of brightness in each.
+pub(crate) async fn sees(browser: &Browser, members: &[&str]) -> Vec<u64> {
+    let others = "[...document.querySelectorAll('.tile:not(.self)')]";
+    let mut wanted = members.to_vec();
+    wanted.sort_unstable();
+    browser
+        .until(&format!(
+            "{others}.filter((tile) => tile.querySelector('.tile-cover').hidden)
+                .map((tile) => tile.dataset.member).sort().join() === '{}'",
+            wanted.join(",")
+        ))
+        .await;
+    let mut spreads = Vec::new();
+    for member in members {
+        let video = format!("[data-member=\"{member}\"] video");
+        spreads.push(moves(browser, &video).await);
+    }
+    spreads
+}
+
+/// Waits until a member has no tile.
+pub(crate) async fn gone(browser: &Browser, member: &str) {
+    browser
+        .until(&format!(
+            "!document.querySelector('[data-member=\"{member}\"]')"
+        ))
+        .await;
+}
+
 /// Keeps a picture of the page in `tests/artifacts`, for people to look at.
 pub(crate) async fn keep(browser: &Browser, name: &str) {
     let picture = browser.client().screenshot().await.expect("a screenshot");

@@ -4,6 +4,8 @@
 
 #[path = "../common/process.rs"]
 mod process;
+#[path = "../common/turn.rs"]
+mod turn;
 #[path = "../common/viewer.rs"]
 mod viewer;
 
@@ -11,6 +13,7 @@ mod calls;
 mod file;
 mod guest;
 mod recordings;
+mod relay;
 mod rooms;
 
 use serde_json::Value;

@@ -34,6 +34,22 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 }
 
 #[test]
+fn wrong_ice_flags_are_named() {
+    refused(
+        &["serve", "--ice-server", "turn:x"],
+        &["--ice-server", "needs a username and a credential"],
+    );
+    refused(
+        &["call", "ws://x", "--ice-server", "turn:h"],
+        &["turn:USER:PASSWORD@HOST"],
+    );
+    refused(
+        &["call", "ws://x", "--ice-policy", "never"],
+        &["--ice-policy", "all, relay"],
+    );
+}
+
+#[test]
 fn wrong_flags_are_named() {
     refused(&["serve", "--lissten", "x"], &["--lissten"]);
     refused(
@@ -43,10 +59,6 @@ fn wrong_flags_are_named() {
     refused(
         &["serve", "--tls", "yes"],
         &["write self-signed, or two PEM files"],
-    );
-    refused(
-        &["serve", "--ice-server", "turn:x"],
-        &["--ice-server", "needs a username and a credential"],
     );
     refused(&["serve", "--log", "loud=very"], &["write a level"]);
     refused(
@@ -85,11 +97,6 @@ fn wrong_flags_are_named() {
         &["call", "ws://x", "--send", "none", "pattern=snow"],
         &["pattern=snow", "--send none"],
     );
-    refused(
-        &["call", "ws://x", "--ice-server", "turn:h"],
-        &["turn:USER:PASSWORD@HOST"],
-    );
-    refused(&["call", "ws://x", "--relay-only"], &["TURN server"]);
     refused(&["mesh", "ws://x"], &["--room"]);
     refused(
         &["mesh", "ws://x", "--room", "session"],

@@ -57,6 +57,7 @@ impl Eyes {
         Receive::Into(Arc::new(move |track| Some(decoder(track, &seen))))
     }
 
+    #[allow(dead_code, reason = "not every test crate waits for pictures")]
     pub(crate) fn watch(&self) -> watch::Receiver<Seen> {
         self.seen.subscribe()
     }

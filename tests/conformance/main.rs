@@ -10,3 +10,5 @@ mod common;
 mod cuttlefish;
 mod gecko;
 mod gstreamer;
+mod ice;
+mod kurento;

@@ -7,9 +7,9 @@ use switchboard::dialect::cuttlefish::client::{ViewerClient, ViewerEvent};
 use switchboard::dialect::cuttlefish::payload::{FromClient, FromDevice};
 use switchboard::dialect::negotiation::{Candidate, Sdp};
 use switchboard::hub::{EndpointId, Namespace};
-use switchboard::media::{Session, SessionConfig, SessionEvent, SessionEvents};
+use switchboard::media::{Session, SessionConfig, SessionEvent, SessionEvents, Stats};
 use switchboard::peer::link::{Dialer, Link, ServerUrl, Trust};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::process::PATIENCE;
@@ -27,6 +27,7 @@ enum Order {
     Text(&'static str, String),
     Binary(&'static str, Bytes),
     Offer,
+    Stats(oneshot::Sender<Stats>),
 }
 
 struct Call {
@@ -39,6 +40,17 @@ struct Call {
 impl Watcher {
     /// Connects to a device, with channels of its own, and waits until it sees the first picture.
     pub(crate) async fn start(server: &str, device: &str, channels: &[&str]) -> Self {
+        let config = SessionConfig {
+            channels: channels.iter().map(|&label| label.to_owned()).collect(),
+            ..SessionConfig::default()
+        };
+        let mut watcher = Self::begin(server, device, config).await;
+        watcher.sees().await;
+        watcher
+    }
+
+    /// Connects to a device by a session of this kind.
+    pub(crate) async fn begin(server: &str, device: &str, config: SessionConfig) -> Self {
         let url = ServerUrl::new(&format!("ws://{server}"), "/connect_client").unwrap();
         let mut link = Dialer::new(url, &Trust::default())
             .unwrap()
@@ -51,10 +63,9 @@ impl Watcher {
         }
         let eyes = Eyes::new();
         let config = SessionConfig {
-            channels: channels.iter().map(|&label| label.to_owned()).collect(),
             receive: eyes.receive(),
             receive_latency: Duration::ZERO,
-            ..SessionConfig::default()
+            ..config
         };
         let (session, told) = Session::start(config).await.unwrap();
         let (tell, events) = mpsc::channel(10_000);
@@ -67,18 +78,28 @@ impl Watcher {
             link: Some(link),
         };
         tokio::spawn(call.run(ordered, tell));
-        let mut watcher = Self {
+        Self {
             eyes,
             events,
             orders,
             seen,
-        };
-        watcher
-            .until("a picture", |seen| {
-                seen.pictures.values().any(|it| it.frames > 0)
-            })
-            .await;
-        watcher
+        }
+    }
+
+    /// Waits for the first picture.
+    pub(crate) async fn sees(&mut self) {
+        self.until("a picture", |seen| {
+            seen.pictures.values().any(|it| it.frames > 0)
+        })
+        .await;
+    }
+
+    /// The kinds of the candidates in use: the viewer's and the device's.
+    pub(crate) async fn path(&self) -> (String, String) {
+        let (tell, told) = oneshot::channel();
+        self.order(Order::Stats(tell)).await;
+        let stats = timeout(PATIENCE, told).await.unwrap().unwrap();
+        (stats.local_candidate, stats.remote_candidate)
     }
 
     /// Waits until what was seen is as wanted.
@@ -170,6 +191,9 @@ impl Call {
                     Some(Order::Offer) => {
                         let offer = self.session.offer().await.unwrap();
                         self.send(&FromClient::Offer(Sdp::new(offer))).await;
+                    }
+                    Some(Order::Stats(tell)) => {
+                        let _ = tell.send(self.session.stats().await.unwrap());
                     }
                     None => break,
                 },

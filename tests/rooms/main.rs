@@ -17,6 +17,5 @@ mod house;
 mod forwarding;
 mod layers;
 mod negotiation;
-mod soak;
 #[cfg(feature = "peer")]
 mod webrtcbin;

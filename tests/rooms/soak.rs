@@ -1,10 +1,17 @@
-//! Joining and leaving leaves nothing behind.
+//! Joining and leaving leaves nothing behind. A process of its own, since it is the process that is
+//! measured.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
+
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod client;
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod house;
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::client::Codecs;
-use crate::house::{House, sending};
+use client::Codecs;
+use house::{House, sending};
 
 const ROUNDS: usize = 500;
 
@@ -29,11 +36,10 @@ fn joins_and_leaves_leave_nothing_behind() {
         std::thread::park_timeout(Duration::from_millis(10));
     }
     let (before, after) = (begin.unwrap(), usage());
-    // The other tests of this process come and go meanwhile, each with a few.
-    assert!(after.0 <= before.0 + 100, "files: {before:?}, {after:?}");
-    assert!(after.1 <= before.1 + 40, "threads: {before:?}, {after:?}");
+    assert!(after.0 <= before.0, "files: {before:?}, {after:?}");
+    assert!(after.1 <= before.1, "threads: {before:?}, {after:?}");
     assert!(
-        after.2 <= before.2 + 25_000_000,
+        after.2 <= before.2 + 8_000_000,
         "bytes: {before:?}, {after:?}"
     );
 }

@@ -4,8 +4,9 @@
 use serde_json::{Value, json};
 
 use super::device_info::DeviceInfo;
-use super::payload::{self, FromClient, FromDevice};
+use super::payload::{FromClient, FromDevice};
 use crate::config::IceServer;
+use crate::dialect::negotiation::ice_servers;
 use crate::hub::{CallNumber, EndpointId};
 
 /// A device's side, on `/register_device`.
@@ -99,7 +100,7 @@ impl DeviceClient {
             "config" if self.registered => None,
             "config" => {
                 self.registered = true;
-                let ice_servers = payload::ice_servers(&message["ice_servers"]);
+                let ice_servers = ice_servers(&message["ice_servers"]);
                 Some(DeviceEvent::Registered { ice_servers })
             }
             "client_msg" => Some(from_client(message)),
@@ -148,7 +149,7 @@ impl ViewerClient {
         };
         Some(match message["message_type"].as_str().unwrap_or_default() {
             "config" => ViewerEvent::Config {
-                ice_servers: payload::ice_servers(&message["ice_servers"]),
+                ice_servers: ice_servers(&message["ice_servers"]),
             },
             "device_info" => ViewerEvent::DeviceInfo {
                 info: message["device_info"].take(),

@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use crate::config::IceServer;
-use crate::dialect::negotiation::{Candidate, Negotiation, Sdp};
+use crate::dialect::negotiation::{Candidate, Negotiation, Sdp, ice_servers};
 
 /// A client's message to a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,28 +189,6 @@ impl FromDevice {
             Negotiation::Goodbye => None,
         }
     }
-}
-
-/// The ICE servers of a `config` or a `request-offer`. Entries without any URL are left out; a
-/// single URL as plain text is taken too.
-pub(super) fn ice_servers(value: &Value) -> Vec<IceServer> {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let server = |entry: &Value| {
-        let urls: Vec<String> = match &entry["urls"] {
-            Value::Array(urls) => urls.iter().filter_map(text).collect(),
-            url => text(url).into_iter().collect(),
-        };
-        let (username, credential) = (text(&entry["username"]), text(&entry["credential"]));
-        (!urls.is_empty()).then_some(IceServer {
-            urls,
-            username,
-            credential,
-        })
-    };
-    value
-        .as_array()
-        .map(|entries| entries.iter().filter_map(server).collect())
-        .unwrap_or_default()
 }
 
 fn parse(text: &str) -> Result<Value, PayloadError> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::wire::{self, Message};
+use crate::config::IceServer;
 use crate::dialect::cause::Errno;
 use crate::dialect::negotiation::{Candidate, Sdp};
 use crate::hub::Payload;
@@ -44,6 +45,8 @@ pub struct Demand {
     pub job: Job,
     /// The client's offer.
     pub offer: Sdp,
+    /// What the server tells of ICE servers.
+    pub ice_servers: Vec<IceServer>,
     /// The client's candidates that were here first.
     pub candidates: Vec<Candidate>,
 }
@@ -219,6 +222,7 @@ impl GeckoClient {
             user: message.user_id().unwrap_or_default(),
             job,
             offer: Sdp::new(offer),
+            ice_servers: message.ice_servers(),
             candidates: early.map(|early| early.candidates).unwrap_or_default(),
         }))
     }
@@ -320,6 +324,7 @@ mod tests {
                 user: "anna".to_owned(),
                 job: Job::Script("HTTPS://x/w.js".to_owned()),
                 offer: Sdp::new("v=0"),
+                ice_servers: Vec::new(),
                 candidates: Vec::new(),
             }))
         );
@@ -331,6 +336,25 @@ mod tests {
         assert!(
             matches!(second, Some(GeckoEvent::NewWorker(Demand { job: Job::Pipeline(name), .. })) if name == "test")
         );
+    }
+
+    #[test]
+    fn a_demand_may_bring_ice_servers() {
+        let mut demand: Value = serde_json::from_str(&demand("1", "pipeline:test")).unwrap();
+        for (list, expected) in [
+            (
+                json!([{"urls": ["stun:s"]}]),
+                vec![IceServer::bare("stun:s")],
+            ),
+            (json!("none"), Vec::new()),
+        ] {
+            demand["iceServers"] = list;
+            let mut gecko = GeckoClient::new("g", 1);
+            let event = gecko.frame(Instant::now(), &demand.to_string());
+            assert!(
+                matches!(event, Some(GeckoEvent::NewWorker(Demand { ice_servers, .. })) if ice_servers == expected)
+            );
+        }
     }
 
     #[test]

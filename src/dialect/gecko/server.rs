@@ -10,6 +10,7 @@ pub use client::ClientSession;
 pub use gecko::GeckoSession;
 
 use super::wire;
+use crate::config::IceServer;
 use crate::dialect::Effect;
 use crate::dialect::cause::Cause;
 use crate::hub::Payload;
@@ -21,6 +22,15 @@ pub struct Settings {
     pub legacy_progress_errors: bool,
     /// Bytes in a gecko's id.
     pub id_bytes: usize,
+    /// What client and gecko are told of ICE servers, an addition of ours: [`ice_servers`].
+    pub ice_servers: Option<Payload>,
+}
+
+/// Prints a list of ICE servers, once for all messages with it; nothing for an empty one.
+#[must_use]
+pub fn ice_servers(servers: &[IceServer]) -> Option<Payload> {
+    let is_there = !servers.is_empty();
+    is_there.then(|| Payload::from(serde_json::json!(servers).to_string()))
 }
 
 /// Counts an error.

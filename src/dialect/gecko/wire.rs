@@ -9,8 +9,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::config::IceServer;
 use crate::dialect::cause::Errno;
-use crate::dialect::negotiation::{Candidate, Sdp};
+use crate::dialect::negotiation::{Candidate, Sdp, ice_servers};
 use crate::hub::{AccountId, Closed, Payload, SessionId, Step};
 
 /// What a gecko says in its hello's `capabilities` if it wants to hear `worker-closed`.
@@ -36,6 +37,7 @@ pub struct Message<'a> {
     reason: Option<&'a RawValue>,
     capacity: Option<&'a RawValue>,
     capabilities: Option<&'a RawValue>,
+    ice_servers: Option<&'a RawValue>,
 }
 
 /// A gecko's `capacity` is no whole number.
@@ -186,6 +188,13 @@ impl<'a> Message<'a> {
         Step::Answer { tags }
     }
 
+    /// The ICE servers that a server tells, an addition of ours; none is fine.
+    #[must_use]
+    pub fn ice_servers(&self) -> Vec<IceServer> {
+        let list = self.ice_servers.map(RawValue::get).unwrap_or_default();
+        serde_json::from_str(list).map_or_else(|_| Vec::new(), |list| ice_servers(&list))
+    }
+
     /// The ICE user name fragment that the candidate names, as a field of its own or in its line
     /// (RFC 8839 section 5.1, extension attribute `ufrag`).
     #[must_use]
@@ -226,18 +235,20 @@ impl<'a> Message<'a> {
     }
 }
 
-/// `new-worker`, to a gecko.
+/// `new-worker`, to a gecko. ICE servers are an addition of ours (gecko.md A10).
 #[must_use]
 pub fn new_worker(
     account: &AccountId,
     worker: SessionId,
     source: &Payload,
     offer: &Payload,
+    ice_servers: Option<&Payload>,
 ) -> Payload {
     let user = json(account.as_str());
     let (source, offer) = (source.as_str(), offer.as_str());
+    let more = ice_servers_field(ice_servers);
     Payload::from(format!(
-        r#"{{"messageType":"new-worker","userId":{user},"workerId":"{worker}","source":{source},"webrtcOffer":{offer}}}"#
+        r#"{{"messageType":"new-worker","userId":{user},"workerId":"{worker}","source":{source},"webrtcOffer":{offer}{more}}}"#
     ))
 }
 
@@ -261,12 +272,13 @@ pub fn worker_candidate(worker: SessionId, candidate: &Payload) -> Payload {
     )
 }
 
-/// A gecko's answer, to a client.
+/// A gecko's answer, to a client. ICE servers are an addition of ours (gecko.md A10).
 #[must_use]
-pub fn worker_hello(worker: SessionId, answer: &Payload) -> Payload {
+pub fn worker_hello(worker: SessionId, answer: &Payload, ice_servers: Option<&Payload>) -> Payload {
     let answer = answer.as_str();
+    let more = ice_servers_field(ice_servers);
     Payload::from(format!(
-        r#"{{"messageType":"hello","action":"worker-hello","workerId":"{worker}","webrtcAnswer":{answer}}}"#
+        r#"{{"messageType":"hello","action":"worker-hello","workerId":"{worker}","webrtcAnswer":{answer}{more}}}"#
     ))
 }
 
@@ -350,6 +362,12 @@ fn ice(action: &str, worker: &str, candidate: &Payload) -> Payload {
     ))
 }
 
+fn ice_servers_field(servers: Option<&Payload>) -> String {
+    servers.map_or_else(String::new, |servers| {
+        format!(r#","iceServers":{}"#, servers.as_str())
+    })
+}
+
 /// A text, or nothing, as JSON.
 fn json<'a>(text: impl Into<Option<&'a str>>) -> String {
     serde_json::json!(text.into()).to_string()
@@ -384,6 +402,7 @@ enum Field {
     Reason,
     Capacity,
     Capabilities,
+    IceServers,
     #[serde(other)]
     Other,
 }
@@ -417,6 +436,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Message<'a> {
                         Field::Errno => &mut message.errno,
                         Field::Capacity => &mut message.capacity,
                         Field::Capabilities => &mut message.capabilities,
+                        Field::IceServers => &mut message.ice_servers,
                         Field::Other => continue,
                     };
                     *place = Some(value);

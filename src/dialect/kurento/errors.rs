@@ -273,16 +273,18 @@ fn text_of_denied(denied: &Denied) -> String {
             let room = quoted(room);
             format!("Provided room name '{room}' differs from the participant's room")
         }
-        Denied::NotPublished { user, why } => {
-            let user = quoted(user);
-            match why {
-                MediaRefusal::Late(_) => format!("Timeout reached while publishing user {user}"),
-                MediaRefusal::Full(why) => format!("Unable to create publisher endpoint: {why}"),
-                why => format!("Error generating SDP response for publishing user {user}: {why}"),
-            }
-        }
+        Denied::NotPublished { user, why } => text_of_unpublished(user, why),
         Denied::NotReceived { user, from, why } => format!("{}: {why}", subscribing(user, from)),
         Denied::Gone(user) => format!("Participant '{}' has been closed", quoted(user)),
+    }
+}
+
+fn text_of_unpublished(user: &str, why: &MediaRefusal) -> String {
+    let user = quoted(user);
+    match why {
+        MediaRefusal::Late(_) => format!("Timeout reached while publishing user {user}"),
+        MediaRefusal::Full(why) => format!("Unable to create publisher endpoint: {why}"),
+        why => format!("Error generating SDP response for publishing user {user}: {why}"),
     }
 }
 

@@ -21,7 +21,7 @@ pub const WEBCAM: &str = "webcam";
 
 /// A request's id. The reference server reads it "as int": `"7"` is 7 and `1.5` is 1 (kurento.md
 /// A1.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum RequestId {
     /// A usable one.
     Number(i64),
@@ -29,6 +29,7 @@ pub enum RequestId {
     /// section 5).
     Unusable,
     /// There is none, and none in the answer.
+    #[default]
     Absent,
 }
 
@@ -92,12 +93,6 @@ impl RequestId {
     /// The answer's field: nothing if there is none.
     const fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
-    }
-}
-
-impl Default for RequestId {
-    fn default() -> Self {
-        Self::Absent
     }
 }
 

@@ -152,6 +152,26 @@ impl Ledger {
                 let own = self.clients[client].visitor;
                 self.ask(client, Some(own), Ask::Resume);
             }
+            Happening::Answer(_) | Happening::Refuse(_) | Happening::Fail(..) => {
+                self.plane_says(happening);
+            }
+            Happening::Evict(room, user) => {
+                self.change(|hub, out| hub.evict(ROOMS[room], USERS[user], out));
+            }
+            Happening::CloseRoom(room) => {
+                self.change(|hub, out| hub.close_room(ROOMS[room], out));
+            }
+            Happening::Pass(milliseconds) => {
+                self.now += Duration::from_millis(milliseconds);
+                let now = self.now;
+                self.change(|hub, out| hub.handle_timeout(now, out));
+                assert!(self.hub.next_timeout().is_none_or(|at| at > self.now));
+            }
+        }
+    }
+
+    fn plane_says(&mut self, happening: &Happening) {
+        match *happening {
             Happening::Answer(nth) => {
                 if let Some(end) = self.nth(nth, false) {
                     if let Some(live) = self.plane.get_mut(&end) {
@@ -176,18 +196,7 @@ impl Ledger {
                     self.media(MediaEvent::Failed { end, why, closed });
                 }
             }
-            Happening::Evict(room, user) => {
-                self.change(|hub, out| hub.evict(ROOMS[room], USERS[user], out));
-            }
-            Happening::CloseRoom(room) => {
-                self.change(|hub, out| hub.close_room(ROOMS[room], out));
-            }
-            Happening::Pass(milliseconds) => {
-                self.now += Duration::from_millis(milliseconds);
-                let now = self.now;
-                self.change(|hub, out| hub.handle_timeout(now, out));
-                assert!(self.hub.next_timeout().is_none_or(|at| at > self.now));
-            }
+            _ => {}
         }
     }
 

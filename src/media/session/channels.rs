@@ -38,6 +38,9 @@ pub enum ChannelError {
         /// How many bytes wait.
         buffered: u64,
     },
+    /// It is empty: webrtcbin 1.22 sends nothing, and never returns.
+    #[error("an empty message can't be sent")]
+    Empty,
     /// webrtcbin refused it.
     #[error("the channel `{label}` refused a message: {why}")]
     Refused {
@@ -165,6 +168,9 @@ impl Channels {
             .get(label)
             .filter(|channel| channel.ready_state() == WebRTCDataChannelState::Open)
             .ok_or_else(|| ChannelError::NotOpen(label.to_owned()))?;
+        if more == 0 {
+            return Err(ChannelError::Empty);
+        }
         let buffered = channel.buffered_amount();
         if buffered > 0 && buffered.saturating_add(more as u64) > BUFFERED {
             return Err(ChannelError::Full {

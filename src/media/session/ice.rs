@@ -1,49 +1,142 @@
 //! ICE servers: from the browser's form to webrtcbin's.
 
+use std::time::Duration;
+
 use gst::prelude::*;
 use gstreamer as gst;
+use gstreamer_webrtc::WebRTCICEGatheringState;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
-use crate::config::IceServer;
-use crate::media::MediaError;
+use super::SessionConfig;
+use super::events::Emitter;
+use crate::config::{IceKind, IceServer, IceUrl, Transport};
+
+/// Told when TURN servers were asked in vain.
+const NO_RELAY: &str = "no TURN server gave a relay address: none answers, or none takes the \
+    credentials; check the servers' addresses, their shared secret or passwords, and the clocks";
+/// Told when there is nobody to ask.
+const NO_TURN: &str = "only TURN relays may be used, and no TURN server is named: add one with \
+    --ice-server, or to the server's configuration under [[ice.servers]]";
+
+/// How long TURN servers may take to give an address: longer than libnice asks by UDP. By TCP it may
+/// never end to wait for a server that hangs up.
+const RELAY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Milliseconds from one connectivity check to the next.
 const PACING: u32 = 5;
+
+/// The search for an address at TURN servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Search {
+    Idle,
+    Begun,
+    /// One was found.
+    Found,
+    /// Every server was asked, and none gave one.
+    Over,
+}
 
 /// An ICE server as webrtcbin takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Server {
     /// `stun://HOST:PORT`.
     Stun(String),
-    /// `turn://USER:PASSWORD@HOST:PORT?transport=…` or `turns://…`.
+    /// `turn://USER:PASSWORD@HOST:PORT?transport=…`.
     Turn(String),
 }
 
-/// Tells webrtcbin its ICE servers, before it gathers.
+/// Tells webrtcbin its ICE servers, before it gathers. What it can't use is left out, and said.
 ///
-/// webrtcbin takes one STUN server: the first. It takes any number of TURN servers.
-pub(super) fn configure(webrtc: &gst::Element, servers: &[IceServer]) -> Result<(), MediaError> {
+/// webrtcbin takes one STUN server: the first. It takes any number of TURN servers. Those over TLS
+/// are tunnelled before ([`super::tunnel`]).
+pub(super) fn configure(webrtc: &gst::Element, servers: &[IceServer]) {
     let mut has_stun = false;
     for server in servers {
         for url in &server.urls {
-            match convert(
-                url,
-                server.username.as_deref(),
-                server.credential.as_deref(),
-            )? {
-                Server::Stun(url) if !has_stun => {
+            let added = match convert(url, server) {
+                Ok(Server::Stun(_)) if has_stun => true,
+                Ok(Server::Stun(url)) => {
                     webrtc.set_property("stun-server", &url);
                     has_stun = true;
+                    true
                 }
-                Server::Stun(_) => {}
-                Server::Turn(turn) => {
-                    if !webrtc.emit_by_name::<bool>("add-turn-server", &[&turn]) {
-                        return Err(MediaError::IceServer(url.clone()));
-                    }
+                Ok(Server::Turn(turn)) => webrtc.emit_by_name::<bool>("add-turn-server", &[&turn]),
+                Err(why) => {
+                    tracing::warn!(%why, "an ICE server is left out");
+                    true
                 }
+            };
+            if !added {
+                tracing::warn!(url, "GStreamer doesn't take this ICE server");
             }
         }
     }
-    Ok(())
+}
+
+/// Notes how the search for relays goes; `None` if there is nothing to note.
+pub(super) fn watch(
+    webrtc: &gst::Element,
+    config: &SessionConfig,
+) -> Option<watch::Receiver<Search>> {
+    if !config.relay_only && !config.ice_servers.iter().any(IceServer::has_turn) {
+        return None;
+    }
+    let (search, searched) = watch::channel(Search::Idle);
+    let found = search.clone();
+    webrtc.connect("on-ice-candidate", false, move |values| {
+        let candidate = values.get(2).and_then(|value| value.get::<&str>().ok());
+        if candidate.is_some_and(|it| it.contains(" typ relay")) {
+            found.send_replace(Search::Found);
+        }
+        None
+    });
+    webrtc.connect_notify(Some("ice-gathering-state"), move |webrtc, _| {
+        let state = webrtc.property::<WebRTCICEGatheringState>("ice-gathering-state");
+        let now = match state {
+            WebRTCICEGatheringState::Gathering => Search::Begun,
+            WebRTCICEGatheringState::Complete => Search::Over,
+            _ => return,
+        };
+        search.send_if_modified(|search| {
+            let is_news = *search != Search::Found;
+            if is_news {
+                *search = now;
+            }
+            is_news
+        });
+    });
+    Some(searched)
+}
+
+/// Says so if no TURN server gives an address, which webrtcbin doesn't. The session is over then, if
+/// it may use nothing else.
+pub(super) async fn judge(
+    mut search: watch::Receiver<Search>,
+    config: SessionConfig,
+    emitter: Emitter,
+) {
+    // It ends with the session.
+    if search
+        .wait_for(|search| *search != Search::Idle)
+        .await
+        .is_err()
+    {
+        return;
+    }
+    let ended = search.wait_for(|search| matches!(search, Search::Over | Search::Found));
+    match timeout(RELAY_TIMEOUT, ended).await {
+        Ok(Ok(search)) if *search == Search::Found => return,
+        Ok(Err(_)) => return,
+        Ok(Ok(_)) | Err(_) => {}
+    }
+    let has_turn = config.ice_servers.iter().any(IceServer::has_turn);
+    let why = if has_turn { NO_RELAY } else { NO_TURN };
+    if config.relay_only {
+        emitter.fail(why.to_owned());
+    } else {
+        tracing::warn!("{why}");
+    }
 }
 
 /// Turns UPnP off, which Debian's libnice has on: 11 more file descriptors for each session, and
@@ -74,60 +167,45 @@ pub(super) fn quieten(webrtc: &gst::Element) {
     }
 }
 
-fn convert(
-    url: &str,
-    username: Option<&str>,
-    credential: Option<&str>,
-) -> Result<Server, MediaError> {
-    let bad = || MediaError::IceServer(url.to_owned());
-    let (scheme, rest) = url.split_once(':').ok_or_else(bad)?;
-    let scheme = scheme.to_ascii_lowercase();
-    // RFC 7064 and 7065 have no slashes, but many write them.
-    let rest = rest.strip_prefix("//").unwrap_or(rest);
-    let (host, query) = match rest.split_once('?') {
-        Some((host, query)) => (host, Some(query)),
-        None => (rest, None),
+fn convert(url: &str, server: &IceServer) -> Result<Server, String> {
+    let parsed = parse(url)?;
+    let IceUrl {
+        kind,
+        tls,
+        host,
+        port,
+        transport,
+    } = parsed;
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host
     };
-    let has_port = match host.strip_prefix('[') {
-        Some(bracketed) => bracketed
-            .split_once(']')
-            .ok_or_else(bad)?
-            .1
-            .starts_with(':'),
-        None => host.contains(':'),
-    };
-    if host.is_empty() || host.contains(['@', '/', ' ']) {
-        return Err(bad());
+    if tls {
+        return Err(format!(
+            "\"{url}\": only TURN over TCP can be done over TLS by this peer"
+        ));
     }
-    let default_port = if scheme.ends_with('s') && scheme != "stun" {
-        5349
-    } else {
-        3478
+    if kind == IceKind::Stun {
+        return Ok(Server::Stun(format!("stun://{host}:{port}")));
+    }
+    let user = escape(server.username.as_deref().unwrap_or_default());
+    let password = escape(server.credential.as_deref().unwrap_or_default());
+    let transport = match transport {
+        None => "",
+        Some(Transport::Udp) => "?transport=udp",
+        Some(Transport::Tcp) => "?transport=tcp",
     };
-    let host = if has_port {
-        host.to_owned()
-    } else {
-        format!("{host}:{default_port}")
-    };
-    match scheme.as_str() {
-        "stun" => Ok(Server::Stun(format!("stun://{host}"))),
-        "turn" | "turns" => {
-            let (user, password) = (
-                escape(username.unwrap_or("")),
-                escape(credential.unwrap_or("")),
-            );
-            let query = match query {
-                Some("transport=udp" | "transport=tcp") => {
-                    format!("?{}", query.unwrap_or_default())
-                }
-                None => String::new(),
-                Some(_) => return Err(bad()),
-            };
-            Ok(Server::Turn(format!(
-                "{scheme}://{user}:{password}@{host}{query}"
-            )))
-        }
-        _ => Err(bad()),
+    Ok(Server::Turn(format!(
+        "turn://{user}:{password}@{host}:{port}{transport}"
+    )))
+}
+
+/// RFC 7064 and 7065 have no slashes, but many write them.
+pub(super) fn parse(url: &str) -> Result<IceUrl, String> {
+    match url.split_once("://") {
+        Some((scheme, rest)) => IceUrl::parse(&format!("{scheme}:{rest}")),
+        None => IceUrl::parse(url),
     }
 }
 
@@ -151,57 +229,48 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn turn(url: &str) -> Server {
-        convert(url, Some("1700000000:me"), Some("a+b/c=")).unwrap()
+    fn converted(url: &str) -> Result<Server, String> {
+        let server = IceServer {
+            urls: Vec::new(),
+            username: Some("1700000000:me".to_owned()),
+            credential: Some("a+b/c=".to_owned()),
+        };
+        convert(url, &server)
     }
 
     #[test]
     fn stun_gets_a_port_and_slashes() {
-        let stun = |url| convert(url, None, None).unwrap();
-        assert_eq!(
-            stun("stun:example.org"),
-            Server::Stun("stun://example.org:3478".into())
-        );
-        assert_eq!(
-            stun("STUN:example.org:19302"),
-            Server::Stun("stun://example.org:19302".into())
-        );
-        assert_eq!(
-            stun("stun:[2001:db8::1]"),
-            Server::Stun("stun://[2001:db8::1]:3478".into())
-        );
+        for (url, expected) in [
+            ("stun:example.org", "stun://example.org:3478"),
+            ("STUN:example.org:19302", "stun://example.org:19302"),
+            ("stun://example.org", "stun://example.org:3478"),
+            ("stun:[2001:db8::1]", "stun://[2001:db8::1]:3478"),
+        ] {
+            assert_eq!(converted(url), Ok(Server::Stun(expected.to_owned())));
+        }
     }
 
     #[test]
     fn turn_credentials_are_escaped() {
-        assert_eq!(
-            turn("turn:example.org:3478?transport=udp"),
-            Server::Turn(
-                "turn://1700000000%3Ame:a%2Bb%2Fc%3D@example.org:3478?transport=udp".into()
-            )
-        );
-        assert_eq!(
-            turn("turns:[::1]:443?transport=tcp"),
-            Server::Turn("turns://1700000000%3Ame:a%2Bb%2Fc%3D@[::1]:443?transport=tcp".into())
-        );
-        assert_eq!(
-            turn("turns:h"),
-            Server::Turn("turns://1700000000%3Ame:a%2Bb%2Fc%3D@h:5349".into())
-        );
+        for (url, expected) in [
+            (
+                "turn:example.org:3478?transport=udp",
+                "turn://1700000000%3Ame:a%2Bb%2Fc%3D@example.org:3478?transport=udp",
+            ),
+            (
+                "turn:[::1]:443?transport=tcp",
+                "turn://1700000000%3Ame:a%2Bb%2Fc%3D@[::1]:443?transport=tcp",
+            ),
+            ("turn:h", "turn://1700000000%3Ame:a%2Bb%2Fc%3D@h:3478"),
+        ] {
+            assert_eq!(converted(url), Ok(Server::Turn(expected.to_owned())));
+        }
     }
 
     #[test]
     fn what_is_no_ice_server_is_refused() {
-        for url in [
-            "",
-            "stun",
-            "stun:",
-            "http://example.org",
-            "turn:h?transport=quic",
-            "turn:u@h",
-            "stun:[::1",
-        ] {
-            assert!(convert(url, None, None).is_err(), "{url}");
+        for url in ["", "stun:", "http://example.org", "turn:u@h", "stuns:h"] {
+            assert!(converted(url).is_err(), "{url}");
         }
     }
 }

@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use self::viewer::Viewer;
 use super::backoff::Backoff;
 use super::events::Events;
+use super::ice::Ice;
 use super::link::{Dialer, Link, LinkError};
 use crate::config::IceServer;
 use crate::dialect::cuttlefish::client::{DeviceClient, DeviceEvent};
@@ -55,6 +56,8 @@ pub struct Options {
     pub events: Vec<mpsc::Sender<Arc<str>>>,
     /// The TCP address of an adb daemon.
     pub adb: Option<String>,
+    /// How media finds its way, beside what the server and the viewers tell of ICE servers.
+    pub ice: Ice,
 }
 
 /// A device, ready to register.
@@ -81,6 +84,7 @@ struct Shared {
     streams: Vec<StreamConfig>,
     events: Events,
     adb: Option<String>,
+    ice: Ice,
 }
 
 /// A viewer is known by the registration in which it came and its number there: a server that was
@@ -113,6 +117,7 @@ impl Device {
                 streams,
                 events: Events::new(options.events),
                 adb: options.adb,
+                ice: options.ice,
             }),
         })
     }

@@ -21,8 +21,6 @@ use crate::peer::events::{Content, Event};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a broken connection may take to mend itself.
 const MEND_TIMEOUT: Duration = Duration::from_secs(15);
-/// ICE servers for one session; more are left out.
-const MAX_ICE_SERVERS: usize = 16;
 /// Bytes that wait in the adb channel before reading from TCP pauses.
 const ADB_BUFFER: u64 = 1024 * 1024;
 /// How often a paused adb transport looks again.
@@ -168,11 +166,13 @@ impl Viewer {
         }
         (self.adb, self.asked) = (None, Instant::now());
         self.deadline = Some((self.asked + CONNECT_TIMEOUT, NO_PATH));
+        // The viewer has its list from the same server, and later: its credentials last longer.
+        let told = [&ice_servers[..], &self.ice_servers[..]];
+        let ice = self.shared.ice.session(&told).await;
         let config = SessionConfig {
-            ice_servers: merge(&self.ice_servers, ice_servers),
             streams: self.shared.streams.clone(),
             channels: vec![channels::DEVICE_CONTROL.to_owned()],
-            ..SessionConfig::default()
+            ..ice
         };
         let (started, told) = Session::start(config).await?;
         *events = Some(told);
@@ -354,39 +354,5 @@ async fn expired(deadline: Option<(Instant, &'static str)>) -> &'static str {
             why
         }
         None => std::future::pending().await,
-    }
-}
-
-/// The server's list and the viewer's, which usually is the same (cuttlefish.md B1).
-fn merge(own: &[IceServer], theirs: Vec<IceServer>) -> Vec<IceServer> {
-    let mut all = own.to_vec();
-    for server in theirs {
-        if !all.contains(&server) {
-            all.push(server);
-        }
-    }
-    all.truncate(MAX_ICE_SERVERS);
-    all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_viewers_ice_servers_come_after_the_servers_own_and_only_once() {
-        let server = |n: usize| IceServer {
-            urls: vec![format!("stun:{n}")],
-            username: None,
-            credential: None,
-        };
-        assert_eq!(
-            merge(&[server(1)], vec![server(1), server(2)]),
-            [server(1), server(2)]
-        );
-        assert_eq!(
-            merge(&[], (0..100).map(server).collect()).len(),
-            MAX_ICE_SERVERS
-        );
     }
 }

@@ -4,6 +4,16 @@ use std::fmt::Write as _;
 
 use super::{Line, Offer, Payload, Section, Selection};
 
+/// What a section says of its transport.
+const TRANSPORT: [&str; 6] = [
+    "a=ice-ufrag:",
+    "a=ice-pwd:",
+    "a=ice-options:",
+    "a=fingerprint:",
+    "a=setup:",
+    "a=rtcp-mux",
+];
+
 /// What the answer must say that str0m doesn't know.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::rooms) struct Shape<'a> {
@@ -17,8 +27,8 @@ pub(in crate::rooms) struct Shape<'a> {
     pub(in crate::rooms) bitrate: Option<u64>,
 }
 
-/// Fits the answer: sections that aren't used are rejected with port 0, directions are those that are
-/// wanted, audio and video are in one stream, and a limit is named.
+/// Fits the answer: media sections that aren't used are inactive, data channels that aren't are rejected
+/// with port 0, directions are those that are wanted, audio and video are in one stream, and a limit is named.
 pub(in crate::rooms) fn fit(
     answer: &str,
     offer: &Offer,
@@ -27,22 +37,41 @@ pub(in crate::rooms) fn fit(
 ) -> String {
     let mut parts = split(answer).into_iter();
     let session = parts.next().unwrap_or_default();
-    let mut live = Vec::new();
+    let parts: Vec<_> = parts.zip(&offer.sections).enumerate().collect();
+    let used = |index: usize, offered: &Section| {
+        let channel = offered.kind == super::Kind::Application && offered.port != 0;
+        channel || selection.lines().any(|line| line.index == index)
+    };
+    // One transport carries them all.
+    let transport: Vec<&str> = parts
+        .iter()
+        .filter(|(index, (_, offered))| used(*index, offered))
+        .take(1)
+        .flat_map(|(_, (part, _))| part.iter().copied())
+        .filter(|line| TRANSPORT.iter().any(|prefix| line.starts_with(prefix)))
+        .collect();
+    let mut bundled = Vec::new();
     let mut sections = String::new();
     // str0m puts them into the first section, even if that is rejected.
     let candidates: Vec<&str> = answer
         .lines()
         .filter(|line| line.starts_with("a=candidate:"))
         .collect();
-    for (index, (part, offered)) in parts.zip(&offer.sections).enumerate() {
+    let mut candidates = candidates.as_slice();
+    for (index, (part, offered)) in parts {
         let line = selection.lines().find(|line| line.index == index);
-        let channel = offered.kind == super::Kind::Application && offered.port != 0;
-        if line.is_none() && !channel {
-            reject(&mut sections, offered);
+        if !used(index, offered) {
+            let mut lines = Vec::new();
+            if offered.port != 0 && !offered.payloads.is_empty() {
+                bundled.push(offered.mid.as_str());
+                lines.extend_from_slice(&transport);
+                lines.extend_from_slice(std::mem::take(&mut candidates));
+            }
+            unused(&mut sections, offered, &lines);
             continue;
         }
-        let with: &[&str] = if live.is_empty() { &candidates } else { &[] };
-        live.push(offered.mid.as_str());
+        let with = std::mem::take(&mut candidates);
+        bundled.push(offered.mid.as_str());
         let bitrate = shape.bitrate.filter(|_| offered.kind == super::Kind::Video);
         for text in part {
             if text.starts_with("a=candidate:") {
@@ -62,7 +91,10 @@ pub(in crate::rooms) fn fit(
     let mut fitted = String::with_capacity(answer.len());
     for line in session {
         if line.starts_with("a=group:BUNDLE") {
-            push(&mut fitted, &format!("a=group:BUNDLE {}", live.join(" ")));
+            push(
+                &mut fitted,
+                &format!("a=group:BUNDLE {}", bundled.join(" ")),
+            );
         } else if line.starts_with("a=msid-semantic:") {
             push(
                 &mut fitted,
@@ -119,9 +151,10 @@ fn media(out: &mut String, text: &str, line: &Line, shape: &Shape<'_>) -> bool {
     false
 }
 
-/// A section that isn't used (RFC 3264, section 6). It must name a format, and some parsers want to
-/// know what that is.
-fn reject(out: &mut String, offered: &Section) {
+/// A section that isn't used: inactive on a transport, or rejected without one (RFC 3264, section 6).
+/// It must name a format, and some parsers want to know what that is. Browsers that bundle everything
+/// take no answer that rejects the first section.
+fn unused(out: &mut String, offered: &Section, transport: &[&str]) {
     let Section {
         media,
         protocol,
@@ -131,8 +164,12 @@ fn reject(out: &mut String, offered: &Section) {
     } = offered;
     let first = offered.payloads.first();
     let format = first.map_or_else(|| formats.clone(), |payload| payload.pt.to_string());
-    push(out, &format!("m={media} 0 {protocol} {format}"));
+    let port = if transport.is_empty() { 0 } else { 9 };
+    push(out, &format!("m={media} {port} {protocol} {format}"));
     push(out, "c=IN IP4 0.0.0.0");
+    for line in transport {
+        push(out, line);
+    }
     push(out, &format!("a=mid:{mid}"));
     push(out, "a=inactive");
     if let Some(payload) = first {

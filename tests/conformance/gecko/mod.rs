@@ -8,6 +8,7 @@ mod disappearing;
 mod errors;
 mod legacy;
 mod many;
+mod scripts;
 mod transport;
 
 use async_tungstenite::tungstenite::Message;

@@ -4,7 +4,7 @@ use async_tungstenite::tungstenite::Message;
 use tokio::io::AsyncWriteExt as _;
 
 use super::*;
-use crate::common::{frame, raw_ws, read_frame};
+use crate::common::{PATIENCE, frame, raw_ws, read_frame, wait_until};
 
 const PING: u8 = 0x89;
 const CLOSE: u8 = 0x88;
@@ -191,4 +191,19 @@ async fn a_token_is_never_told_to_a_gecko_or_logged() {
     assert!(!demand.to_string().contains("token-of-anna"), "{demand}");
     assert_eq!(demand["userId"].as_str().unwrap().len(), 64);
     assert!(!server.log().contains("token-of-anna"));
+}
+
+#[tokio::test]
+async fn the_heartbeat_says_whether_a_gecko_is_here() {
+    let server = Server::start(&[]).await;
+    let heartbeat = async || {
+        let answer = server.get("/__heartbeat__").await;
+        assert_eq!(answer.status, 200);
+        answer.json()["gecko-cluster"].clone()
+    };
+    assert_eq!(heartbeat().await, false);
+    let gecko = gecko(&server, "gecko").await;
+    assert_eq!(heartbeat().await, true);
+    goodbye(gecko).await;
+    wait_until(PATIENCE, async || heartbeat().await == false).await;
 }

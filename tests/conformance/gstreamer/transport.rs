@@ -179,7 +179,7 @@ async fn the_admin_api_shows_peers_and_rooms_but_devices_are_only_devices() {
             peer("x", "idle"),
         ]
     );
-    let room = serde_json::json!({"dialect": "gstreamer", "id": "r", "members": ["member"]});
+    let room = serde_json::json!({"dialect": "gstreamer", "kind": "mesh", "id": "r", "members": ["member"]});
     assert_eq!(shown["rooms"], serde_json::json!([room]));
     assert_eq!(
         server.get("/devices").await.json(),

@@ -100,7 +100,9 @@ impl ClientSession {
 
     fn said(&mut self, step: &Step, payload: Payload, out: &mut Vec<Effect>) {
         let frame = match step {
-            Step::Answer { .. } => wire::worker_hello(self.worker, &payload),
+            Step::Answer { .. } => {
+                wire::worker_hello(self.worker, &payload, self.settings.ice_servers.as_ref())
+            }
             Step::Message => wire::worker_candidate(self.worker, &payload),
             Step::Connected | Step::Failed => payload,
             Step::Mistake => {
@@ -196,7 +198,13 @@ impl Session for ClientSession {
             }),
             (Ok(account), Some(source), Some(offer)) => Ok(Demand {
                 session: self.worker,
-                payload: wire::new_worker(account, self.worker, &source, &offer),
+                payload: wire::new_worker(
+                    account,
+                    self.worker,
+                    &source,
+                    &offer,
+                    self.settings.ice_servers.as_ref(),
+                ),
                 account: account.clone(),
             }),
         };

@@ -21,6 +21,7 @@ fn settings(legacy_progress_errors: bool) -> Arc<Settings> {
     Arc::new(Settings {
         legacy_progress_errors,
         id_bytes: 10,
+        ice_servers: None,
     })
 }
 
