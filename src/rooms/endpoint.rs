@@ -6,39 +6,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use str0m::bwe::Bitrate;
-use str0m::change::SdpOffer;
 use str0m::channel::ChannelId;
-use str0m::config::{CryptoProvider, DtlsCert};
-use str0m::format::{Codec, FormatParams};
-use str0m::media::{Frequency, Mid, Pt, Rid};
-use str0m::rtp::{
-    Extension, ExtensionMap, ExtensionValues, RtpPacket, RtpWrite, Ssrc, Vp8Descriptor,
-};
-use str0m::{Candidate, IceCreds, Input, Output, PacerReason, Reason, Rtc, RtcError};
+use str0m::media::{Mid, Pt, Rid};
+use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, Ssrc, Vp8Descriptor};
+use str0m::{Input, Output, Rtc, RtcError};
 
 use super::channels::Channels;
 use super::demux::Held;
 use super::keyframes::Throttle;
-use super::layers::{Choice, Meter};
+use super::layers::{Choice, Meter, Retry};
 use super::rewrite::Rewriter;
 use super::round::Round;
-use super::sdp::{Line, Offer, Payload, Selection};
-use super::{EndpointKey, Failure, MediaError, RoomKey};
+use super::sdp::{Line, Selection};
+use super::{EndpointKey, Failure, RoomKey};
 
-/// Packets kept for retransmission, per stream: two seconds of 2.5 Mbit/s. Their payloads are shared.
-const RESENDS: usize = 512;
-/// Bytes that wait in one endpoint's data channels; a message that has no room is dropped.
-const CHANNEL_BYTES: usize = 256 * 1024;
-/// Where a subscriber's estimate begins.
-pub(super) const ESTIMATE: u64 = 800_000;
 /// A larger payload could not be sent in one datagram, and str0m has no room for it.
 const PAYLOAD: usize = 1_400;
 /// How often an endpoint may ask for another round at the same instant before it has to wait.
 const ROUNDS: usize = 16;
 /// How long it waits then.
 const BREATHER: Duration = Duration::from_millis(5);
-/// Why str0m wants another round after each packet.
-const PACER: Reason = Reason::Pacer(PacerReason::Handle);
+/// How late str0m may be woken where nothing is paced: its reports and requests don't mind, and the
+/// next packet mostly comes first and does what is due.
+const SLACK: Duration = Duration::from_millis(10);
 /// Encodings of one video: browsers send three.
 const LAYERS: usize = 4;
 
@@ -104,6 +94,7 @@ pub(super) struct Outgoing {
     /// The layer that is sent, and the one that should be.
     pub(super) layer: Option<usize>,
     pub(super) choice: Choice,
+    pub(super) retry: Retry,
     pub(super) estimate: Option<u64>,
 }
 
@@ -111,66 +102,6 @@ struct Track {
     ssrc: Ssrc,
     pt: Pt,
     rewriter: Rewriter,
-}
-
-/// What all endpoints of a plane have in common.
-pub(super) struct Common {
-    pub(super) provider: Arc<CryptoProvider>,
-    pub(super) certificate: DtlsCert,
-    pub(super) candidates: Vec<Candidate>,
-}
-
-/// A new connection, answered.
-pub(super) struct Opened {
-    pub(super) rtc: Rtc,
-    pub(super) answer: String,
-}
-
-/// Makes the connection for an offer. `estimates`: the path to the peer is measured.
-///
-/// # Errors
-/// [`MediaError::Sdp`].
-pub(super) fn open(
-    common: &Common,
-    credentials: IceCreds,
-    offer: &Offer,
-    selection: &Selection,
-    estimates: bool,
-    feedback: bool,
-) -> Result<Opened, MediaError> {
-    let mut config = Rtc::builder()
-        .set_crypto_provider(Arc::clone(&common.provider))
-        .set_dtls_cert(common.certificate.clone())
-        .set_local_ice_credentials(credentials)
-        .set_ice_lite(true)
-        .set_rtp_mode(true)
-        .set_send_buffer_video(RESENDS)
-        .set_sctp_max_buffered_amount(CHANNEL_BYTES)
-        .set_extension_map(extensions(feedback))
-        .clear_codecs();
-    for line in selection.lines() {
-        add_codec(config.codec_config(), &line.payload);
-    }
-    if estimates {
-        config = config.enable_bwe(Some(Bitrate::from(ESTIMATE)));
-    }
-    // str0m asserts where an offer contradicts itself; what remains of that must cost this endpoint only.
-    guarded(|| {
-        let mut rtc = config.build(Instant::now());
-        for candidate in &common.candidates {
-            rtc.add_local_candidate(candidate.clone());
-        }
-        let offer = SdpOffer::from_sdp_string(offer.text()).map_err(|e| e.to_string())?;
-        let answer = rtc
-            .sdp_api()
-            .accept_offer(offer)
-            .map_err(|e| e.to_string())?;
-        Ok(Opened {
-            rtc,
-            answer: answer.to_sdp_string(),
-        })
-    })
-    .map_err(MediaError::Sdp)
 }
 
 impl Endpoint {
@@ -207,6 +138,10 @@ impl Endpoint {
     /// # Errors
     /// The endpoint is lost.
     pub(super) fn take(&mut self, input: Input<'_>) -> Result<(), Failure> {
+        if let Input::Receive(now, _) = &input {
+            // Whatever it asks for, str0m must have its say.
+            self.wake = *now;
+        }
         guarded(|| self.rtc.handle_input(input).map_err(|e| e.to_string()))
             .map_err(Failure::Protocol)
     }
@@ -223,9 +158,11 @@ impl Endpoint {
     ) -> Result<(), Failure> {
         self.dirty = false;
         let queued = std::mem::take(&mut self.queued);
-        // Where the path is measured, str0m's rounds spread the packets, and measure it.
-        let unpaced = self.outgoing.as_ref().filter(|o| o.estimate.is_none());
-        let mut round = unpaced.map_or(Round::default(), |o| Round::new(queued, o.ssrcs()));
+        // Where the path is measured, str0m's rounds spread the packets, and measure it. Where
+        // something else is due, it gets its rounds too.
+        let quick = self.wake > now && !self.is_paced();
+        let outgoing = self.outgoing.as_ref().filter(|_| quick);
+        let mut round = outgoing.map_or(Round::default(), |o| Round::new(queued, o.ssrcs()));
         let rtc = &mut self.rtc;
         let closed = guarded(|| {
             for _ in 0..ROUNDS {
@@ -234,20 +171,16 @@ impl Endpoint {
                         Output::Transmit(t) => {
                             round.sent(&t.contents);
                             transmit(&t);
+                            // Media goes last. To ask for the time is as dear as a packet, and then
+                            // str0m wants another round; the next packet will make it.
+                            if round.is_complete() {
+                                return Ok(false);
+                            }
                         }
                         Output::Event(str0m::Event::Closed) => return Ok(true),
                         Output::Event(event) => happened.extend(Happened::of(event)),
                         Output::Timeout(at) if at > now => {
                             self.wake = at;
-                            return Ok(false);
-                        }
-                        // After each packet str0m asks for another round, which is as dear as the
-                        // packet. Where only new packets went out, the next one will do.
-                        Output::Timeout(_)
-                            if round.is_complete()
-                                && self.wake > now
-                                && rtc.last_timeout_reason() == PACER =>
-                        {
                             return Ok(false);
                         }
                         Output::Timeout(_) => break,
@@ -275,9 +208,20 @@ impl Endpoint {
         }
     }
 
+    /// Whether str0m spreads what is sent, by what it measures.
+    fn is_paced(&self) -> bool {
+        let outgoing = self.outgoing.as_ref();
+        outgoing.is_some_and(|outgoing| outgoing.estimate.is_some())
+    }
+
     /// When it must be woken, for str0m or otherwise.
     pub(super) fn due(&self, now: Instant, connect: Duration, silence: Duration) -> Instant {
-        let mut due = self.wake;
+        let slack = if self.is_paced() {
+            Duration::ZERO
+        } else {
+            SLACK
+        };
+        let mut due = self.wake + slack;
         if !self.connected {
             due = due.min(self.born + connect);
         }
@@ -378,6 +322,14 @@ impl Endpoint {
     pub(super) fn desire(&mut self, bitrate: u64) {
         self.rtc.bwe().set_desired_bitrate(Bitrate::from(bitrate));
         self.dirty = true;
+    }
+
+    /// Has the path measured anew, from where its estimate is.
+    pub(super) fn measure_anew(&mut self) {
+        if let Some(estimate) = self.outgoing.as_ref().and_then(|o| o.estimate) {
+            self.rtc.bwe().reset(Bitrate::from(estimate));
+            self.dirty = true;
+        }
     }
 
     /// The layer that an SSRC belongs to; a new one is noted, up to a number.
@@ -489,6 +441,7 @@ impl Outgoing {
             video: track(&selection.video),
             layer: None,
             choice: Choice::default(),
+            retry: Retry::default(),
             estimate,
         }
     }
@@ -547,47 +500,9 @@ impl Happened {
 
 /// Runs a piece of str0m. It has assertions that a hostile peer might find; such a peer then loses its
 /// own endpoint, which isn't used again, and nothing else.
-fn guarded<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub(super) fn guarded<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|_| Err("it broke the media engine".to_owned()))
-}
-
-/// Exactly the offered codec under the offered numbers, so that str0m has nothing to choose.
-fn add_codec(config: &mut str0m::format::CodecConfig, payload: &Payload) {
-    let (codec, clock) = match payload.name.to_ascii_lowercase().as_str() {
-        "opus" => (Codec::Opus, Frequency::FORTY_EIGHT_KHZ),
-        "vp8" => (Codec::Vp8, Frequency::NINETY_KHZ),
-        "vp9" => (Codec::Vp9, Frequency::NINETY_KHZ),
-        "av1" => (Codec::Av1, Frequency::NINETY_KHZ),
-        _ => (Codec::H264, Frequency::NINETY_KHZ),
-    };
-    config.add_config(
-        Pt::from(payload.pt),
-        payload.rtx.map(Pt::from),
-        codec,
-        clock,
-        payload.channels,
-        FormatParams::parse_line(&payload.fmtp),
-    );
-}
-
-/// The header extensions; `feedback`: with transport-wide numbers, which cost about a tenth of a
-/// packet and are only needed where a path is measured.
-fn extensions(feedback: bool) -> ExtensionMap {
-    let mut map = ExtensionMap::standard();
-    if !feedback {
-        let mut less = ExtensionMap::empty();
-        for (id, extension) in map.iter() {
-            if !matches!(
-                extension,
-                Extension::TransportSequenceNumber | Extension::AbsoluteSendTime
-            ) {
-                less.set(id, extension.clone());
-            }
-        }
-        map = less;
-    }
-    map
 }
 
 /// What of a publisher's header extensions means something to a subscriber.

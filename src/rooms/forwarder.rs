@@ -16,8 +16,9 @@ use str0m::net::{Protocol, Receive};
 use tracing::debug;
 
 use super::config::Config;
+use super::connection::Common;
 use super::demux::Demux;
-use super::endpoint::{Common, Endpoint, Happened};
+use super::endpoint::{Endpoint, Happened};
 use super::sdp::Payload;
 use super::socket::Outbox;
 use super::timers::Timers;

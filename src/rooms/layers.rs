@@ -10,6 +10,9 @@ const RISE_AFTER: Duration = Duration::from_secs(1);
 const RISE_MARGIN: u64 = 115;
 /// The share of a new measurement in a layer's rate, in percent.
 const SMOOTHING: u64 = 30;
+/// How long a better layer is missed before the path is first measured anew, and at most.
+const RETRY: Duration = Duration::from_secs(4);
+const LONGEST_RETRY: Duration = Duration::from_secs(32);
 /// What the subscriber's other streams need, in bit/s.
 const AUDIO: u64 = 50_000;
 
@@ -62,6 +65,12 @@ impl Choice {
         self.wanted
     }
 
+    /// Whether a better layer is sent than the path takes.
+    pub(super) fn is_missing(&self, rates: &[u64]) -> bool {
+        let held = self.wanted.and_then(|held| rates.get(held));
+        held.is_some_and(|held| rates.iter().any(|rate| rate > held))
+    }
+
     /// Chooses again, by the layers' rates and the path's estimate, in bit/s. Falls at once to what
     /// fits, rises after a while with room to spare, and never below the lowest layer that is sent.
     pub(super) fn choose(&mut self, now: Instant, rates: &[u64], estimate: u64) {
@@ -94,6 +103,31 @@ impl Choice {
         if rates[held] > room {
             self.wanted = Some(fits(100).unwrap_or(lowest));
         }
+    }
+}
+
+/// When to measure a path anew that takes less than the best layer. An estimate that fell finds up by
+/// itself only if much less than it is sent; a lower layer of nearly its rate keeps it down.
+#[derive(Debug, Default)]
+pub(super) struct Retry {
+    next: Option<(Instant, Duration)>,
+}
+
+impl Retry {
+    /// Whether to measure now; `missing`: whether a better layer is missed. In vain it waits twice as
+    /// long for the next time.
+    pub(super) fn fires(&mut self, now: Instant, missing: bool) -> bool {
+        if !missing {
+            self.next = None;
+            return false;
+        }
+        let (at, pause) = *self.next.get_or_insert((now + RETRY, RETRY));
+        if now < at {
+            return false;
+        }
+        let pause = (pause * 2).min(LONGEST_RETRY);
+        self.next = Some((now + pause, pause));
+        true
     }
 }
 
@@ -150,6 +184,29 @@ mod tests {
             choice.choose(now, &RATES, estimate);
             assert_eq!(choice.wanted(), Some(1));
         }
+    }
+
+    #[test]
+    fn a_better_layer_is_missed_while_a_lower_one_is_held() {
+        let mut choice = Choice::default();
+        assert!(!choice.is_missing(&RATES));
+        choice.choose(Instant::now(), &RATES, 1_000_000);
+        assert!(choice.is_missing(&RATES));
+        assert!(!choice.is_missing(&[0, 500_000, 150_000]));
+    }
+
+    #[test]
+    fn a_path_is_measured_anew_ever_more_rarely_while_a_layer_is_missed() {
+        let begin = Instant::now();
+        let mut retry = Retry::default();
+        let mut fired = |missing: bool, seconds: std::ops::Range<u64>| {
+            seconds
+                .filter(|&s| retry.fires(begin + Duration::from_secs(s), missing))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(fired(true, 0..100), [4, 12, 28, 60, 92]);
+        assert!(fired(false, 100..110).is_empty());
+        assert_eq!(fired(true, 110..120), [114]);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 
 mod channels;
 pub mod config;
+mod connection;
 mod demux;
 mod endpoint;
 mod forwarder;
@@ -32,7 +33,7 @@ use std::sync::atomic::AtomicUsize;
 
 use str0m::Candidate;
 
-use endpoint::Common;
+use connection::Common;
 use forwarder::Forwarder;
 use socket::{Outbox, Socket, own_addresses};
 use thread::Thread;

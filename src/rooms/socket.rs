@@ -10,6 +10,8 @@ use tracing::debug;
 
 /// The room for one received message; the kernel may join datagrams of one sender up to this.
 const MESSAGE: usize = 65_536;
+/// The fewest messages to ask for at once: preparing room for each costs something.
+const LEAST_BATCH: usize = 4;
 /// What is asked of the kernel for either direction, in bytes: a second of a busy thread.
 const KERNEL_BUFFER: usize = 4 * 1024 * 1024;
 /// The most bytes in one send; the kernel takes no more in one UDP message.
@@ -25,6 +27,9 @@ pub(super) struct Socket {
 /// What is received at once.
 pub(super) struct Inbox {
     messages: Vec<u8>,
+    metas: [RecvMeta; BATCH_SIZE],
+    /// How many messages to ask for: twice as many as came the last time.
+    batch: usize,
 }
 
 /// Datagrams to one address that wait to be sent together.
@@ -90,26 +95,26 @@ impl Inbox {
     pub(super) fn new() -> Self {
         Self {
             messages: vec![0; MESSAGE * BATCH_SIZE],
+            metas: [RecvMeta::default(); BATCH_SIZE],
+            batch: LEAST_BATCH,
         }
     }
 
     /// Takes what is there, up to one batch: each datagram with its source and the address it came
-    /// to. False: nothing was there.
+    /// to. True: there may be more.
     pub(super) fn receive(
         &mut self,
         socket: &Socket,
         mut take: impl FnMut(SocketAddr, Option<IpAddr>, &[u8]),
     ) -> bool {
-        let mut metas = [RecvMeta::default(); BATCH_SIZE];
-        let mut slices: Vec<_> = self
-            .messages
-            .chunks_mut(MESSAGE)
-            .map(IoSliceMut::new)
-            .collect();
-        let received = socket
-            .state
-            .recv((&socket.inner).into(), &mut slices, &mut metas);
-        drop(slices);
+        let mut chunks = self.messages.chunks_mut(MESSAGE);
+        let mut slices: [_; BATCH_SIZE] =
+            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+        let received = socket.state.recv(
+            (&socket.inner).into(),
+            &mut slices[..self.batch],
+            &mut self.metas,
+        );
         let received = match received {
             Ok(received) => received,
             Err(error) => {
@@ -119,18 +124,17 @@ impl Inbox {
                 return false;
             }
         };
-        for (meta, message) in metas
-            .iter()
-            .zip(self.messages.chunks(MESSAGE))
-            .take(received)
-        {
+        let messages = self.messages.chunks(MESSAGE);
+        for (meta, message) in self.metas.iter().zip(messages).take(received) {
             let source = canonical(meta.addr);
             let local = meta.dst_ip.map(|ip| ip.to_canonical());
             for datagram in message[..meta.len.min(MESSAGE)].chunks(meta.stride.max(1)) {
                 take(source, local, datagram);
             }
         }
-        received > 0
+        let full = received == self.batch;
+        self.batch = (received * 2).clamp(LEAST_BATCH, BATCH_SIZE);
+        full
     }
 }
 
@@ -265,9 +269,10 @@ mod tests {
         let to = SocketAddr::from(([127, 0, 0, 1], socket.address().port()));
         peer.send_to(b"hello", to).unwrap();
         let mut seen = None;
-        while !inbox.receive(&socket, |from, local, bytes| {
-            seen = Some((from, local, bytes.to_vec()));
-        }) {
+        while seen.is_none() {
+            inbox.receive(&socket, |from, local, bytes| {
+                seen = Some((from, local, bytes.to_vec()));
+            });
             std::thread::yield_now();
         }
         let (from, local, bytes) = seen.unwrap();

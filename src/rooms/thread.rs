@@ -137,9 +137,7 @@ impl Worker {
                 let busy = shown > 0 || self.forwarder.next().is_some();
                 self.wait(busy.then_some(next_stats));
             }
-            more = false;
-            let now = Instant::now();
-            more |= self.carry_out(now);
+            more = self.carry_out(Instant::now());
             more |= self.receive();
             let now = Instant::now();
             self.forwarder.tend(now);
@@ -164,18 +162,18 @@ impl Worker {
         some
     }
 
-    /// Takes some of the datagrams that wait, and sends what they lead to. False: there were none.
+    /// Takes some of the datagrams that wait, and sends what they lead to. True: there may be more.
     fn receive(&mut self) -> bool {
-        for batch in 0..BATCHES_PER_TURN {
+        for _ in 0..BATCHES_PER_TURN {
             let now = Instant::now();
             let forwarder = &mut self.forwarder;
-            let some = self.inbox.receive(&self.socket, |source, local, bytes| {
+            let more = self.inbox.receive(&self.socket, |source, local, bytes| {
                 forwarder.datagram(now, source, local, bytes);
             });
-            if !some {
-                return batch > 0;
-            }
             self.forwarder.settle(now);
+            if !more {
+                return false;
+            }
         }
         true
     }

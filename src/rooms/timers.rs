@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-/// One time for each slot. Moving a time back is free: the slot is woken too early, once.
+/// One time for each slot.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     order: BTreeSet<(Instant, usize)>,
@@ -11,19 +11,17 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    /// Wakes a slot at `at` or earlier.
+    /// Wakes a slot at `at`, and no longer when it was to be woken before.
     pub(super) fn set(&mut self, slot: usize, at: Instant) {
         if self.times.len() <= slot {
             self.times.resize(slot + 1, None);
         }
-        match self.times[slot] {
-            Some(earlier) if earlier <= at => return,
-            Some(later) => {
-                self.order.remove(&(later, slot));
-            }
-            None => {}
+        if self.times[slot] == Some(at) {
+            return;
         }
-        self.times[slot] = Some(at);
+        if let Some(other) = self.times[slot].replace(at) {
+            self.order.remove(&(other, slot));
+        }
         self.order.insert((at, slot));
     }
 
@@ -54,14 +52,14 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn each_slot_is_woken_once_at_its_earliest_time() {
+    fn each_slot_is_woken_once_at_its_latest_setting() {
         let now = Instant::now();
         let ms = |n| now + Duration::from_millis(n);
         let mut timers = Timers::default();
-        timers.set(3, ms(30));
+        timers.set(3, ms(5));
         timers.set(1, ms(20));
+        timers.set(3, ms(30));
         timers.set(3, ms(10));
-        timers.set(3, ms(50));
         timers.set(2, ms(20));
         timers.clear(2);
         assert_eq!(timers.next(), Some(ms(10)));

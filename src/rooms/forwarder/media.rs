@@ -170,8 +170,13 @@ impl Forwarder {
                 if choice != outgoing.layer && !wanted.contains(&choice) {
                     wanted.push(choice);
                 }
+                let missing = outgoing.choice.is_missing(&rates);
+                let anew = outgoing.retry.fires(now, missing);
                 if outgoing.estimate.is_some() {
                     endpoint.desire(desired);
+                }
+                if anew {
+                    endpoint.measure_anew();
                 }
             });
         }

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use str0m::IceCreds;
 
+use super::super::connection::{ESTIMATE, Opened, open};
 use super::super::demux::Held;
-use super::super::endpoint::{Endpoint, Incoming, Opened, Outgoing, open};
+use super::super::endpoint::{Endpoint, Incoming, Outgoing};
 use super::super::sdp::{Offer, Selection, Shape, fit};
 use super::super::{EndpointKey, Event, MediaError, RoomKey};
 use super::Forwarder;
@@ -125,7 +126,7 @@ impl Forwarder {
             },
         );
         if let Some(endpoint) = self.endpoints.get_mut(slot) {
-            let estimate = simulcast.then_some(super::super::endpoint::ESTIMATE);
+            let estimate = simulcast.then_some(ESTIMATE);
             endpoint.outgoing = Some(Outgoing::new(&mut endpoint.rtc, &selection, from, estimate));
         }
         let publisher = self.endpoints.get_mut(from);

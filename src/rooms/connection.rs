@@ -1,0 +1,121 @@
+//! A new connection: str0m, set up to answer an offer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use str0m::bwe::Bitrate;
+use str0m::change::SdpOffer;
+use str0m::config::{CryptoProvider, DtlsCert};
+use str0m::format::{Codec, FormatParams};
+use str0m::media::{Frequency, Pt};
+use str0m::rtp::{Extension, ExtensionMap};
+use str0m::{Candidate, IceCreds, Rtc};
+
+use super::MediaError;
+use super::endpoint::guarded;
+use super::sdp::{Offer, Payload, Selection};
+
+/// Packets kept for retransmission, per stream: two seconds of 2.5 Mbit/s. Their payloads are shared.
+const RESENDS: usize = 512;
+/// Bytes that wait in one endpoint's data channels; a message that has no room is dropped.
+const CHANNEL_BYTES: usize = 256 * 1024;
+/// Where a subscriber's estimate begins.
+pub(super) const ESTIMATE: u64 = 800_000;
+
+/// What all endpoints of a plane have in common.
+pub(super) struct Common {
+    pub(super) provider: Arc<CryptoProvider>,
+    pub(super) certificate: DtlsCert,
+    pub(super) candidates: Vec<Candidate>,
+}
+
+/// A new connection, answered.
+pub(super) struct Opened {
+    pub(super) rtc: Rtc,
+    pub(super) answer: String,
+}
+
+/// Makes the connection for an offer. `estimates`: the path to the peer is measured.
+///
+/// # Errors
+/// [`MediaError::Sdp`].
+pub(super) fn open(
+    common: &Common,
+    credentials: IceCreds,
+    offer: &Offer,
+    selection: &Selection,
+    estimates: bool,
+    feedback: bool,
+) -> Result<Opened, MediaError> {
+    let mut config = Rtc::builder()
+        .set_crypto_provider(Arc::clone(&common.provider))
+        .set_dtls_cert(common.certificate.clone())
+        .set_local_ice_credentials(credentials)
+        .set_ice_lite(true)
+        .set_rtp_mode(true)
+        .set_send_buffer_video(RESENDS)
+        .set_sctp_max_buffered_amount(CHANNEL_BYTES)
+        .set_extension_map(extensions(feedback))
+        .clear_codecs();
+    for line in selection.lines() {
+        add_codec(config.codec_config(), &line.payload);
+    }
+    if estimates {
+        config = config.enable_bwe(Some(Bitrate::from(ESTIMATE)));
+    }
+    // str0m asserts where an offer contradicts itself; what remains of that must cost this endpoint only.
+    guarded(|| {
+        let mut rtc = config.build(Instant::now());
+        for candidate in &common.candidates {
+            rtc.add_local_candidate(candidate.clone());
+        }
+        let offer = SdpOffer::from_sdp_string(offer.text()).map_err(|e| e.to_string())?;
+        let answer = rtc
+            .sdp_api()
+            .accept_offer(offer)
+            .map_err(|e| e.to_string())?;
+        Ok(Opened {
+            rtc,
+            answer: answer.to_sdp_string(),
+        })
+    })
+    .map_err(MediaError::Sdp)
+}
+
+/// Exactly the offered codec under the offered numbers, so that str0m has nothing to choose.
+fn add_codec(config: &mut str0m::format::CodecConfig, payload: &Payload) {
+    let (codec, clock) = match payload.name.to_ascii_lowercase().as_str() {
+        "opus" => (Codec::Opus, Frequency::FORTY_EIGHT_KHZ),
+        "vp8" => (Codec::Vp8, Frequency::NINETY_KHZ),
+        "vp9" => (Codec::Vp9, Frequency::NINETY_KHZ),
+        "av1" => (Codec::Av1, Frequency::NINETY_KHZ),
+        _ => (Codec::H264, Frequency::NINETY_KHZ),
+    };
+    config.add_config(
+        Pt::from(payload.pt),
+        payload.rtx.map(Pt::from),
+        codec,
+        clock,
+        payload.channels,
+        FormatParams::parse_line(&payload.fmtp),
+    );
+}
+
+/// The header extensions; `feedback`: with transport-wide numbers, which cost about a tenth of a
+/// packet and are only needed where a path is measured.
+fn extensions(feedback: bool) -> ExtensionMap {
+    let mut map = ExtensionMap::standard();
+    if !feedback {
+        let mut less = ExtensionMap::empty();
+        for (id, extension) in map.iter() {
+            if !matches!(
+                extension,
+                Extension::TransportSequenceNumber | Extension::AbsoluteSendTime
+            ) {
+                less.set(id, extension.clone());
+            }
+        }
+        map = less;
+    }
+    map
+}
