@@ -8,6 +8,7 @@ mod engine;
 mod errors;
 mod functions;
 mod link;
+mod memory;
 mod modules;
 mod raw;
 mod sandbox;

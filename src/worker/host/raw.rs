@@ -1,11 +1,14 @@
 //! What has no safe way in: compiling a classic script without running it, looking at bytes of the
-//! interpreter, closing descriptors that nobody here opened, and a clock without a name.
+//! interpreter, closing descriptors that nobody here opened, a clock without a name, and giving memory
+//! back.
 #![allow(unsafe_code)] // see above; each use says why it is sound
 
 use std::ffi::CString;
 use std::time::Duration;
 
 use rquickjs::{ArrayBuffer, Ctx, Error, Result, Value, qjs};
+
+use super::memory;
 
 /// A classic script that parses.
 pub(super) struct Compiled<'js>(Value<'js>);
@@ -79,6 +82,23 @@ pub(super) fn counted() -> std::io::Result<Duration> {
         )),
         _ => Err(std::io::Error::last_os_error()),
     }
+}
+
+/// Lets go of the libraries' pages that loading them has touched. They come back from their files when
+/// they are used: a worker uses little of GStreamer, but each page counts as its own. To be called while
+/// the process has one thread.
+pub(super) fn let_go_of_libraries() -> std::io::Result<()> {
+    let mappings = std::fs::read_to_string("/proc/self/smaps")?;
+    for mapping in memory::unchanged(&mappings) {
+        let start = std::ptr::without_provenance_mut(mapping.start);
+        // SAFETY: these pages are as in their files and can't be written to; with one thread, nothing has
+        // changed since that was looked up. What is read there again is read from the file, and so is the
+        // same.
+        if unsafe { libc::madvise(start, mapping.len(), libc::MADV_DONTNEED) } != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 /// Closes every descriptor but the standard three. To be called before anything else opens one.

@@ -58,6 +58,7 @@ pub(super) struct Memory {
 pub(super) fn confine(limits: &Limits) -> Result<(Cpu, Memory), SandboxError> {
     // When memory runs out, let it be a worker that goes. Some systems don't have it.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    raw::let_go_of_libraries()?;
     let memory = Memory::watch()?;
     let space = address_space()?.saturating_add(limits.process_bytes as u64);
     let set = |resource, value| {
