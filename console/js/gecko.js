@@ -11,6 +11,8 @@ import { JSON_PROTOCOL, RemoteWorker } from './worker.js';
 const STATS_MS = 1_000;
 /** Lines of the log that are kept; the oldest go. */
 const MOST_LINES = 500;
+/** How long a line waits for more, to be shown with them. */
+const LINES_MS = 50;
 /** Letters of one line that are shown. */
 const MOST_LETTERS = 4_000;
 /** Bytes of a binary message that are shown. */
@@ -79,6 +81,8 @@ export class GeckoPage {
   #protocol = JSON_PROTOCOL;
   #run = 0;
   #ice = new IceServers();
+  #lines = [];
+  #linesTimer = 0;
 
   /** `id` is the gecko that was chosen in the list, which the server need not choose. */
   constructor(id, { soundIsOn, again }) {
@@ -108,6 +112,7 @@ export class GeckoPage {
 
   close() {
     this.#stop();
+    clearTimeout(this.#linesTimer);
     this.#ice.close();
     clearInterval(this.#statsTimer);
     for (const part of ['setup', 'talk']) byId(part).hidden = true;
@@ -132,7 +137,10 @@ export class GeckoPage {
       this.#send();
     });
     on('talk-kind', 'change', () => this.#showInput());
-    on('talk-clear', 'click', () => byId('talk-log').replaceChildren());
+    on('talk-clear', 'click', () => {
+      this.#lines = [];
+      byId('talk-log').replaceChildren();
+    });
     this.#showInput();
   }
 
@@ -318,15 +326,23 @@ export class GeckoPage {
   }
 
   #say(kind, text) {
-    const log = byId('talk-log');
-    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
     const shown = text.length > MOST_LETTERS ? `${text.slice(0, MOST_LETTERS)} …` : text;
     const line = element('li', { class: kind },
       element('time', { textContent: timeOfDay() }),
       element('span', { class: 'mark', textContent: MARKS[kind][0], title: MARKS[kind][1] }),
       element('span', { class: 'unseen', textContent: `${MARKS[kind][1]}: ` }),
       element('span', { class: 'said', textContent: shown }));
-    log.append(line);
+    this.#lines.push(line);
+    if (this.#lines.length > MOST_LINES) this.#lines.shift();
+    this.#linesTimer ||= setTimeout(() => this.#showLines(), LINES_MS);
+  }
+
+  /** All at once: a worker may say more than a page can lay out line by line. */
+  #showLines() {
+    this.#linesTimer = 0;
+    const log = byId('talk-log');
+    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+    log.append(...this.#lines.splice(0));
     while (log.children.length > MOST_LINES) log.firstChild.remove();
     if (atEnd) log.scrollTop = log.scrollHeight;
   }

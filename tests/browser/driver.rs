@@ -95,9 +95,10 @@ impl Browser {
 
     /// Runs a script's body in the page, and gives what it returns. A promise is awaited.
     pub(crate) async fn run(&self, script: &str, arguments: Vec<Value>) -> Value {
-        self.client
-            .execute(script, arguments)
+        // A page that is busy for ever never answers.
+        timeout(PATIENCE, self.client.execute(script, arguments))
             .await
+            .unwrap_or_else(|_| panic!("{script}: no answer"))
             .unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
@@ -122,7 +123,9 @@ impl Browser {
     }
 
     pub(crate) async fn click(&self, selector: &str) {
-        let clicked = self.find(selector).await.click().await;
+        let element = self.find(selector).await;
+        let clicked = timeout(PATIENCE, element.click()).await;
+        let clicked = clicked.unwrap_or_else(|_| panic!("{selector}: no answer"));
         clicked.unwrap_or_else(|error| panic!("{selector}: {error}"));
     }
 
