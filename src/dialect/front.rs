@@ -75,10 +75,6 @@ impl Session for FrontSession {
         }
     }
 
-    fn expects_first_message(&self) -> bool {
-        true
-    }
-
     fn opened(&mut self, out: &mut Vec<Effect>) {
         self.inner().opened(out);
     }

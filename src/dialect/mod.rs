@@ -111,16 +111,22 @@ pub trait Session: Send {
     fn role(&self) -> &'static str;
 
     /// Whether the other side must speak first, within the first-message deadline.
-    fn expects_first_message(&self) -> bool;
+    fn expects_first_message(&self) -> bool {
+        true
+    }
 
-    /// What to do at the very start, before any frame.
-    fn opened(&mut self, out: &mut Vec<Effect>);
+    /// What to do at the very start, before any frame. Nothing, where the other side speaks first.
+    fn opened(&mut self, out: &mut Vec<Effect>) {
+        let _ = out;
+    }
 
     /// A whole text frame came.
     fn text(&mut self, frame: &Payload, out: &mut Vec<Effect>);
 
-    /// A whole binary frame came.
-    fn binary(&mut self, frame: &Payload, out: &mut Vec<Effect>);
+    /// A whole binary frame came. Where nothing is said of them, it is what its text would be.
+    fn binary(&mut self, frame: &Payload, out: &mut Vec<Effect>) {
+        self.text(frame, out);
+    }
 
     /// The hub says something to this connection. [`Event::Probe`] means nothing here: whoever
     /// carries the connection pings the other side, and answers the hub.

@@ -92,17 +92,7 @@ impl Session for PeerSession {
         "peer"
     }
 
-    fn expects_first_message(&self) -> bool {
-        true
-    }
-
-    fn opened(&mut self, _: &mut Vec<Effect>) {}
-
     fn text(&mut self, frame: &Payload, out: &mut Vec<Effect>) {
-        self.frame(frame, out);
-    }
-
-    fn binary(&mut self, frame: &Payload, out: &mut Vec<Effect>) {
         self.frame(frame, out);
     }
 

@@ -387,12 +387,6 @@ impl Session for ClientSession {
         "participant"
     }
 
-    fn expects_first_message(&self) -> bool {
-        true
-    }
-
-    fn opened(&mut self, _: &mut Vec<Effect>) {}
-
     fn text(&mut self, frame: &Payload, out: &mut Vec<Effect>) {
         self.frame(frame, out);
     }

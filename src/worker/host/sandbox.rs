@@ -114,13 +114,14 @@ impl Cpu {
         let ends = (used + budget).min(self.total);
         self.turn_ends.set(ends);
         let left = ends.saturating_sub(used) + AFTER_TURN;
-        let guard = (raw::counted()? + left).as_secs() + 1;
+        // Far off, because it can't be raised again.
+        let maximum = self.total.as_secs() * 2 + 10;
+        let guard = ((raw::counted()? + left).as_secs() + 1).min(maximum);
         if self.guarded.replace(guard) != guard {
             // The kernel kills at the hard limit; at the soft limit it says why.
             let limit = Rlimit {
                 current: Some(guard),
-                // Far off, because it can't be raised again.
-                maximum: Some(self.total.as_secs() * 2 + 10),
+                maximum: Some(maximum),
             };
             setrlimit(Resource::Cpu, limit)?;
         }

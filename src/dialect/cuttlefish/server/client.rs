@@ -91,12 +91,6 @@ impl Session for ClientSession {
         "client"
     }
 
-    fn expects_first_message(&self) -> bool {
-        true
-    }
-
-    fn opened(&mut self, _: &mut Vec<Effect>) {}
-
     fn text(&mut self, frame: &Payload, out: &mut Vec<Effect>) {
         if self.state == State::Closed {
             return;

@@ -91,12 +91,6 @@ impl Session for DeviceSession {
         "device"
     }
 
-    fn expects_first_message(&self) -> bool {
-        true
-    }
-
-    fn opened(&mut self, _: &mut Vec<Effect>) {}
-
     fn text(&mut self, frame: &Payload, out: &mut Vec<Effect>) {
         if matches!(self.state, State::Closed) {
             return;

@@ -169,17 +169,7 @@ impl Session for GeckoSession {
         "gecko"
     }
 
-    fn expects_first_message(&self) -> bool {
-        true
-    }
-
-    fn opened(&mut self, _: &mut Vec<Effect>) {}
-
     fn text(&mut self, frame: &Payload, out: &mut Vec<Effect>) {
-        self.frame(frame, out);
-    }
-
-    fn binary(&mut self, frame: &Payload, out: &mut Vec<Effect>) {
         self.frame(frame, out);
     }
 
