@@ -15,6 +15,16 @@ const AUDIBLE: f64 = 0.01;
 const ANN: &str = "[data-member=ann] video";
 const STATE: &str = "document.querySelector('#player-state').textContent";
 
+/// Lets the page that is open, with whatever a test has changed in it, enter the room as the first.
+async fn ann_enters(browser: &Browser) {
+    browser
+        .run("location.hash = '#room=lobby&name=ann'", vec![])
+        .await;
+    browser
+        .until("document.querySelector('#alone').offsetParent")
+        .await;
+}
+
 /// Two pages in a room, ann's window first; everything goes to bob's.
 async fn two_pages(browser: &Browser, url: &str, more: &str) {
     browser
@@ -199,12 +209,7 @@ async fn a_session_goes_on_after_its_socket_was_lost() {
           constructor(url) { super(url); if (String(url).includes('/room')) window.roomSocket = this; }
         };";
     browser.run(keep_socket, vec![]).await;
-    browser
-        .run("location.hash = '#room=lobby&name=ann'", vec![])
-        .await;
-    browser
-        .until("document.querySelector('#alone').offsetParent")
-        .await;
+    ann_enters(&browser).await;
     let first = browser.window().await;
     browser
         .open_window(&format!("{url}#room=lobby&name=bob"))
@@ -284,12 +289,7 @@ async fn a_room_speaks_h264_where_its_first_publisher_does() {
           return line;
         };";
     browser.run(only_h264, vec![]).await;
-    browser
-        .run("location.hash = '#room=lobby&name=ann'", vec![])
-        .await;
-    browser
-        .until("document.querySelector('#alone').offsetParent")
-        .await;
+    ann_enters(&browser).await;
     browser
         .until("window.switchboard.stats().sent?.codec === 'H264'")
         .await;
