@@ -18,6 +18,7 @@
 
 mod arenas;
 mod codec;
+mod encoder;
 mod guard;
 mod overlay;
 mod packages;
@@ -32,6 +33,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 pub use codec::{Codec, Kind};
+pub use encoder::EncoderKind;
 pub use pipeline::{PipelineError, PipelineFile};
 pub use received::{Container, Counter, Counts, Recorded, Recorder, Tap, TrackCount, display};
 pub use session::{
