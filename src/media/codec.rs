@@ -1,5 +1,7 @@
 //! The codecs: what each is called, which elements make it, and how it looks in SDP.
 
+use std::str::FromStr;
+
 use gst::prelude::*;
 use gstreamer as gst;
 
@@ -39,6 +41,20 @@ pub enum Codec {
     Av1,
     /// RFC 7587, stereo.
     Opus,
+}
+
+impl FromStr for Codec {
+    type Err = String;
+
+    /// As [`Self::from_name`], with an error for people.
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::from_name(name).ok_or_else(|| {
+            format!(
+                "unknown codec `{name}`; the codecs are {}",
+                names(&Self::ALL)
+            )
+        })
+    }
 }
 
 impl Codec {
@@ -264,7 +280,8 @@ pub(super) fn names(codecs: &[Codec]) -> String {
 /// Loads the plugins of every codec that is installed.
 pub(super) fn warm() {
     for codec in Codec::ALL {
-        let encoders = encoder::installed(codec).map(Encoder::element);
+        let encoders: Vec<_> = encoder::installed(codec).collect();
+        let encoders = encoders.iter().map(Encoder::name);
         for name in encoders.chain([codec.payloader()]) {
             if gst::ElementFactory::make(name).build().is_err() {
                 tracing::debug!(codec = codec.name(), element = name, "not available");

@@ -33,7 +33,10 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 pub use codec::{Codec, Kind};
-pub use encoder::EncoderKind;
+pub use encoder::{
+    EncoderChoice, EncoderError, EncoderInfo, EncoderKind, EncoderState, TRIAL_ARGUMENT, encoders,
+    host_trial, try_encoders, try_in_children,
+};
 pub use pipeline::{PipelineError, PipelineFile};
 pub use received::{Container, Counter, Counts, Recorded, Recorder, Tap, TrackCount, display};
 pub use session::{
@@ -75,6 +78,9 @@ pub enum MediaError {
         .0.join(", ")
     )]
     MissingElements(Vec<String>),
+    /// There is nothing to encode with.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
     /// The pipeline file is at fault.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
@@ -159,7 +165,7 @@ pub fn init() -> Result<(), MediaError> {
     static ONCE: OnceLock<Result<(), MediaError>> = OnceLock::new();
     ONCE.get_or_init(|| {
         arenas::limit();
-        gst::init().map_err(|error| MediaError::Init(error.to_string()))?;
+        start()?;
         guard::base_time();
         let missing: Vec<_> = CORE_ELEMENTS
             .iter()
@@ -174,6 +180,14 @@ pub fn init() -> Result<(), MediaError> {
         Ok(())
     })
     .clone()
+}
+
+/// Lets GStreamer know its elements, and those that are part of this program.
+fn start() -> Result<(), MediaError> {
+    gst::init().map_err(|error| MediaError::Init(error.to_string()))?;
+    #[cfg(feature = "rtp-plugin")]
+    gstrsrtp::plugin_register_static().map_err(|error| MediaError::Init(error.to_string()))?;
+    Ok(())
 }
 
 /// Runs one webrtcbin up and down, so that everything it loads is loaded.

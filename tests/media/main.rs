@@ -24,7 +24,15 @@ async fn source(text: &str, linger: Duration) -> Arc<Source> {
     let path = directory.path().join("source.toml");
     std::fs::write(&path, text).unwrap();
     let file = PipelineFile::find(path.to_str().unwrap(), &[]).unwrap();
-    Source::open(file, SourceOptions { linger }).await.unwrap()
+    Source::open(
+        file,
+        SourceOptions {
+            linger,
+            ..SourceOptions::default()
+        },
+    )
+    .await
+    .unwrap()
 }
 
 /// A flat grey picture of a known brightness, and nothing else.

@@ -24,7 +24,15 @@ async fn publisher(codec: Codec) -> (Session, SessionEvents) {
     std::fs::write(&path, PIPELINE).unwrap();
     let file = PipelineFile::find(path.to_str().unwrap(), &[]).unwrap();
     let linger = Duration::from_secs(1);
-    let source = Source::open(file, SourceOptions { linger }).await.unwrap();
+    let source = Source::open(
+        file,
+        SourceOptions {
+            linger,
+            ..SourceOptions::default()
+        },
+    )
+    .await
+    .unwrap();
     let stream = |kind, codecs| StreamConfig {
         source: source.clone(),
         stream_id: "webcam".to_owned(),

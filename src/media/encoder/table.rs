@@ -9,7 +9,7 @@ use crate::media::codec::Codec;
 
 /// One way to encode.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub(in crate::media) struct Row {
     pub(super) codec: Codec,
     pub(super) element: &'static str,
     pub(super) kind: EncoderKind,

@@ -254,7 +254,7 @@ impl Track {
 /// A recording leaves the encoders of the hardware, which can be few, to what is sent.
 fn encoder_text(codec: Codec) -> Result<String, MediaError> {
     encoder::installed(codec)
-        .find(|encoder| encoder.kind() == EncoderKind::Software)
+        .find(|encoder| encoder.kind() == Some(EncoderKind::Software))
         .map(|encoder| encoder.launch_text(0))
         .ok_or_else(|| MediaError::Build(format!("nothing here encodes {}", codec.name())))
 }
