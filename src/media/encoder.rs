@@ -201,6 +201,11 @@ impl Encoder {
         }
     }
 
+    /// Whether it is software that is known to have ended whole processes (see [`table`], `AOM`).
+    pub(super) fn may_abort(&self) -> bool {
+        matches!(self, Self::Known(row) if row.codec == Codec::Av1)
+    }
+
     /// The gst-launch text from raw media to encoded media that fits its payloader, for a picture of
     /// this many pixels. The element that encodes has the name [`ELEMENT_NAME`].
     ///

@@ -129,6 +129,43 @@ pub enum MediaError {
         /// What the other side offers, by name.
         theirs: Vec<String>,
     },
+    /// The other side has our codec, but not as we send it.
+    #[error(
+        "no common {kind} format: the other side takes {codec} only as {theirs}; we send {ours}",
+        kind = .codec.kind().name(), codec = .codec.name(), theirs = .theirs.join(" or "), ours = .codec.form()
+    )]
+    NoCommonFormat {
+        /// The codec.
+        codec: Codec,
+        /// The parameters of the other side's formats of it.
+        theirs: Vec<String>,
+    },
+    /// The other side's answer takes nothing of what we offer.
+    #[error(
+        "the other side refuses our {kind}: we offered {offered}, it takes {theirs}{more}",
+        kind = .kind.name(), offered = .offered.name(),
+        theirs = if .theirs.is_empty() { "nothing".to_owned() } else { .theirs.join(", ") },
+        more = codec::alternatives(.possible),
+    )]
+    Refused {
+        /// Video or audio.
+        kind: Kind,
+        /// What we offered.
+        offered: Codec,
+        /// What the answer names instead.
+        theirs: Vec<String>,
+        /// In what else we could send it.
+        possible: Vec<Codec>,
+    },
+    /// Pictures that come encoded are out of order.
+    #[error(
+        "the source's {} has B-frames, which can't be sent: turn them off where it is encoded (profile          baseline, bf=0), or decode it in the pipeline file: `… ! decodebin ! videoconvert !          video/x-raw,format=I420 ! appsink name=video`",
+        .codec.name()
+    )]
+    BFrames {
+        /// The codec.
+        codec: Codec,
+    },
     /// A session description that can't be used.
     #[error("the session description can't be used: {0}")]
     Description(String),

@@ -354,7 +354,7 @@ impl PipelineFile {
     /// The video codecs to offer, in order.
     pub(super) fn video_codecs(&self) -> Vec<Codec> {
         let all: &[_] = match self.codecs.is_empty() {
-            true => &Codec::ALL,
+            true => &Codec::USUAL,
             false => &self.codecs,
         };
         let video = all.iter().filter(|codec| codec.kind() == Kind::Video);

@@ -12,7 +12,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::backoff::Backoff;
-use super::conversation::{Conversation, EVERYDAY, INBOX, Number, Opening, Outcome, Shared, until};
+use super::conversation::{
+    Conversation, INBOX, Number, Opening, Outcome, Shared, receivable, until,
+};
 use super::events::Events;
 use super::link::{Dialer, Link, LinkError};
 use crate::dialect::gstreamer::client::{self, CallClient, CallEvent, PeerId, Refusal};
@@ -148,7 +150,7 @@ impl Caller {
                 bundle: options.channel.is_some(),
                 channel: options.channel,
                 codec: None,
-                wanted: EVERYDAY.to_vec(),
+                wanted: receivable(),
                 sound_first: false,
             }),
             lines: options.lines,

@@ -85,9 +85,6 @@ pub enum Lines {
     Ended,
 }
 
-/// What a peer asks for that every other one can send.
-pub(super) const EVERYDAY: [Codec; 2] = [Codec::Vp8, Codec::Opus];
-
 /// A conversation is known by its number, so that what an old one still has to say isn't taken for
 /// a new one's.
 pub(super) type Number = u64;
@@ -439,6 +436,12 @@ impl Shared {
             ..media.ice.session(&[]).await
         }
     }
+}
+
+/// The codecs that can be taken apart here, those that most others can send first.
+pub(super) fn receivable() -> Vec<Codec> {
+    let all = Codec::ALL.into_iter();
+    all.filter(|codec| codec.can_receive()).collect()
 }
 
 /// A source's pictures, then its sound.

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::backoff::Backoff;
 use super::conversation::{
-    Conversation, EVERYDAY, INBOX, Lines, Number, Opening, Outcome, Shared, until,
+    Conversation, INBOX, Lines, Number, Opening, Outcome, Shared, receivable, until,
 };
 use super::events::Events;
 use super::link::{Dialer, Link, LinkError};
@@ -121,7 +121,7 @@ impl Mesh {
                 channel: None,
                 bundle: false,
                 codec: None,
-                wanted: EVERYDAY.to_vec(),
+                wanted: receivable(),
                 // mp-webrtc-sendrecv.c sends nothing but Opus as 96.
                 sound_first: true,
             }),

@@ -7,6 +7,7 @@ mod viewer;
 
 mod channels;
 mod churn;
+mod encoders;
 mod pair;
 mod pictures;
 mod sources;
@@ -28,6 +29,8 @@ async fn source(text: &str, linger: Duration) -> Arc<Source> {
         file,
         SourceOptions {
             linger,
+            // More than what is sent without being asked for.
+            codecs: Codec::ALL.to_vec(),
             ..SourceOptions::default()
         },
     )

@@ -89,3 +89,14 @@ async fn vp8_and_opus_of_a_webrtcbin_are_seen_and_heard_by_another() {
 async fn h264_of_a_webrtcbin_is_seen_by_another() {
     seen_through_the_plane(Codec::H264).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vp9_of_a_webrtcbin_is_seen_by_another() {
+    seen_through_the_plane(Codec::Vp9).await;
+}
+
+#[cfg(feature = "rtp-plugin")]
+#[tokio::test(flavor = "multi_thread")]
+async fn av1_of_a_webrtcbin_is_seen_by_another() {
+    seen_through_the_plane(Codec::Av1).await;
+}

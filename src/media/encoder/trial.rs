@@ -77,7 +77,7 @@ pub(super) fn outcome(encoder: &Encoder) -> Outcome {
         let mut trials = TRIALS.lock().unwrap_or_else(PoisonError::into_inner);
         trials.entry(trial.clone()).or_default().clone()
     };
-    let is_safe = encoder.kind() == Some(EncoderKind::Software);
+    let is_safe = encoder.kind() == Some(EncoderKind::Software) && !encoder.may_abort();
     let outcome = once.get_or_init(|| {
         let began = Instant::now();
         let outcome = match PROGRAM.get() {

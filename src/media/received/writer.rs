@@ -30,7 +30,7 @@ pub enum Container {
     Webm,
     /// Everything as it comes.
     Matroska,
-    /// H.264 and Opus as they come; other pictures become H.264.
+    /// H.264, VP9, AV1 and Opus as they come; VP8 becomes H.264.
     Mp4,
 }
 
@@ -86,10 +86,10 @@ impl Container {
     /// its first size, because a file's can't change.
     fn convert_text(self, codec: Codec, caps: &gst::Caps) -> Result<String, MediaError> {
         let encoder = match (self, codec) {
-            (_, Codec::Opus) | (Self::Matroska, _) | (Self::Mp4, Codec::H264) => None,
-            (Self::Webm, Codec::Vp8 | Codec::Vp9 | Codec::Av1) => None,
+            (_, Codec::Opus | Codec::Vp9 | Codec::Av1) | (Self::Matroska, _) => None,
+            (Self::Mp4, Codec::H264) | (Self::Webm, Codec::Vp8) => None,
             (Self::Webm, Codec::H264) => Some(encoder_text(Codec::Vp8)?),
-            (Self::Mp4, _) => Some(format!(
+            (Self::Mp4, Codec::Vp8) => Some(format!(
                 "{} ! h264parse ! video/x-h264,stream-format=avc,alignment=au",
                 encoder_text(Codec::H264)?
             )),

@@ -156,6 +156,8 @@ impl Stage {
             filter_key_requests(&pad, move || throttle.allows());
         }
         let producer = StreamProducer::with(&out, ProducerSettings { sync: false });
+        // The end of an encoder that fails isn't the end of its viewers: they get another one.
+        producer.set_forward_events([gst::EventType::Gap]);
         let shared = Arc::new(Shared {
             producer,
             users: AtomicUsize::new(0),
