@@ -81,7 +81,9 @@ pub(super) fn outcome(encoder: &Encoder) -> Outcome {
     let outcome = once.get_or_init(|| {
         let began = Instant::now();
         let outcome = match PROGRAM.get() {
-            Some(program) if !is_safe => in_child(program, &trial),
+            Some(program) if !is_safe => {
+                in_child(Command::new(program).args([TRIAL_ARGUMENT, &trial]))
+            }
             _ => encode(&trial),
         };
         let milliseconds = began.elapsed().as_millis();
@@ -139,10 +141,9 @@ fn late() -> String {
     format!("no result within {} s", DEADLINE.as_secs())
 }
 
-/// Encodes some pictures in a child process.
-fn in_child(program: &PathBuf, text: &str) -> Outcome {
-    let spawned = Command::new(program)
-        .args([TRIAL_ARGUMENT, text])
+/// Runs a trial in a child process.
+fn in_child(command: &mut Command) -> Outcome {
+    let spawned = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         // Drivers talk.
@@ -192,4 +193,25 @@ fn answer(why: &str) {
     use std::io::Write;
     // The parent may be gone.
     let _ = writeln!(std::io::stdout(), "{why}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn child(script: &str) -> Outcome {
+        in_child(Command::new("sh").args(["-c", script]))
+    }
+
+    #[test]
+    fn a_child_that_crashes_hangs_or_fails_is_an_outcome() {
+        assert_eq!(child("exit 0"), Ok(()));
+        let failed = |script| child(script).unwrap_err();
+        assert_eq!(failed("kill -ABRT $$"), "it crashed (signal 6)");
+        assert_eq!(failed("echo no device; exit 1"), "no device");
+        assert_eq!(failed("exit 1"), "it gave no reason");
+        assert_eq!(failed("exec sleep 100"), "no result within 8 s");
+        let nothing = in_child(&mut Command::new("/nonexistent")).unwrap_err();
+        assert!(nothing.starts_with("it can't be tried: "), "{nothing}");
+    }
 }
