@@ -438,12 +438,6 @@ impl Shared {
     }
 }
 
-/// The codecs that can be taken apart here, those that most others can send first.
-pub(super) fn receivable() -> Vec<Codec> {
-    let all = Codec::ALL.into_iter();
-    all.filter(|codec| codec.can_receive()).collect()
-}
-
 /// A source's pictures, then its sound.
 pub(super) fn streams(source: Option<&Arc<Source>>) -> Vec<StreamConfig> {
     let there = |kind: &Kind| source.is_some_and(|source| source.has(*kind));

@@ -118,17 +118,17 @@ async fn pictures_alone_make_a_file_too_and_no_file_is_overwritten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mp4_and_webm_take_vp9_as_it_comes() {
-    as_they_come("VP9").await;
+async fn vp9_is_recorded_into_mp4_and_webm() {
+    both_record("VP9").await;
 }
 
 #[cfg(feature = "rtp-plugin")]
 #[tokio::test(flavor = "multi_thread")]
-async fn mp4_and_webm_take_av1_as_it_comes() {
-    as_they_come("AV1").await;
+async fn av1_is_recorded_into_mp4_and_webm() {
+    both_record("AV1").await;
 }
 
-async fn as_they_come(codec: &str) {
+async fn both_record(codec: &str) {
     let directory = tempfile::tempdir().unwrap();
     let [white, black] = ["white", "black"].map(|it| sent_as(codec, directory.path(), it));
     let send = [white.to_str().unwrap(), black.to_str().unwrap()];

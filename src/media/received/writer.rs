@@ -26,11 +26,11 @@ const NUMBERS: u32 = 10_000;
 /// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Container {
-    /// VP8, VP9 and AV1 with Opus as they come; H.264 becomes VP8.
+    /// VP8 and VP9 with Opus as they come; H.264 and AV1 become VP8.
     Webm,
-    /// Everything as it comes.
+    /// Everything as it comes, but AV1, which becomes VP8.
     Matroska,
-    /// H.264, VP9, AV1 and Opus as they come; VP8 becomes H.264.
+    /// H.264 and Opus as they come; other pictures become H.264.
     Mp4,
 }
 
@@ -86,10 +86,12 @@ impl Container {
     /// its first size, because a file's can't change.
     fn convert_text(self, codec: Codec, caps: &gst::Caps) -> Result<String, MediaError> {
         let encoder = match (self, codec) {
-            (_, Codec::Opus | Codec::Vp9 | Codec::Av1) | (Self::Matroska, _) => None,
-            (Self::Mp4, Codec::H264) | (Self::Webm, Codec::Vp8) => None,
-            (Self::Webm, Codec::H264) => Some(encoder_text(Codec::Vp8)?),
-            (Self::Mp4, Codec::Vp8) => Some(format!(
+            (_, Codec::Opus) | (Self::Mp4 | Self::Matroska, Codec::H264) => None,
+            (Self::Webm | Self::Matroska, Codec::Vp8 | Codec::Vp9) => None,
+            (Self::Webm, Codec::H264) | (Self::Webm | Self::Matroska, Codec::Av1) => {
+                Some(encoder_text(Codec::Vp8)?)
+            }
+            (Self::Mp4, _) => Some(format!(
                 "{} ! h264parse ! video/x-h264,stream-format=avc,alignment=au",
                 encoder_text(Codec::H264)?
             )),

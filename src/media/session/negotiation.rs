@@ -573,7 +573,7 @@ fn alternative_type(index: usize, alternative: usize) -> u8 {
 /// The wanted codecs by kind, in the order in which the kinds and then the codecs come.
 fn sections_of(wanted: &[Codec]) -> Vec<Vec<Codec>> {
     let mut sections: Vec<Vec<Codec>> = Vec::new();
-    for &codec in wanted {
+    for codec in wanted.iter().copied().filter(|codec| codec.can_receive()) {
         match sections
             .iter_mut()
             .find(|section| section[0].kind() == codec.kind())

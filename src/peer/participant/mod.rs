@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::backoff::Backoff;
-use super::conversation::{Lines, Media, Number, receivable, until};
+use super::conversation::{Lines, Media, Number, until};
 use super::link::{Dialer, Link, LinkError};
 use crate::dialect::gstreamer::payload::Message;
 use crate::dialect::kurento::client::{Output, Refusal};
@@ -115,7 +115,7 @@ pub enum RoomError {
 /// A participant, ready to join.
 pub struct Participant {
     options: Options,
-    /// What we can take apart.
+    /// What we ask others for, in order.
     wanted: Vec<Codec>,
 }
 
@@ -147,7 +147,7 @@ impl Participant {
         tokio::task::spawn_blocking(media::init)
             .await
             .map_err(|error| MediaError::Run(error.to_string()))??;
-        let mut wanted = receivable();
+        let mut wanted = Codec::ALL.to_vec();
         // What isn't named comes last: a room's codec is one for all, whatever we would like.
         let place = |codec: &Codec| options.codecs.iter().position(|it| it == codec);
         wanted.sort_by_key(|codec| place(codec).unwrap_or(usize::MAX));
