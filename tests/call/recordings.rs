@@ -133,8 +133,9 @@ async fn both_record(codec: &str) {
     let [white, black] = ["white", "black"].map(|it| sent_as(codec, directory.path(), it));
     let send = [white.to_str().unwrap(), black.to_str().unwrap()];
     let [callee, caller] = recorded(send, ["a.mp4", "b.webm"], Signal::TERM).await;
-    check(&callee, false);
-    check(&caller, true);
+    // Not as many as of others: these encoders are slow, and AV1 waits for a key frame.
+    assert!(callee.frames > 30 && callee.luma < 40, "{callee:?}");
+    assert!(caller.frames > 30 && caller.luma > 200, "{caller:?}");
 }
 
 /// A pipeline file that is sent in one codec only.
