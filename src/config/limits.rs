@@ -63,6 +63,8 @@ limits! {
     queue_bytes: count = 1024 * 1024;
     /// How long a new TCP connection may take for its TLS handshake, and for each request's head.
     handshake: seconds = Duration::from_secs(10);
+    /// How often the certificate's files are looked at; changed ones are taken over.
+    tls_reload: seconds = Duration::from_secs(10);
     /// How long a new WebSocket may stay silent before it is closed with 1008.
     first_message: seconds = Duration::from_secs(10);
     /// Silence after which a WebSocket is pinged.

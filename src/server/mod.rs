@@ -50,6 +50,7 @@ use metrics::Metrics;
 use polling::PollingClients;
 use scripts::Scripts;
 use switch::Switch;
+use tls::Tls;
 use tokens::{Verifier, VerifierError};
 
 /// Descriptors that the server needs beside one per connection.
@@ -61,7 +62,7 @@ pub struct Server {
     listeners: Vec<Listener>,
     /// What the media plane says.
     media: mpsc::Receiver<MediaEvent>,
-    fingerprint: Option<String>,
+    tls: Option<Tls>,
 }
 
 /// Where a listener is. Displays as the URL of its console.
@@ -219,7 +220,7 @@ pub async fn bind(config: Config) -> Result<Server, StartError> {
         app: Arc::new(App::new(config, plane)?),
         listeners,
         media,
-        fingerprint: tls.and_then(|tls| tls.fingerprint),
+        tls,
     })
 }
 
@@ -237,7 +238,7 @@ impl Server {
     /// with colons between. `None` if it made none.
     #[must_use]
     pub fn fingerprint(&self) -> Option<&str> {
-        self.fingerprint.as_deref()
+        self.tls.as_ref()?.fingerprint.as_deref()
     }
 
     /// Serves until `shutdown` completes, then tells everyone goodbye. Returns when all connections
@@ -247,12 +248,15 @@ impl Server {
             app,
             listeners,
             mut media,
-            ..
+            tls,
         } = self;
         let mut tasks = JoinSet::new();
         for listener in listeners {
             info!(url = %listener.bound, "listening");
             tasks.spawn(listener::accept(listener, Arc::clone(&app)));
+        }
+        if let Some(tls) = tls {
+            tasks.spawn(tls.follow(Arc::clone(&app)));
         }
         let switch = Arc::clone(&app.switch);
         tasks.spawn(async move { switch.keep_time().await });
