@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Failure, Outcome, interrupted, say};
+use super::{Failure, Outcome, Signals, say, signals};
 use crate::config::{Config, Overrides, TlsFlag};
 use crate::server::{self, Server};
 
@@ -30,6 +30,10 @@ pub(super) struct Flags {
     /// Hold a Cuttlefish client that asks for an absent device until it registers
     #[arg(long)]
     wait_for_device: bool,
+    /// At SIGTERM let conversations go on for so long, and take nobody new meanwhile; a second signal
+    /// ends it [default: 0]
+    #[arg(long, value_name = "SECONDS", env = "SWITCHBOARD_DRAIN")]
+    drain: Option<f64>,
 }
 
 /// Where the media of rooms is.
@@ -79,15 +83,16 @@ pub(super) async fn run(flags: Flags) -> Outcome {
         assets: flags.assets,
         ice_servers: flags.ice_server,
         wait_for_device: flags.wait_for_device,
+        drain: flags.drain,
         media_port: flags.media.media_port,
         media_threads: flags.media.media_threads,
         advertise: flags.media.advertise,
         ..flags.listen.into_overrides()
     };
     // Before anyone can know that the server is there, and ask it to stop.
-    let interrupted = interrupted();
+    let Signals { drain, shutdown } = signals();
     let server = start(overrides).await?;
-    server.run(interrupted).await;
+    server.run_and_drain(drain, shutdown).await;
     Ok(())
 }
 

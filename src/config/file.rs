@@ -16,6 +16,7 @@ use super::{ConfigError, accounts, ice};
 pub(super) struct File {
     pub(super) listen: Vec<Spanned<String>>,
     pub(super) insecure: Option<bool>,
+    pub(super) drain: Option<Spanned<f64>>,
     pub(super) assets: Option<PathBuf>,
     pub(super) tls: Option<Tls>,
     pub(super) ice: ice::Section,

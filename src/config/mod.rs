@@ -16,11 +16,15 @@ pub use secret::Secret;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use http::Uri;
 
 /// Where `serve` listens unless told otherwise. Browsers treat it as secure.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+/// What [`Config::drain`] may be at most.
+pub const LONGEST_DRAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where GStreamer's peers connect: their examples to `/`, their forks to the others.
 pub const GSTREAMER_PATHS: [&str; 4] = ["/", "/ws", "/signalling", "/signaling"];
@@ -44,6 +48,8 @@ pub struct Overrides {
     pub ice_servers: Vec<String>,
     /// `--wait-for-device`.
     pub wait_for_device: bool,
+    /// `--drain`, in seconds.
+    pub drain: Option<f64>,
     /// `--media-port`.
     pub media_port: Option<u16>,
     /// `--media-threads`.
@@ -133,6 +139,8 @@ pub struct Config {
     pub media: Media,
     /// Who checks the tokens of gecko clients and geckos; without, none are asked for.
     pub accounts: Option<Accounts>,
+    /// How long conversations may go on after SIGTERM; zero for not at all.
+    pub drain: Duration,
     /// How much of everything.
     pub limits: Limits,
 }
@@ -307,6 +315,11 @@ impl Config {
             self.accounts = Some(accounts.map_err(|(at, what)| source.error(at.start, what))?);
         }
         self.assets = file.assets;
+        if let Some(seconds) = file.drain {
+            let at = seconds.span().start;
+            self.drain =
+                drain(seconds.into_inner()).map_err(|e| source.error(at, format!("drain: {e}")))?;
+        }
         let defaults = Cuttlefish::default();
         self.cuttlefish = Cuttlefish {
             wait_for_device: file
@@ -348,6 +361,9 @@ impl Config {
         }
         self.assets = overrides.assets.or(self.assets.take());
         self.cuttlefish.wait_for_device |= overrides.wait_for_device;
+        if let Some(seconds) = overrides.drain {
+            self.drain = drain(seconds).map_err(flag("--drain"))?;
+        }
         self.media.port = overrides.media_port.unwrap_or(self.media.port);
         self.media.threads = overrides.media_threads.or(self.media.threads);
         if !overrides.advertise.is_empty() {
@@ -442,6 +458,18 @@ fn state_directory() -> PathBuf {
         .or_else(|| from("XDG_STATE_HOME").map(|dir| dir.join("switchboard")))
         .or_else(|| from("HOME").map(|dir| dir.join(".local/state/switchboard")))
         .unwrap_or_else(|| PathBuf::from("switchboard-state"))
+}
+
+fn drain(seconds: f64) -> Result<Duration, String> {
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|time| *time <= LONGEST_DRAIN)
+        .ok_or_else(|| {
+            format!(
+                "{seconds} is no time; write seconds, from 0 to {}",
+                LONGEST_DRAIN.as_secs()
+            )
+        })
 }
 
 /// A path as it comes in a request, so that it can be compared.

@@ -10,6 +10,7 @@ mod connection;
 mod console;
 mod cuttlefish;
 mod documents;
+mod drain;
 mod files;
 mod gecko;
 mod gstreamer;
@@ -42,6 +43,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::hub::MediaEvent;
+use drain::Phase;
 use hook::Hook;
 use ice::IceServers;
 use listener::Listener;
@@ -184,8 +186,7 @@ struct App {
     accounts: Option<Verifier>,
     /// Who answers custom requests, if anybody does.
     hook: Option<Hook>,
-    /// True once the server is shutting down.
-    stop: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
     /// One permit per TCP connection.
     slots: Arc<Semaphore>,
     /// How many permits there are.
@@ -244,6 +245,16 @@ impl Server {
     /// Serves until `shutdown` completes, then tells everyone goodbye. Returns when all connections
     /// are closed, or after [`Limits::shutdown`](crate::config::Limits::shutdown) at the latest.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        self.run_and_drain(std::future::pending(), shutdown).await;
+    }
+
+    /// The same, but when `drain` completes before, the server takes nobody new from then on, and
+    /// shuts down when nobody talks with anybody, or after [`Config::drain`].
+    pub async fn run_and_drain(
+        self,
+        drain: impl Future<Output = ()>,
+        shutdown: impl Future<Output = ()>,
+    ) {
         let Self {
             app,
             listeners,
@@ -269,9 +280,16 @@ impl Server {
         let expiring = Arc::clone(&app);
         tasks.spawn(async move { polling::expire(&expiring).await });
 
-        shutdown.await;
+        let drained = async {
+            drain.await;
+            app.drain(app.config.drain).await;
+        };
+        tokio::select! {
+            () = shutdown => {}
+            () = drained => {}
+        }
         info!("shutting down");
-        app.stop.send_replace(true);
+        app.phase.send_replace(Phase::Stopping);
         app.switch.shut_down();
         let all_closed = app.slots.acquire_many(app.slot_count);
         if tokio::time::timeout(app.config.limits.shutdown, all_closed)
@@ -313,17 +331,11 @@ impl App {
             scripts: Scripts::default(),
             accounts,
             metrics,
-            stop: watch::Sender::new(false),
+            phase: watch::Sender::new(Phase::Serving),
             slots: Arc::new(Semaphore::new(slot_count as usize)),
             slot_count,
             config,
         })
-    }
-
-    /// Waits until the server shuts down.
-    async fn stopped(&self) {
-        // The sender lives as long as `self`.
-        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
     }
 }
 

@@ -182,7 +182,11 @@ pub(super) async fn expire(app: &App) {
     }
 }
 
+/// What a new client asks for.
 async fn read(app: &App, request: Request) -> Result<(polled::Request, Option<Origin>), Response> {
+    if let Some(refusal) = app.refuses_newcomers() {
+        return Err(refusal);
+    }
     let origin = request.extensions().get::<Origin>().cloned();
     let body = http::text_body(app, request).await?;
     let asked = polled::Request::parse(&body).map_err(|cause| refusal(app, &cause))?;

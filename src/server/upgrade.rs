@@ -43,6 +43,9 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
         let text = format!("{path} is a WebSocket; connect with ws:// or wss://");
         return http::error(StatusCode::NOT_FOUND, &text);
     }
+    if let Some(refusal) = app.refuses_newcomers() {
+        return refusal;
+    }
     let headers = request.headers();
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
         let mut response = http::error(

@@ -208,7 +208,18 @@ impl Server {
 
     /// Asks the server to end, and waits for it.
     pub async fn terminate(&mut self) -> ExitStatus {
-        self.process.end(rustix::process::Signal::TERM).await
+        self.ask_to_end();
+        self.ended().await
+    }
+
+    /// Asks the server to end.
+    pub fn ask_to_end(&self) {
+        self.process.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Waits for the server's end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        self.process.exit().await
     }
 }
 
