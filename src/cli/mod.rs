@@ -20,6 +20,8 @@ mod pipelines;
 mod room;
 #[cfg(feature = "server")]
 mod serve;
+#[cfg(feature = "server")]
+mod token;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -55,6 +57,8 @@ enum Command {
     Demo(demo::Flags),
     #[cfg(feature = "peer")]
     Pipelines(pipelines::Flags),
+    #[cfg(feature = "server")]
+    Token(token::Flags),
 }
 
 /// How a subcommand failed.
@@ -98,6 +102,8 @@ pub fn main() -> ExitCode {
         Command::Demo(flags) => block_on(demo::run(flags)),
         #[cfg(feature = "peer")]
         Command::Pipelines(flags) => pipelines::run(flags),
+        #[cfg(feature = "server")]
+        Command::Token(flags) => token::run(flags),
     };
     let (error, code) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,

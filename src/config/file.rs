@@ -26,6 +26,7 @@ pub(super) struct File {
     pub(super) kurento: Kurento,
     pub(super) media: Media,
     pub(super) accounts: Option<Spanned<accounts::Section>>,
+    pub(super) auth: Option<Spanned<accounts::Auth>>,
     pub(super) limits: BTreeMap<Spanned<String>, toml::Value>,
 }
 

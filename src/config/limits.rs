@@ -165,6 +165,8 @@ limits! {
     token_answer_bytes: count = 256 * 1024;
     /// Tokens whose check is remembered; one more pushes out the oldest.
     tokens_remembered: count = 10_000;
+    /// Revocations that are remembered, of tokens and of users. One more pushes out the oldest.
+    tokens_revoked: count = 10_000;
     /// How long a good token is taken without asking again: a revoked one works so long. Never longer than the token itself says.
     token_good: seconds = Duration::from_secs(300);
     /// How long a bad token is refused without asking again.

@@ -110,10 +110,17 @@ pub enum ConfigError {
     UnusedSecret,
     /// Open to the network without protection.
     #[error(
-        "{0} can be reached from other machines, and everyone there may register devices and watch them{1}; \
-         add --insecure if that is what you want, or listen on 127.0.0.1"
+        "{address} can be reached from other machines, and {danger}; {cure}, or add --insecure if that is \
+         what you want, or listen on 127.0.0.1"
     )]
-    Open(SocketAddr, &'static str),
+    Open {
+        /// Where it would listen.
+        address: SocketAddr,
+        /// What would be wrong with that.
+        danger: &'static str,
+        /// What to do about it.
+        cure: &'static str,
+    },
 }
 
 /// Everything that `switchboard serve` needs to know, checked.
@@ -139,6 +146,8 @@ pub struct Config {
     pub media: Media,
     /// Who checks the tokens of gecko clients and geckos; without, none are asked for.
     pub accounts: Option<Accounts>,
+    /// Who checks the tokens of everybody; without, none are asked for.
+    pub auth: Option<Accounts>,
     /// How long conversations may go on after SIGTERM; zero for not at all.
     pub drain: Duration,
     /// How much of everything.
@@ -309,11 +318,13 @@ impl Config {
         self.gecko = Gecko {
             legacy_progress_errors: file.gecko.legacy_progress_errors,
         };
-        if let Some(section) = file.accounts {
-            let at = section.span();
-            let accounts = section.into_inner().check(at, insecure);
-            self.accounts = Some(accounts.map_err(|(at, what)| source.error(at.start, what))?);
-        }
+        let wrong = |(at, what): accounts::Wrong| source.error(at.start, what);
+        let accounts = file.accounts.map(|it| (it.span(), it.into_inner()));
+        let accounts = accounts.map(|(at, section)| section.check(at, insecure));
+        self.accounts = accounts.transpose().map_err(wrong)?;
+        let auth = file.auth.map(|it| (it.span(), it.into_inner()));
+        let auth = auth.map(|(at, section)| section.check(at, insecure));
+        self.auth = auth.transpose().map_err(wrong)?;
         self.assets = file.assets;
         if let Some(seconds) = file.drain {
             let at = seconds.span().start;
@@ -380,13 +391,27 @@ impl Config {
             if listen.tls && self.tls.is_none() {
                 return Err(ConfigError::NoCertificate(listen.address));
             }
-            if !insecure && !listen.address.ip().is_loopback() {
-                let plain = if listen.tls {
-                    ""
-                } else {
-                    ", without encryption"
+            let is_safe = (listen.tls && self.auth.is_some()) || listen.address.ip().is_loopback();
+            if !insecure && !is_safe {
+                let (danger, cure) = match (listen.tls, self.auth.is_some()) {
+                    (true, _) => (
+                        "everyone there may register devices and watch them",
+                        "name who checks tokens under [auth]",
+                    ),
+                    (false, false) => (
+                        "everyone there may register devices and watch them, without encryption",
+                        "name who checks tokens under [auth], listen on tls:IP:PORT",
+                    ),
+                    (false, true) => (
+                        "tokens would go there without encryption",
+                        "listen on tls:IP:PORT",
+                    ),
                 };
-                return Err(ConfigError::Open(listen.address, plain));
+                return Err(ConfigError::Open {
+                    address: listen.address,
+                    danger,
+                    cure,
+                });
             }
         }
         Ok(())

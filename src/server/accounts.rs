@@ -3,13 +3,12 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use axum::extract::{Query, Request};
+use axum::extract::Request;
 use axum::response::Response;
 use hyper::StatusCode;
-use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use ring::digest::{SHA256, digest};
-use serde::Deserialize;
 
+use super::auth::{token, unauthorized};
 use super::tokens::TokenError;
 use super::{App, http};
 use crate::config::Secret;
@@ -58,28 +57,6 @@ pub(super) fn of_request(
             }
         }
     }
-}
-
-/// RFC 6750 sections 2.1 and 2.3; the header goes first.
-fn token(request: &Request) -> Option<Secret> {
-    #[derive(Deserialize)]
-    struct Asked {
-        token: Option<Secret>,
-    }
-    if let Some(header) = request.headers().get(AUTHORIZATION) {
-        let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
-        let is_bearer = scheme.eq_ignore_ascii_case("bearer");
-        return is_bearer.then(|| Secret::new(token.trim()));
-    }
-    Query::<Asked>::try_from_uri(request.uri()).ok()?.0.token
-}
-
-/// RFC 6750 section 3.
-fn unauthorized(text: &str) -> Response {
-    let mut response = http::error(StatusCode::UNAUTHORIZED, text);
-    let challenge = HeaderValue::from_static("Bearer");
-    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    response
 }
 
 /// Where no authority is configured, each token is an account of its own. Geckos are told the

@@ -21,6 +21,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
+use super::auth::Pass;
 use super::outbox::{Ended, Load, Outbox};
 use super::stream::Stream;
 use super::switch::Member;
@@ -53,11 +54,15 @@ pub(super) async fn run(
     read_ahead: Bytes,
     session: Box<dyn Session>,
     member: Member,
+    pass: Option<Arc<Pass>>,
     app: Arc<App>,
 ) {
     // What is over soon, or comes at the end only, is boxed: the task of an idle connection keeps no
     // room for it.
-    let mut connection = Box::pin(Connection::open(stream, read_ahead, session, member, app)).await;
+    let mut connection = Box::pin(Connection::open(
+        stream, read_ahead, session, member, pass, app,
+    ))
+    .await;
     let end = connection.talk().await;
     connection.command(Instant::now(), Command::Leave);
     connection.report(&end);
@@ -131,6 +136,7 @@ impl Connection {
         read_ahead: Bytes,
         session: Box<dyn Session>,
         member: Member,
+        pass: Option<Arc<Pass>>,
         app: Arc<App>,
     ) -> Self {
         let limits = &app.config.limits;
@@ -159,7 +165,7 @@ impl Connection {
             counted,
             verifying: None,
             asking: None,
-            id: app.switch.join(member, Arc::clone(&outbox) as _),
+            id: app.switch.join(member, pass, Arc::clone(&outbox) as _),
             app,
             socket,
             session,
@@ -581,6 +587,14 @@ fn end_by(ended: Ended) -> End {
         Ended::ShuttingDown => End::Close {
             code: 1001,
             reason: "the server is shutting down",
+        },
+        Ended::TokenExpired => End::Close {
+            code: 1008,
+            reason: "the token has expired",
+        },
+        Ended::TokenRevoked => End::Close {
+            code: 1008,
+            reason: "the token was revoked",
         },
     }
 }

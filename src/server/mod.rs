@@ -6,6 +6,7 @@
 
 mod accounts;
 mod admin;
+mod auth;
 mod connection;
 mod console;
 mod cuttlefish;
@@ -43,6 +44,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::hub::MediaEvent;
+use auth::Revoked;
 use drain::Phase;
 use hook::Hook;
 use ice::IceServers;
@@ -182,8 +184,11 @@ struct App {
     metrics: Arc<Metrics>,
     polling: PollingClients,
     scripts: Scripts,
-    /// Who checks tokens; `None` if none are asked for.
+    /// Who checks the tokens of geckos and their clients; `None` if none are asked for.
     accounts: Option<Verifier>,
+    /// Who checks the tokens of everyone; `None` if none are asked for.
+    auth: Option<Verifier>,
+    revoked: Revoked,
     /// Who answers custom requests, if anybody does.
     hook: Option<Hook>,
     phase: watch::Sender<Phase>,
@@ -277,6 +282,8 @@ impl Server {
                 switch.media(event);
             }
         });
+        let expelling = Arc::clone(&app);
+        tasks.spawn(async move { auth::expire(&expelling).await });
         let expiring = Arc::clone(&app);
         tasks.spawn(async move { polling::expire(&expiring).await });
 
@@ -306,14 +313,12 @@ impl Server {
 impl App {
     fn new(config: Config, plane: Media) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new());
-        let accounts = match &config.accounts {
-            Some(accounts) => Some(Verifier::new(
-                accounts,
-                &config.limits,
-                metrics.tokens.clone(),
-            )?),
-            None => None,
+        let verifier = |accounts: &Option<_>| {
+            let accounts = accounts.as_ref();
+            let made = accounts.map(|it| Verifier::new(it, &config.limits, metrics.tokens.clone()));
+            made.transpose()
         };
+        let (accounts, auth) = (verifier(&config.accounts)?, verifier(&config.auth)?);
         let slot_count = u32::try_from(config.limits.connections.min(Semaphore::MAX_PERMITS))
             .unwrap_or(u32::MAX);
         Ok(Self {
@@ -330,6 +335,8 @@ impl App {
             polling: PollingClients::default(),
             scripts: Scripts::default(),
             accounts,
+            auth,
+            revoked: Revoked::default(),
             metrics,
             phase: watch::Sender::new(Phase::Serving),
             slots: Arc::new(Semaphore::new(slot_count as usize)),

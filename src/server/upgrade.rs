@@ -18,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tracing::debug;
 
+use super::auth::{Pass, SUBPROTOCOL};
 use super::listener::Origin;
 use super::stream::Stream;
 use super::switch::Member;
@@ -61,10 +62,11 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
     let Some(accept) = headers.get(SEC_WEBSOCKET_KEY).and_then(accept_key) else {
         return http::error(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is no key");
     };
-    let subprotocol = session
-        .dialect()
-        .subprotocol()
-        .filter(|known| names(headers, &SEC_WEBSOCKET_PROTOCOL, known));
+    let own = session.dialect().subprotocol();
+    let subprotocol = own
+        .into_iter()
+        .chain([SUBPROTOCOL])
+        .find(|known| names(headers, &SEC_WEBSOCKET_PROTOCOL, known));
     let indirect = INDIRECT.iter().any(|&name| headers.contains_key(name));
     let Some(origin) = request.extensions().get::<Origin>().cloned() else {
         return http::error(
@@ -79,8 +81,9 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
         indirect,
         files_port: None,
     };
+    let pass = request.extensions().get::<Arc<Pass>>().cloned();
     let upgraded = hyper::upgrade::on(&mut request);
-    tokio::spawn(talk(upgraded, session, member, origin, app));
+    tokio::spawn(talk(upgraded, session, member, pass, origin, app));
     switching_protocols(accept, subprotocol)
 }
 
@@ -88,6 +91,7 @@ async fn talk(
     upgraded: OnUpgrade,
     session: Box<dyn Session>,
     member: Member,
+    pass: Option<Arc<Pass>>,
     origin: Origin,
     app: Arc<App>,
 ) {
@@ -95,7 +99,7 @@ async fn talk(
     let taken = Box::pin(take(upgraded, app.config.limits.handshake)).await;
     match taken {
         Ok((stream, read_ahead)) => {
-            connection::run(stream, read_ahead, session, member, app).await;
+            connection::run(stream, read_ahead, session, member, pass, app).await;
         }
         Err(error) => debug!(peer = %origin.peer, error, "upgrade to WebSocket failed"),
     }

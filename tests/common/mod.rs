@@ -123,7 +123,7 @@ impl Server {
     pub async fn try_ws(
         &self,
         path: &str,
-        headers: &[(&'static str, &'static str)],
+        headers: &[(&'static str, &str)],
     ) -> Result<Client, Error> {
         let mut request = format!("ws://{}{path}", self.address()).into_client_request()?;
         for (name, value) in headers {
