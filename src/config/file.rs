@@ -17,6 +17,7 @@ pub(super) struct File {
     pub(super) listen: Vec<Spanned<String>>,
     pub(super) insecure: Option<bool>,
     pub(super) drain: Option<Spanned<f64>>,
+    pub(super) origins: Option<Vec<Spanned<String>>>,
     pub(super) assets: Option<PathBuf>,
     pub(super) tls: Option<Tls>,
     pub(super) ice: ice::Section,

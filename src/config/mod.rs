@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
+use toml::Spanned;
 
 /// Where `serve` listens unless told otherwise. Browsers treat it as secure.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -148,6 +149,9 @@ pub struct Config {
     pub accounts: Option<Accounts>,
     /// Who checks the tokens of everybody; without, none are asked for.
     pub auth: Option<Accounts>,
+    /// Pages of which other origins may use this server, as in `https://app.example.org`; `None` for
+    /// all.
+    pub origins: Option<Vec<String>>,
     /// How long conversations may go on after SIGTERM; zero for not at all.
     pub drain: Duration,
     /// How much of everything.
@@ -326,22 +330,12 @@ impl Config {
         let auth = auth.map(|(at, section)| section.check(at, insecure));
         self.auth = auth.transpose().map_err(wrong)?;
         self.assets = file.assets;
-        if let Some(seconds) = file.drain {
-            let at = seconds.span().start;
-            self.drain =
-                drain(seconds.into_inner()).map_err(|e| source.error(at, format!("drain: {e}")))?;
+        self.origins = file.origins.map(origins).transpose().map_err(wrong)?;
+        if let Some(typed) = file.drain {
+            self.drain = drain(*typed.get_ref())
+                .map_err(|e| source.error(typed.span().start, format!("drain: {e}")))?;
         }
-        let defaults = Cuttlefish::default();
-        self.cuttlefish = Cuttlefish {
-            wait_for_device: file
-                .cuttlefish
-                .wait_for_device
-                .unwrap_or(defaults.wait_for_device),
-            device_files: file
-                .cuttlefish
-                .device_files
-                .unwrap_or(defaults.device_files),
-        };
+        self.cuttlefish = cuttlefish(&file.cuttlefish);
         Ok(insecure)
     }
 
@@ -429,6 +423,23 @@ fn parse_listen(text: &str) -> Result<Listen, String> {
     Ok(Listen { address, tls })
 }
 
+fn cuttlefish(typed: &file::Cuttlefish) -> Cuttlefish {
+    let defaults = Cuttlefish::default();
+    Cuttlefish {
+        wait_for_device: typed.wait_for_device.unwrap_or(defaults.wait_for_device),
+        device_files: typed.device_files.unwrap_or(defaults.device_files),
+    }
+}
+
+fn origins(typed: Vec<Spanned<String>>) -> Result<Vec<String>, accounts::Wrong> {
+    let each = typed.into_iter().map(|origin| {
+        let wrong = |e| (origin.span(), format!("origins: {e}"));
+        check_origin(origin.get_ref()).map_err(wrong)?;
+        Ok(origin.into_inner())
+    });
+    each.collect()
+}
+
 fn kurento(typed: file::Kurento, insecure: bool) -> Result<Kurento, accounts::Wrong> {
     let defaults = Kurento::default();
     let url = typed.custom_request_url.map(|typed| {
@@ -495,6 +506,23 @@ fn drain(seconds: f64) -> Result<Duration, String> {
                 LONGEST_DRAIN.as_secs()
             )
         })
+}
+
+/// An origin as browsers write it in a request (RFC 6454 section 6.2).
+fn check_origin(origin: &str) -> Result<(), String> {
+    let is_plain = origin.split_once("://").is_some_and(|(scheme, host)| {
+        !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '?', '#', '@'])
+    });
+    if is_plain
+        && origin
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase())
+    {
+        return Ok(());
+    }
+    Err(format!(
+        "\"{origin}\" is no origin; write it as browsers do, as in https://app.example.org"
+    ))
 }
 
 /// A path as it comes in a request, so that it can be compared.

@@ -11,7 +11,7 @@ use axum::extract::{MatchedPath, Query, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use hyper::header::{
-    AUTHORIZATION, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL, WWW_AUTHENTICATE,
+    AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, WWW_AUTHENTICATE,
 };
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
@@ -93,6 +93,9 @@ pub(super) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
+    if let Some(refusal) = foreign_page(&app, request.headers()) {
+        return refusal;
+    }
     if app.auth.is_none() || request.method() == Method::OPTIONS {
         return next.run(request).await;
     }
@@ -112,6 +115,21 @@ pub(super) async fn guard(
         }
         Err(refusal) => refusal,
     }
+}
+
+/// What a page is answered whose origin isn't allowed. Programs that are no browsers send no origin,
+/// or whatever they like: this protects users of pages, and not the server.
+fn foreign_page(app: &App, headers: &HeaderMap) -> Option<Response> {
+    let allowed = app.config.origins.as_ref()?;
+    let origin = headers.get(ORIGIN)?.to_str().unwrap_or_default();
+    let own = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let is_own = origin.split_once("://").map(|(_, host)| host) == own;
+    if is_own || allowed.iter().any(|known| known == origin) {
+        return None;
+    }
+    app.metrics.refused("foreign_origin");
+    let text = "pages of this origin may not use this server; its operator can allow it by origins";
+    Some(http::error(StatusCode::FORBIDDEN, text))
 }
 
 /// Looks for connections whose token has expired, and closes them. Runs for ever.

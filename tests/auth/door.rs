@@ -1,5 +1,6 @@
 //! Who gets in at all.
 
+use crate::common::Server;
 use crate::common::process::Process;
 use crate::server;
 
@@ -82,6 +83,28 @@ async fn what_operators_see_is_for_admins_and_what_says_nothing_is_for_all() {
     assert_eq!(server.get("/devices?token=viewer").await.status, 200);
     assert_eq!(server.get("/ice-servers?token=peer").await.status, 200);
     assert_eq!(server.get("/getAllRooms?token=mute").await.status, 200);
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_need_to_be_allowed() {
+    let server = Server::configured("origins = [\"https://app.example.org\"]", &[]).await;
+    let own = format!("http://{}", server.address());
+    for (origin, is_allowed) in [
+        ("https://app.example.org", true),
+        (&*own, true),
+        ("https://evil.example.org", false),
+        ("https://app.example.org.evil.org", false),
+        ("null", false),
+    ] {
+        let opened = server
+            .try_ws("/connect_client", &[("Origin", origin)])
+            .await;
+        assert_eq!(opened.is_ok(), is_allowed, "{origin}");
+        let headers = format!("Origin: {origin}\r\n");
+        let list = server.request("GET", "/devices", &headers, "").await;
+        assert_eq!(list.status == 200, is_allowed, "{origin}");
+    }
+    assert!(server.try_ws("/connect_client", &[]).await.is_ok());
 }
 
 #[tokio::test]
