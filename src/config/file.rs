@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{ConfigError, accounts, ice};
+use super::{ConfigError, accounts, ice, proxies};
 
 /// What a configuration file says, key by key, as it was typed.
 #[derive(Debug, Default, Deserialize)]
@@ -17,6 +17,7 @@ pub(super) struct File {
     pub(super) listen: Vec<Spanned<String>>,
     pub(super) insecure: Option<bool>,
     pub(super) drain: Option<Spanned<f64>>,
+    pub(super) proxy: Option<proxies::Section>,
     pub(super) origins: Option<Vec<Spanned<String>>>,
     pub(super) assets: Option<PathBuf>,
     pub(super) tls: Option<Tls>,

@@ -55,6 +55,16 @@ macro_rules! limits {
 limits! {
     /// Connections at once, over all listeners. One more is closed as soon as it is accepted.
     connections: count = 20_000;
+    /// Connections of one address at once (of one IPv6 network of 64 bits). One more is closed as soon as it is accepted; behind a proxy, gets 429.
+    address_connections: count = 20_000;
+    /// Messages that one WebSocket may send in a second, and once as many at once. Who is faster isn't read meanwhile.
+    messages_per_second: count = 100_000;
+    /// Bytes that one WebSocket may send in a second, and once as many at once. Who is faster isn't read meanwhile.
+    bytes_per_second: count = 100_000_000;
+    /// `messages_per_second` of all WebSockets of one address together.
+    address_messages_per_second: count = 1_000_000;
+    /// `bytes_per_second` of all WebSockets of one address together.
+    address_bytes_per_second: count = 1_000_000_000;
     /// Bytes in one WebSocket message, and in one HTTP request body. A larger message closes its connection with 1009.
     message_bytes: count = 1024 * 1024;
     /// Messages that wait to be sent to one connection. One more closes it with 1013.

@@ -4,6 +4,7 @@ mod accounts;
 mod file;
 mod ice;
 mod limits;
+mod proxies;
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ mod tests;
 pub use accounts::{Accounts, Algorithm, Authority, DEFAULT_FXA, DEFAULT_SCOPES, Scope};
 pub use ice::{DEFAULT_LIFETIME, Ice, IceKind, IceServer, IceUrl, Transport};
 pub use limits::Limits;
+pub use proxies::Proxies;
 pub use secret::Secret;
 
 use std::net::{IpAddr, SocketAddr};
@@ -149,6 +151,8 @@ pub struct Config {
     pub accounts: Option<Accounts>,
     /// Who checks the tokens of everybody; without, none are asked for.
     pub auth: Option<Accounts>,
+    /// The proxies in front of this server, if there are any.
+    pub proxies: Option<Proxies>,
     /// Pages of which other origins may use this server, as in `https://app.example.org`; `None` for
     /// all.
     pub origins: Option<Vec<String>>,
@@ -330,6 +334,7 @@ impl Config {
         let auth = auth.map(|(at, section)| section.check(at, insecure));
         self.auth = auth.transpose().map_err(wrong)?;
         self.assets = file.assets;
+        self.proxies = file.proxy.map(|it| it.check()).transpose().map_err(wrong)?;
         self.origins = file.origins.map(origins).transpose().map_err(wrong)?;
         if let Some(typed) = file.drain {
             self.drain = drain(*typed.get_ref())

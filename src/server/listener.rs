@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
+use super::addresses::Place;
 use super::stream::Stream;
 use super::tls::Tls;
 use super::{App, Bound, StartError, http};
@@ -52,6 +53,8 @@ pub(super) struct Origin {
 /// A connection's place among [`Limits::connections`](crate::config::Limits::connections).
 pub(super) struct Slot {
     app: Arc<App>,
+    /// Its place among those of its address; a proxy has none.
+    pub(super) place: Option<Place>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -143,8 +146,20 @@ fn admit(
         debug!(%peer, "connection refused: the limit is reached");
         return;
     };
+    // Behind a proxy each request says whose it is.
+    let place = match app.addresses.is_proxy(peer) {
+        true => None,
+        false => match app.addresses.enter(peer.ip()) {
+            Some(place) => Some(place),
+            None => {
+                app.metrics.address_refusals.inc();
+                debug!(%peer, "connection refused: the address has as many as it may");
+                return;
+            }
+        },
+    };
     app.metrics.connections_accepted.inc();
-    let slot = Slot::new(Arc::clone(app), permit);
+    let slot = Slot::new(Arc::clone(app), place, permit);
     let origin = Origin {
         peer,
         slot: Arc::new(slot),
@@ -196,10 +211,11 @@ async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, router: Router, origin:
 }
 
 impl Slot {
-    fn new(app: Arc<App>, permit: OwnedSemaphorePermit) -> Self {
+    fn new(app: Arc<App>, place: Option<Place>, permit: OwnedSemaphorePermit) -> Self {
         app.metrics.connections.inc();
         Self {
             app,
+            place,
             _permit: permit,
         }
     }

@@ -5,6 +5,7 @@
 //! answers into one bounded queue per connection (`outbox`).
 
 mod accounts;
+mod addresses;
 mod admin;
 mod auth;
 mod connection;
@@ -23,6 +24,7 @@ mod listener;
 mod media;
 mod metrics;
 mod outbox;
+mod pace;
 mod polling;
 mod scripts;
 mod stream;
@@ -44,6 +46,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::hub::MediaEvent;
+use addresses::Addresses;
 use auth::Revoked;
 use drain::Phase;
 use hook::Hook;
@@ -51,6 +54,7 @@ use ice::IceServers;
 use listener::Listener;
 use media::Media;
 use metrics::Metrics;
+use pace::Rate;
 use polling::PollingClients;
 use scripts::Scripts;
 use switch::Switch;
@@ -192,6 +196,9 @@ struct App {
     /// Who answers custom requests, if anybody does.
     hook: Option<Hook>,
     phase: watch::Sender<Phase>,
+    addresses: Arc<Addresses>,
+    /// How fast one WebSocket may send.
+    rate: Rate,
     /// One permit per TCP connection.
     slots: Arc<Semaphore>,
     /// How many permits there are.
@@ -323,6 +330,11 @@ impl App {
             .unwrap_or(u32::MAX);
         Ok(Self {
             ice: IceServers::new(&config),
+            addresses: Arc::new(Addresses::new(&config)),
+            rate: Rate::new(
+                config.limits.messages_per_second,
+                config.limits.bytes_per_second,
+            ),
             kurento: Arc::new(kurento_settings(&config)),
             hook: match &config.kurento.custom_request_url {
                 Some(url) => {
