@@ -17,7 +17,8 @@ use crate::hub::AccountId;
 
 /// Finds out whose token it is, within [`Limits::token_check`](crate::config::Limits::token_check).
 pub(super) async fn verify(app: Arc<App>, token: Secret) -> Result<AccountId, Unverified> {
-    let Some(verifier) = &app.accounts else {
+    let settings = app.settings();
+    let Some(verifier) = &settings.accounts else {
         return Ok(own_account(&token));
     };
     match verifier.verify(&token).await {
@@ -38,7 +39,7 @@ pub(super) fn of_request(
     let lack = format!("{lack}; send Authorization: Bearer TOKEN, or use {path}?token=TOKEN");
     let (app, token) = (Arc::clone(app), token(request));
     async move {
-        if app.accounts.is_none() {
+        if app.settings().accounts.is_none() {
             return Ok(None);
         }
         let Some(token) = token else {

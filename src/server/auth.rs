@@ -96,7 +96,7 @@ pub(super) async fn guard(
     if let Some(refusal) = foreign_page(&app, request.headers()) {
         return refusal;
     }
-    if app.auth.is_none() || request.method() == Method::OPTIONS {
+    if app.settings().auth.is_none() || request.method() == Method::OPTIONS {
         return next.run(request).await;
     }
     let needed = match request.extensions().get::<MatchedPath>() {
@@ -120,7 +120,8 @@ pub(super) async fn guard(
 /// What a page is answered whose origin isn't allowed. Programs that are no browsers send no origin,
 /// or whatever they like: this protects users of pages, and not the server.
 fn foreign_page(app: &App, headers: &HeaderMap) -> Option<Response> {
-    let allowed = app.config.origins.as_ref()?;
+    let settings = app.settings();
+    let allowed = settings.origins.as_ref()?;
     let origin = headers.get(ORIGIN)?.to_str().unwrap_or_default();
     let own = headers.get(HOST).and_then(|host| host.to_str().ok());
     let is_own = origin.split_once("://").map(|(_, host)| host) == own;
@@ -134,9 +135,6 @@ fn foreign_page(app: &App, headers: &HeaderMap) -> Option<Response> {
 
 /// Looks for connections whose token has expired, and closes them. Runs for ever.
 pub(super) async fn expire(app: &App) {
-    if app.auth.is_none() {
-        return;
-    }
     let mut ticks = tokio::time::interval(EXPIRY_CHECK);
     loop {
         ticks.tick().await;
@@ -150,7 +148,7 @@ pub(super) async fn expire(app: &App) {
 /// `POST /api/revocations` with `{"id": "…"}` or `{"user": "…"}`: no such token is taken from now on,
 /// and who is there by one has to go.
 pub(super) async fn revoke(State(app): State<Arc<App>>, request: Request) -> Response {
-    if app.auth.is_none() {
+    if app.settings().auth.is_none() {
         let text = "this server asks for no tokens; name who checks them under [auth]";
         return http::error(StatusCode::CONFLICT, text);
     }
@@ -178,7 +176,8 @@ async fn pass(
     path: &str,
     needed: &[Role],
 ) -> Result<Pass, Response> {
-    let Some(verifier) = &app.auth else {
+    let settings = app.settings();
+    let Some(verifier) = &settings.auth else {
         return Ok(Pass::default());
     };
     let Some(token) = token else {

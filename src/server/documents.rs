@@ -45,7 +45,11 @@ pub(super) async fn login(State(app): State<Arc<App>>) -> Response {
 /// known. Whether a gecko is here is told, but is no fault of the server.
 pub(super) async fn heartbeat(State(app): State<Arc<App>>) -> Response {
     let is_running = app.phase() == Phase::Serving;
-    let has_accounts = app.accounts.as_ref().is_none_or(|it| it.is_reachable());
+    let has_accounts = app
+        .settings()
+        .accounts
+        .as_ref()
+        .is_none_or(|it| it.is_reachable());
     let has_geckos = app.switch.counts().serving > 0;
     let status = if is_running && has_accounts {
         StatusCode::OK

@@ -58,7 +58,31 @@ pub(super) struct Slot {
     _permit: OwnedSemaphorePermit,
 }
 
-pub(super) fn bind(listen: Listen, tls: Option<&Tls>) -> Result<Listener, StartError> {
+/// The sockets that systemd listens on for this process (`LISTEN_FDS`), each taken once.
+pub(super) struct Inherited(Vec<std::net::TcpListener>);
+
+impl Inherited {
+    pub(super) fn take() -> Self {
+        let mut passed = listenfd::ListenFd::from_env();
+        let each = (0..passed.len()).map(|index| passed.take_tcp_listener(index));
+        // What is no TCP listener is somebody else's.
+        Self(each.filter_map(|taken| taken.ok().flatten()).collect())
+    }
+
+    /// The one that listens on an address.
+    fn on(&mut self, address: SocketAddr) -> Option<std::net::TcpListener> {
+        let is_meant = |it: &std::net::TcpListener| it.local_addr().ok() == Some(address);
+        let index = self.0.iter().position(is_meant)?;
+        Some(self.0.swap_remove(index))
+    }
+}
+
+/// Takes an address, or the socket that systemd has on it.
+pub(super) fn bind(
+    listen: Listen,
+    tls: Option<&Tls>,
+    inherited: &mut Inherited,
+) -> Result<Listener, StartError> {
     let Listen { address, tls: want } = listen;
     let tls = match (want, tls) {
         (false, _) => None,
@@ -70,7 +94,13 @@ pub(super) fn bind(listen: Listen, tls: Option<&Tls>) -> Result<Listener, StartE
         io::ErrorKind::PermissionDenied => StartError::Forbidden(address),
         _ => StartError::Bind { address, source },
     };
-    let tcp = listen_on(address).map_err(failed)?;
+    let tcp = match inherited.on(address) {
+        Some(tcp) => tcp
+            .set_nonblocking(true)
+            .and_then(|()| TcpListener::from_std(tcp)),
+        None => listen_on(address),
+    };
+    let tcp = tcp.map_err(failed)?;
     let bound = Bound {
         address: tcp.local_addr().map_err(failed)?,
         tls: want,

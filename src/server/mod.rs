@@ -27,17 +27,20 @@ mod outbox;
 mod pace;
 mod polling;
 mod scripts;
+mod settings;
 mod stream;
 mod switch;
 mod tls;
 pub mod tokens;
 mod upgrade;
 
+pub use settings::Reloader;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -50,16 +53,16 @@ use addresses::Addresses;
 use auth::Revoked;
 use drain::Phase;
 use hook::Hook;
-use ice::IceServers;
-use listener::Listener;
+use listener::{Inherited, Listener};
 use media::Media;
 use metrics::Metrics;
 use pace::Rate;
 use polling::PollingClients;
 use scripts::Scripts;
+use settings::Settings;
 use switch::Switch;
 use tls::Tls;
-use tokens::{Verifier, VerifierError};
+use tokens::VerifierError;
 
 /// Descriptors that the server needs beside one per connection.
 const OWN_DESCRIPTORS: u64 = 64;
@@ -182,16 +185,12 @@ pub enum StartError {
 /// What all of the edge shares.
 struct App {
     config: Config,
-    ice: IceServers,
+    settings: RwLock<Arc<Settings>>,
     kurento: Arc<kurento::Settings>,
     switch: Arc<Switch>,
     metrics: Arc<Metrics>,
     polling: PollingClients,
     scripts: Scripts,
-    /// Who checks the tokens of geckos and their clients; `None` if none are asked for.
-    accounts: Option<Verifier>,
-    /// Who checks the tokens of everyone; `None` if none are asked for.
-    auth: Option<Verifier>,
     revoked: Revoked,
     /// Who answers custom requests, if anybody does.
     hook: Option<Hook>,
@@ -223,10 +222,11 @@ pub async fn bind(config: Config) -> Result<Server, StartError> {
         Some(source) if config.listen.iter().any(|listen| listen.tls) => Some(tls::load(source)?),
         _ => None,
     };
+    let mut inherited = Inherited::take();
     let listeners = config
         .listen
         .iter()
-        .map(|&listen| listener::bind(listen, tls.as_ref()))
+        .map(|&listen| listener::bind(listen, tls.as_ref(), &mut inherited))
         .collect::<Result<Vec<_>, _>>()?;
     let (plane, media) = Media::start(&config)?;
     Ok(Server {
@@ -238,6 +238,12 @@ pub async fn bind(config: Config) -> Result<Server, StartError> {
 }
 
 impl Server {
+    /// What gives it another configuration while it runs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader(Arc::clone(&self.app))
+    }
+
     /// Where the server listens, in the order of the configuration.
     #[must_use]
     pub fn addresses(&self) -> Vec<Bound> {
@@ -320,16 +326,11 @@ impl Server {
 impl App {
     fn new(config: Config, plane: Media) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new());
-        let verifier = |accounts: &Option<_>| {
-            let accounts = accounts.as_ref();
-            let made = accounts.map(|it| Verifier::new(it, &config.limits, metrics.tokens.clone()));
-            made.transpose()
-        };
-        let (accounts, auth) = (verifier(&config.accounts)?, verifier(&config.auth)?);
+        let settings = Settings::new(&config, &metrics)?;
         let slot_count = u32::try_from(config.limits.connections.min(Semaphore::MAX_PERMITS))
             .unwrap_or(u32::MAX);
         Ok(Self {
-            ice: IceServers::new(&config),
+            settings: RwLock::new(Arc::new(settings)),
             addresses: Arc::new(Addresses::new(&config)),
             rate: Rate::new(
                 config.limits.messages_per_second,
@@ -346,8 +347,6 @@ impl App {
             switch: Arc::new(Switch::new(&config.limits, Arc::clone(&metrics), plane)),
             polling: PollingClients::default(),
             scripts: Scripts::default(),
-            accounts,
-            auth,
             revoked: Revoked::default(),
             metrics,
             phase: watch::Sender::new(Phase::Serving),

@@ -214,7 +214,12 @@ impl Server {
 
     /// Asks the server to end.
     pub fn ask_to_end(&self) {
-        self.process.signal(rustix::process::Signal::TERM);
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Sends the process a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        self.process.signal(signal);
     }
 
     /// Waits for the server's end.
