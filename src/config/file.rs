@@ -37,6 +37,7 @@ pub(super) struct File {
 pub(super) struct Tls {
     pub(super) certificate: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
+    pub(super) client_ca: Option<PathBuf>,
     pub(super) self_signed: bool,
     pub(super) directory: Option<PathBuf>,
     pub(super) names: Vec<String>,

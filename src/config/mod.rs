@@ -133,6 +133,9 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// Where the certificate of the TLS listeners comes from; present if any listener has TLS.
     pub tls: Option<TlsSource>,
+    /// Whose certificates of devices are believed: a PEM file. A device registers by the names in its
+    /// own certificate then.
+    pub client_ca: Option<PathBuf>,
     /// A directory of static files to serve at `/`, in front of the console.
     pub assets: Option<PathBuf>,
     /// The ICE servers that every peer and page is told of.
@@ -314,6 +317,7 @@ impl Config {
             })?;
         }
         if let Some(tls) = file.tls {
+            self.client_ca.clone_from(&tls.client_ca);
             self.tls = Some(tls_from_file(tls).map_err(|e| source.error(0, e))?);
         }
         self.kurento =

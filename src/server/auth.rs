@@ -18,10 +18,11 @@ use serde::Deserialize;
 use serde_json::json;
 use tracing::info;
 
+use super::listener::Origin;
 use super::tokens::{Account, TokenError};
 use super::{App, http, upgrade};
 use crate::config::Secret;
-use crate::hub::{Grants, Role};
+use crate::hub::{Grant, Grants, Names, Role};
 
 /// The subprotocol that a page offers beside its token, because a browser insists on one that the
 /// server takes.
@@ -96,7 +97,11 @@ pub(super) async fn guard(
     if let Some(refusal) = foreign_page(&app, request.headers()) {
         return refusal;
     }
-    if app.settings().auth.is_none() || request.method() == Method::OPTIONS {
+    let (asks_all, asks_devices) = (
+        app.settings().auth.is_some(),
+        app.config.client_ca.is_some(),
+    );
+    if !(asks_all || asks_devices) || request.method() == Method::OPTIONS {
         return next.run(request).await;
     }
     let needed = match request.extensions().get::<MatchedPath>() {
@@ -107,8 +112,24 @@ pub(super) async fn guard(
     let Some(needed) = needed else {
         return next.run(request).await;
     };
+    if !asks_all && needed != [Role::Device] {
+        return next.run(request).await;
+    }
+    let origin = request.extensions().get::<Origin>();
+    let certificate = origin.and_then(|origin| origin.certificate.clone());
     let path = request.uri().path().to_owned();
-    match pass(&app, token(&request), &path, needed).await {
+    let token = token(&request).filter(|_| asks_all);
+    let pass = match (token, certificate) {
+        (None, Some(names)) if needed.contains(&Role::Device) => Ok(Pass::by_certificate(&names)),
+        (None, _) if !asks_all => {
+            app.metrics.refused("no_certificate");
+            Err(unauthorized(&format!(
+                "{path} needs a certificate of the client; connect by TLS with one"
+            )))
+        }
+        (token, _) => pass(&app, token, &path, needed).await,
+    };
+    match pass {
         Ok(pass) => {
             request.extensions_mut().insert(Arc::new(pass));
             next.run(request).await
@@ -256,6 +277,16 @@ impl Pass {
             user: account.user.as_str().to_owned(),
             id: account.id,
             expires: account.expires,
+        }
+    }
+
+    /// A device by the names in its certificate.
+    fn by_certificate(names: &[String]) -> Self {
+        let ids = Names::new(names.to_vec());
+        Self {
+            grants: Grants::new(vec![Grant::Device { ids }]),
+            user: names.first().cloned().unwrap_or_default(),
+            ..Self::default()
         }
     }
 

@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 
 use super::addresses::Place;
 use super::stream::Stream;
-use super::tls::Tls;
+use super::tls::{self, Tls};
 use super::{App, Bound, StartError, http};
 use crate::config::Listen;
 
@@ -46,6 +46,8 @@ pub(super) struct Listener {
 #[derive(Clone)]
 pub(super) struct Origin {
     pub(super) peer: SocketAddr,
+    /// The names in the client's certificate, if it has a good one.
+    pub(super) certificate: Option<Arc<[String]>>,
     /// Keeps the connection's place while an upgraded socket lives.
     pub(super) slot: Arc<Slot>,
 }
@@ -192,12 +194,13 @@ fn admit(
     let slot = Slot::new(Arc::clone(app), place, permit);
     let origin = Origin {
         peer,
+        certificate: None,
         slot: Arc::new(slot),
     };
     tokio::spawn(serve(tcp, tls.cloned(), router.clone(), origin));
 }
 
-async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, router: Router, origin: Origin) {
+async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, router: Router, mut origin: Origin) {
     let app = Arc::clone(&origin.slot.app);
     let limits = &app.config.limits;
     // Messages are batched by their writers; a small one must not wait for an acknowledgement.
@@ -205,7 +208,10 @@ async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, router: Router, origin:
     let stream = match tls {
         None => Stream::plain(tcp, limits.write),
         Some(acceptor) => match timeout(limits.handshake, acceptor.accept(tcp)).await {
-            Ok(Ok(tls)) => Stream::tls(tls, limits.write),
+            Ok(Ok(tls)) => {
+                origin.certificate = tls::names(tls.get_ref().1.peer_certificates());
+                Stream::tls(tls, limits.write)
+            }
             failure => {
                 app.metrics.tls_handshake_failures.inc();
                 let error = failure.map_or("timeout".to_owned(), |result| {

@@ -157,6 +157,14 @@ pub enum StartError {
         /// What TLS says of it.
         source: rustls::Error,
     },
+    /// The certificates by which devices' own are checked can't be used.
+    #[error("cannot check devices by the certificates in {}: {why}", .path.display())]
+    ClientCa {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// A certificate couldn't be made.
     #[error("cannot make a certificate for {}: {source}; use host names and IP addresses", .names.join(", "))]
     Make {
@@ -219,7 +227,9 @@ pub async fn bind(config: Config) -> Result<Server, StartError> {
     }
     raise_descriptor_limit(config.limits.connections);
     let tls = match &config.tls {
-        Some(source) if config.listen.iter().any(|listen| listen.tls) => Some(tls::load(source)?),
+        Some(source) if config.listen.iter().any(|listen| listen.tls) => {
+            Some(tls::load(source, config.client_ca.as_deref())?)
+        }
         _ => None,
     };
     let mut inherited = Inherited::take();

@@ -76,7 +76,7 @@ impl Reloader {
 fn fixed_parts(old: &Config, new: &Config) -> Vec<&'static str> {
     let parts = [
         ("listen", old.listen != new.listen),
-        ("tls", old.tls != new.tls),
+        ("tls", old.tls != new.tls || old.client_ca != new.client_ca),
         ("assets", old.assets != new.assets),
         ("cuttlefish", old.cuttlefish != new.cuttlefish),
         ("gstreamer", old.gstreamer != new.gstreamer),

@@ -14,7 +14,8 @@ use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -52,7 +53,10 @@ struct Shown(RwLock<Arc<CertifiedKey>>);
 type Stamp = Option<(SystemTime, u64, u64)>;
 
 /// Loads the certificate, or makes it.
-pub(super) fn load(source: &TlsSource) -> Result<Tls, StartError> {
+///
+/// With an authority for clients, those that have a certificate show it, and it must be good; others
+/// need none.
+pub(super) fn load(source: &TlsSource, client_ca: Option<&Path>) -> Result<Tls, StartError> {
     let read = stamps(source);
     let certified = certified(source)?;
     let fingerprint = match source {
@@ -66,9 +70,11 @@ pub(super) fn load(source: &TlsSource) -> Result<Tls, StartError> {
             path: files(source).0,
             source: error,
         })?;
-    let mut config = builder
-        .with_no_client_auth()
-        .with_cert_resolver(shown.clone());
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => builder.with_client_cert_verifier(clients(path)?),
+    };
+    let mut config = builder.with_cert_resolver(shown.clone());
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Tls {
         config: Arc::new(config),
@@ -136,6 +142,32 @@ impl ResolvesServerCert for Shown {
         let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
         Some(Arc::clone(&shown))
     }
+}
+
+/// Checks clients' certificates by those of an authority.
+fn clients(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, StartError> {
+    let unusable = |why: String| StartError::ClientCa {
+        path: path.to_owned(),
+        why,
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in read_chain(path)? {
+        roots
+            .add(certificate)
+            .map_err(|error| unusable(error.to_string()))?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| unusable(error.to_string()))
+}
+
+/// The names in a client's certificate, which was checked (subjectAltName, DNS names: RFC 5280
+/// section 4.2.1.6).
+pub(super) fn names(certificates: Option<&[CertificateDer<'_>]>) -> Option<Arc<[String]>> {
+    let certificate = certificates?.first()?;
+    let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
+    Some(parsed.valid_dns_names().map(str::to_owned).collect())
 }
 
 /// The certificate's file and the key's.
@@ -292,10 +324,13 @@ mod tests {
     use super::*;
 
     fn self_signed(directory: &Path, names: &[&str]) -> Tls {
-        load(&TlsSource::SelfSigned {
-            directory: directory.to_owned(),
-            names: names.iter().map(|&name| name.to_owned()).collect(),
-        })
+        load(
+            &TlsSource::SelfSigned {
+                directory: directory.to_owned(),
+                names: names.iter().map(|&name| name.to_owned()).collect(),
+            },
+            None,
+        )
         .unwrap()
     }
 
@@ -326,7 +361,7 @@ mod tests {
         self_signed(&one, &["localhost"]);
         self_signed(&two, &["localhost"]);
         let load = |certificate: PathBuf, key: PathBuf| {
-            load(&TlsSource::Files { certificate, key }).map(|tls| tls.fingerprint)
+            load(&TlsSource::Files { certificate, key }, None).map(|tls| tls.fingerprint)
         };
 
         assert!(load(one.join("cert.pem"), one.join("key.pem")).is_ok());

@@ -5,6 +5,7 @@
     reason = "clippy's exception for tests doesn't cover their helpers"
 )]
 
+mod certificates;
 #[path = "../common/mod.rs"]
 mod common;
 mod dialects;

@@ -229,6 +229,15 @@ impl Server {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// A WebSocket over what is connected already.
+    pub async fn over(stream: S, path: &str) -> Result<Self, Error> {
+        let connecting = client_async(format!("ws://server{path}"), stream);
+        let (socket, _) = timeout(PATIENCE, connecting)
+            .await
+            .expect("an answer in time")?;
+        Ok(Self { socket })
+    }
+
     pub async fn register(&mut self, id: &str) {
         let info = serde_json::json!({"hardware": {}});
         self.send_json(
