@@ -180,6 +180,7 @@ const fn own_server() -> Trust {
     Trust {
         ca: None,
         anyone: true,
+        identity: None,
     }
 }
 
