@@ -19,6 +19,7 @@
 mod arenas;
 mod codec;
 mod congestion;
+mod encoder;
 mod guard;
 mod overlay;
 mod packages;
@@ -34,6 +35,7 @@ use gstreamer as gst;
 
 pub use codec::{Codec, Kind};
 pub use congestion::Rung;
+pub use encoder::EncoderKind;
 pub use pipeline::{PipelineError, PipelineFile};
 pub use received::{Container, Counter, Counts, Recorded, Recorder, Tap, TrackCount, display};
 pub use session::{

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use super::run::{Format, Output, Run};
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
+use crate::media::encoder::{self, Encoder};
 use crate::media::guard::{self, Guard};
 
 /// Raw frames that wait for the encoder; more push out the oldest. Few, because each adds to the latency.
@@ -39,6 +40,8 @@ pub(super) struct Stage {
     pub(super) codec: Codec,
     pub(super) shared: Arc<Shared>,
     link: ConsumptionLink,
+    /// What encodes, if it is us.
+    encoder: Option<(Encoder, gst::Element)>,
     pipeline: Guard,
 }
 
@@ -81,19 +84,29 @@ impl Stage {
             kind,
             wanted: vec![codec],
         };
-        let middle = match output.format {
-            Format::Raw if codec.can_encode() && codec.kind() == kind => {
-                let (width, height) = output.size.unwrap_or_default();
-                codec.encoder_text(width.saturating_mul(height))
+        let encoder = match output.format {
+            Format::Raw if codec.can_send() && codec.kind() == kind => {
+                Some(encoder::installed(codec).next().ok_or_else(wanted)?)
             }
-            Format::Encoded(given) if given == codec => codec.pass_text().to_owned(),
+            Format::Encoded(given) if given == codec => None,
             _ => return Err(wanted()),
+        };
+        let middle = match encoder {
+            Some(encoder) => {
+                let (width, height) = output.size.unwrap_or_default();
+                encoder.launch_text(width.saturating_mul(height))
+            }
+            None => codec.pass_text().to_owned(),
         };
         let text = format!("appsrc name=in ! {middle} ! appsink name=out max-buffers=8 drop=false");
         let pipeline = Guard::launch(&text)?;
         pipeline.use_common_time();
         let input: gst_app::AppSrc = pipeline.find("in")?;
         let out: gst_app::AppSink = pipeline.find("out")?;
+        let encoder = match encoder {
+            Some(encoder) => Some((encoder, pipeline.find(encoder::ELEMENT_NAME)?)),
+            None => None,
+        };
         let settings = match (output.format, kind) {
             (Format::Raw, Kind::Video) => ConsumerSettings {
                 max_buffer: RAW_FRAMES,
@@ -123,6 +136,7 @@ impl Stage {
             codec,
             shared,
             link,
+            encoder,
             pipeline,
         };
         stage.connect(run)?;
@@ -142,6 +156,13 @@ impl Stage {
         self.link
             .change_producer(producer, false)
             .map_err(|error| MediaError::Build(error.to_string()))
+    }
+
+    /// Aims at another bit rate from now on. Media that comes encoded stays what it is.
+    pub(super) fn set_bitrate(&self, bits_per_second: u32) {
+        if let Some((encoder, element)) = &self.encoder {
+            encoder.set_bitrate(element, bits_per_second);
+        }
     }
 
     /// The encoder's messages.
