@@ -18,7 +18,7 @@ mod sharing;
 pub(super) use budget::{FrameGate, Retransmissions};
 pub(super) use estimator::{Estimator, Packet};
 pub(super) use ladder::{Aim, Picture};
-pub(super) use sharing::{Move, Report, Sharing, ViewerId};
+pub(super) use sharing::{Plan, Report, Sharing, ViewerId};
 
 /// Which of a source's encoders of one codec a viewer is served by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
