@@ -23,7 +23,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use gst::prelude::*;
 use gstreamer as gst;
-use gstreamer_webrtc::{WebRTCICEGatheringState, WebRTCPeerConnectionState};
+use gstreamer_webrtc::{
+    WebRTCICEGatheringState, WebRTCKind, WebRTCPeerConnectionState, WebRTCRTPTransceiver,
+};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -355,6 +357,7 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         .map_err(|error| MediaError::Build(error.to_string()))?;
     let mids = negotiation::Mids::default();
     listen(&webrtc, emitter, &mids);
+    retransmit(&webrtc);
     let relays = ice::watch(&webrtc, config);
     let paths = Paths::listen(&webrtc);
     let received = receive::listen(&webrtc, inner, config.receive.clone(), emitter.clone());
@@ -369,6 +372,16 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         relays,
         paths,
     })
+}
+
+/// Lets lost packets of pictures that we receive be asked for again. Sound can do without them.
+fn retransmit(webrtc: &gst::Element) {
+    webrtc.connect("on-new-transceiver", false, |values| {
+        let transceiver = values.get(1)?.get::<WebRTCRTPTransceiver>().ok()?;
+        let is_video = transceiver.kind() == WebRTCKind::Video;
+        transceiver.set_property("do-nack", is_video);
+        None
+    });
 }
 
 /// Turns webrtcbin's signals into events.

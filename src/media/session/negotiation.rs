@@ -88,8 +88,8 @@ pub(super) struct Negotiation {
     /// The other side's DTLS role, once it is settled.
     their_role: Option<Role>,
     has_remote: bool,
-    /// The directions in the offer that we are to answer.
-    offered: Vec<String>,
+    /// The offer that we are to answer.
+    offered: String,
     candidates: Vec<(u32, String)>,
     dropped_candidates: usize,
 }
@@ -113,7 +113,7 @@ impl Negotiation {
             offering: false,
             their_role: None,
             has_remote: false,
-            offered: Vec::new(),
+            offered: String::new(),
             candidates: Vec::new(),
             dropped_candidates: 0,
         }
@@ -225,8 +225,7 @@ impl Negotiation {
             ));
         }
         check::offer(text, &self.layout).map_err(MediaError::Description)?;
-        let sections = sdp::sections(text);
-        self.offered = sections.iter().map(|it| it.direction.to_owned()).collect();
+        text.clone_into(&mut self.offered);
         let text = sdp::both_ways(text, &self.open_sections());
         let text = match self.their_role {
             Some(role) => sdp::with_role(&text, role),
@@ -271,15 +270,18 @@ impl Negotiation {
 
     /// Makes the answer to the offer that was applied.
     pub(super) async fn answer(&mut self) -> Result<String, MediaError> {
-        let (text, description) = self.create("create-answer").await?;
+        let (text, _) = self.create("create-answer").await?;
+        let text = sdp::with_feedback(&text, &self.offered);
         self.mids.learn(&text);
         self.layout = check::layout(&text);
+        let description = describe(WebRTCSDPType::Answer, &text)?;
         self.set("set-local-description", &description).await?;
         self.their_role = self
             .their_role
             .or_else(|| sdp::role(&text).map(Role::other));
         self.remote_is_set();
-        let offered: Vec<_> = self.offered.iter().map(String::as_str).collect();
+        let sections = sdp::sections(&self.offered);
+        let offered: Vec<_> = sections.iter().map(|it| it.direction).collect();
         Ok(sdp::answering(&text, &offered))
     }
 
