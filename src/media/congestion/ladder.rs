@@ -6,6 +6,8 @@ use super::Rung;
 
 /// Bits that a pixel of a frame needs for a fair picture. With less, frames or pixels are left out.
 const BITS_PER_PIXEL: f64 = 0.045;
+/// What is left after a second of the bits that a difficult picture needed more.
+const FORGOTTEN: f64 = 0.98;
 /// Bits per pixel and frame that an encoder gets at most.
 const BITS_PER_PIXEL_MOST: f64 = 0.12;
 /// The most that small pictures get, and that any picture gets, in bits per second.
@@ -60,6 +62,9 @@ pub(in crate::media) struct Aim {
 pub(super) struct Ladder {
     steps: &'static [(f64, f64)],
     step: usize,
+    /// Bits that a pixel of this source's frames needs.
+    per_pixel: f64,
+    learnt: Option<Duration>,
     worse: Option<Duration>,
     better: Option<Duration>,
 }
@@ -81,8 +86,8 @@ impl Picture {
 }
 
 impl Aim {
-    fn needs(self) -> f64 {
-        pixels(self.size.0, self.size.1) * self.rate * BITS_PER_PIXEL
+    fn needs(self, per_pixel: f64) -> f64 {
+        pixels(self.size.0, self.size.1) * self.rate * per_pixel
     }
 }
 
@@ -95,15 +100,39 @@ impl Ladder {
         Self {
             steps,
             step: 0,
+            per_pixel: BITS_PER_PIXEL,
+            learnt: None,
             worse: None,
             better: None,
         }
     }
 
-    /// What to make of so many bits per second.
-    pub(super) fn climb(&mut self, now: Duration, bitrate: u32, picture: Picture) -> Aim {
+    /// Learns that the encoder can't make a frame of the present step with fewer bits.
+    fn learn(&mut self, now: Duration, strain: Option<f64>, picture: Picture) {
+        let elapsed = self.learnt.replace(now).map(|at| now.saturating_sub(at));
+        let kept = FORGOTTEN.powf(elapsed.unwrap_or_default().as_secs_f64());
+        self.per_pixel = BITS_PER_PIXEL + (self.per_pixel - BITS_PER_PIXEL) * kept;
+        if let Some(bits) = strain {
+            let (width, height) = picture.at(self.steps[self.step]).size;
+            let needed = bits / pixels(width, height).max(1.0);
+            self.per_pixel = self.per_pixel.max(needed);
+        }
+    }
+
+    /// What to make of so many bits per second. `strain` is what a frame took if the encoder couldn't
+    /// keep to the last ones.
+    pub(super) fn climb(
+        &mut self,
+        now: Duration,
+        bitrate: u32,
+        picture: Picture,
+        strain: Option<f64>,
+    ) -> Aim {
+        self.learn(now, strain, picture);
         let aim = |step: usize| picture.at(self.steps[step.min(self.steps.len() - 1)]);
-        let enough = |step: usize, margin: f64| f64::from(bitrate) >= aim(step).needs() * margin;
+        let enough = |step: usize, margin: f64| {
+            f64::from(bitrate) >= aim(step).needs(self.per_pixel) * margin
+        };
         let held = |since: &mut Option<Duration>, holds: bool, time: Duration| match holds {
             true => now.saturating_sub(*since.get_or_insert(now)) >= time,
             false => {
@@ -157,10 +186,10 @@ mod tests {
 
     /// Where the ladder stands after so many seconds at a bit rate.
     fn after(ladder: &mut Ladder, now: &mut Duration, seconds: u64, bitrate: u32) -> Aim {
-        let mut aim = ladder.climb(*now, bitrate, HD);
+        let mut aim = ladder.climb(*now, bitrate, HD, None);
         for _ in 0..seconds * 10 {
             *now += Duration::from_millis(100);
-            aim = ladder.climb(*now, bitrate, HD);
+            aim = ladder.climb(*now, bitrate, HD, None);
         }
         aim
     }
@@ -195,6 +224,17 @@ mod tests {
     }
 
     #[test]
+    fn a_difficult_picture_gets_smaller_sooner_and_is_tried_again_later() {
+        let (mut ladder, mut now) = (Ladder::new(Rung::Full), Duration::ZERO);
+        let hard = 1280.0 * 720.0 * 0.15;
+        ladder.climb(now, 1_500_000, HD, Some(hard));
+        let aim = after(&mut ladder, &mut now, 1, 1_500_000);
+        assert_eq!((aim.size, aim.rate as u32), ((960, 540), 15));
+        let aim = after(&mut ladder, &mut now, 300, 1_900_000);
+        assert_eq!((aim.size, aim.rate as u32), ((1280, 720), 30));
+    }
+
+    #[test]
     fn it_climbs_back_step_by_step() {
         let (mut ladder, mut now) = (Ladder::new(Rung::Full), Duration::ZERO);
         assert_eq!(after(&mut ladder, &mut now, 1, 200_000).size, (640, 360));
@@ -207,7 +247,7 @@ mod tests {
     #[test]
     fn the_low_rung_is_smaller_and_slower() {
         let mut ladder = Ladder::new(Rung::Low);
-        let aim = ladder.climb(Duration::ZERO, 500_000, HD);
+        let aim = ladder.climb(Duration::ZERO, 500_000, HD, None);
         assert_eq!((aim.size, aim.rate as u32), ((640, 360), 20));
     }
 
@@ -219,7 +259,7 @@ mod tests {
             rate: 10.0,
         };
         let mut ladder = Ladder::new(Rung::Low);
-        let aim = ladder.climb(Duration::ZERO, 1, tiny);
+        let aim = ladder.climb(Duration::ZERO, 1, tiny, None);
         assert_eq!((aim.size, aim.rate), ((63, 33), 10.0));
     }
 }

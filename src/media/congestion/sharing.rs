@@ -100,12 +100,14 @@ impl Sharing {
         self.made
     }
 
-    /// Decides for all viewers that there are. Whoever is new is on [`Rung::Full`].
+    /// Decides for all viewers that there are. Whoever is new is on [`Rung::Full`]. `strain` says of an
+    /// encoder that doesn't keep to its bit rate what its frames took.
     pub(in crate::media) fn decide(
         &mut self,
         now: Duration,
         picture: Picture,
         reports: &[(ViewerId, Report)],
+        strain: impl Fn(Rung) -> Option<f64>,
     ) -> Plan {
         let most = picture.most();
         let wants: BTreeMap<ViewerId, (u32, bool)> = reports
@@ -136,10 +138,10 @@ impl Sharing {
             self.low = Ladder::new(Rung::Low);
         }
         Plan {
-            full: full.map(|bits| self.full.climb(now, bits, picture)),
+            full: full.map(|bits| self.full.climb(now, bits, picture, strain(Rung::Full))),
             low: low.map(|bits| {
                 let bits = bits.min(full.unwrap_or(bits));
-                self.low.climb(now, bits, picture)
+                self.low.climb(now, bits, picture, strain(Rung::Low))
             }),
             moves,
         }
@@ -287,11 +289,11 @@ mod tests {
             .map(|&(id, target, limited)| (id, Report { target, limited }))
             .collect();
         let mut moves = Vec::new();
-        let mut plan = sharing.decide(*now, PICTURE, &reports);
+        let mut plan = sharing.decide(*now, PICTURE, &reports, |_| None);
         moves.append(&mut plan.moves);
         for _ in 0..seconds * 10 {
             *now += Duration::from_millis(100);
-            plan = sharing.decide(*now, PICTURE, &reports);
+            plan = sharing.decide(*now, PICTURE, &reports, |_| None);
             moves.append(&mut plan.moves);
         }
         (moves, plan)

@@ -67,7 +67,12 @@ impl Audience {
             .map(|viewer| (viewer.id(), viewer.report()))
             .collect();
         let now = Duration::from(guard::clock().time());
-        let Plan { full, low, moves } = self.sharing.decide(now, picture, &reports);
+        let strain = |rung| {
+            let (_, knobs) = knobs.iter().find(|(of, _)| *of == rung)?;
+            knobs.strain()
+        };
+        let plan = self.sharing.decide(now, picture, &reports, strain);
+        let Plan { full, low, moves } = plan;
         for step in moves {
             if let Some(viewer) = viewers.iter().find(|it| it.id() == step.viewer) {
                 viewer.put(step.rung, step.trial);
