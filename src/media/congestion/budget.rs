@@ -13,10 +13,29 @@ const TOLERANCE: f64 = 1.2;
 const JUDGED: u32 = 15;
 /// An encoder that gets less than this part of the frames can't make them any smaller.
 const STRAINED: f64 = 0.8;
+/// One that makes less than this part of its bit rate could make a better picture.
+const IDLE: f64 = 0.7;
 /// The part of the path that retransmissions may take, and while a queue stands.
 const SHARE: (f64, f64) = (0.25, 0.05);
 /// Retransmissions saved up for a burst of losses: the time over which the share is taken.
 const SAVED: f64 = 0.5;
+
+/// How an encoder gets on with its bit rate.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(in crate::media) enum Load {
+    /// It has not been seen for long enough.
+    #[default]
+    Unknown,
+    /// It makes too much, and frames are left out.
+    Strained {
+        /// What one takes, which it can't make any smaller.
+        bits: f64,
+    },
+    /// It makes what it should.
+    Fair,
+    /// It has more bits than this picture needs.
+    Idle,
+}
 
 /// Lets frames pass to the encoder at the rate that is aimed at, and fewer while it makes too much.
 #[derive(Debug, Default)]
@@ -69,17 +88,22 @@ impl FrameGate {
         (self.wanted, self.passed, self.bits, self.frames) = (0, 0, 0.0, 0);
     }
 
-    /// If the encoder didn't keep to its bit rate since the last time: the bits of a frame, which it
-    /// can't make any smaller.
-    pub(in crate::media) fn strain(&mut self) -> Option<f64> {
+    /// How the encoder got on since the last time.
+    pub(in crate::media) fn judge(&mut self, rate: f64, bitrate: u32) -> Load {
         if self.wanted < JUDGED {
-            return None;
+            return Load::Unknown;
         }
         let passed = f64::from(self.passed) / f64::from(self.wanted);
         let bits = self.bits / f64::from(self.frames.max(1));
-        let strained = passed < STRAINED && self.frames > 0;
+        let any = self.frames > 0;
         self.forget();
-        strained.then_some(bits)
+        if any && passed < STRAINED {
+            Load::Strained { bits }
+        } else if any && bits * rate < f64::from(bitrate) * IDLE {
+            Load::Idle
+        } else {
+            Load::Fair
+        }
     }
 }
 
@@ -149,17 +173,21 @@ mod tests {
     }
 
     #[test]
-    fn an_encoder_that_cannot_make_less_is_found_out() {
-        for (bytes, strained) in [(8000, Some(64_000.0)), (4000, None)] {
+    fn an_encoder_is_judged_by_what_it_makes() {
+        let strained = Load::Strained { bits: 64_000.0 };
+        for (bytes, load) in [(8000, strained), (4000, Load::Fair), (1000, Load::Idle)] {
             let mut gate = FrameGate::default();
-            let mut found = None;
+            let mut found = Load::Unknown;
             for frame in 0..60 {
                 if gate.passes(FRAME * frame, 30.0, 1_000_000) {
                     gate.made(bytes, false);
                 }
-                found = gate.strain().or(found);
+                match gate.judge(30.0, 1_000_000) {
+                    Load::Unknown => {}
+                    judged => found = judged,
+                }
             }
-            assert_eq!(found, strained);
+            assert_eq!(found, load);
         }
     }
 

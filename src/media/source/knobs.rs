@@ -7,7 +7,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 
-use crate::media::congestion::{Aim, FrameGate, Picture};
+use crate::media::congestion::{Aim, FrameGate, Load, Picture};
 use crate::media::encoder::Encoder;
 
 /// The name of the element that says how large the picture is to be.
@@ -119,9 +119,13 @@ impl Knobs {
         }
     }
 
-    /// See [`FrameGate::strain`].
-    pub(super) fn strain(&self) -> Option<f64> {
-        self.lock().gate.strain()
+    /// How the encoder got on since the last time.
+    pub(super) fn load(&self) -> Load {
+        let mut inner = self.lock();
+        match inner.aim {
+            Some(aim) => inner.gate.judge(aim.rate, aim.bitrate),
+            None => Load::Unknown,
+        }
     }
 
     fn look(&self, event: &gst::Event) {
