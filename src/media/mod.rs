@@ -17,10 +17,12 @@
 //! Written for GStreamer 1.22; the work-arounds are explained where they stand.
 
 mod arenas;
+pub(crate) mod code;
 mod codec;
+mod congestion;
 mod encoder;
 mod guard;
-mod overlay;
+pub(crate) mod overlay;
 mod packages;
 pub mod pipeline;
 mod received;
@@ -33,15 +35,17 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 pub use codec::{Codec, Kind};
+pub use congestion::Rung;
 pub use encoder::{
     EncoderChoice, EncoderError, EncoderInfo, EncoderKind, EncoderState, TRIAL_ARGUMENT, encoders,
     host_trial, try_encoders, try_in_children,
 };
 pub use pipeline::{PipelineError, PipelineFile};
+pub(crate) use received::decoded_samples;
 pub use received::{Container, Counter, Counts, Recorded, Recorder, Tap, TrackCount, display};
 pub use session::{
-    ChannelError, MakeReceiver, Offered, OfferedLine, OutboundStats, Receive, ReceivedTrack,
-    Session, SessionConfig, SessionEvent, SessionEvents, Stats, StreamConfig,
+    ChannelError, FrameAge, MakeReceiver, Offered, OfferedLine, OutboundStats, Receive,
+    ReceivedTrack, Session, SessionConfig, SessionEvent, SessionEvents, Stats, StreamConfig,
 };
 pub use source::{Activity, Source, SourceOptions};
 
@@ -106,9 +110,10 @@ pub enum MediaError {
         /// What it carries.
         caps: String,
     },
-    /// An overlay needs another picture format.
+    /// An overlay needs another format.
     #[error(
-        "overlays need `video/x-raw,format=I420` before the appsink, but the pipeline gives {0}"
+        "overlays need `video/x-raw,format=I420` before the appsink (marks in sound need \
+         `audio/x-raw,format=S16LE,layout=interleaved`), but the pipeline gives {0}"
     )]
     OverlayFormat(String),
     /// A stream was asked for that its source doesn't have, or no codec for it is installed.
@@ -211,6 +216,13 @@ pub fn init() -> Result<(), MediaError> {
             .collect();
         if !missing.is_empty() {
             return Err(MediaError::MissingElements(missing));
+        }
+        if !session::feedback::is_possible() {
+            tracing::warn!(
+                "GStreamer lacks {}: bit rates stay as they are, and a bad connection gets stuttering pictures; \
+                 install it: sudo apt install gstreamer1.0-plugins-good",
+                session::feedback::ELEMENT
+            );
         }
         codec::warm();
         warm_session();

@@ -7,7 +7,9 @@ mod channels;
 mod check;
 mod events;
 mod feed;
+pub(super) mod feedback;
 mod ice;
+pub(super) mod meter;
 mod negotiation;
 mod receive;
 pub(super) mod sdp;
@@ -21,7 +23,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use gst::prelude::*;
 use gstreamer as gst;
-use gstreamer_webrtc::{WebRTCICEGatheringState, WebRTCPeerConnectionState};
+use gstreamer_webrtc::{
+    WebRTCICEGatheringState, WebRTCKind, WebRTCPeerConnectionState, WebRTCRTPTransceiver,
+};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -32,11 +36,13 @@ use super::source::Source;
 use crate::config::IceServer;
 use channels::Channels;
 use events::Emitter;
+use feedback::Paths;
 use negotiation::Negotiation;
 
 pub use channels::ChannelError;
 pub use check::{Offered, OfferedLine};
 pub use events::{SessionEvent, SessionEvents};
+pub use meter::FrameAge;
 pub use receive::{MakeReceiver, Receive, ReceivedTrack};
 pub use stats::{OutboundStats, Stats};
 
@@ -144,6 +150,7 @@ impl Session {
             channels,
             mids,
             relays,
+            paths,
         } = started
             .await
             .map_err(|error| MediaError::Run(error.to_string()))??;
@@ -153,7 +160,7 @@ impl Session {
         if let Some(bus) = pipeline.get()?.bus() {
             tasks.spawn(watch_bus(pipeline.get()?.downgrade(), bus, emitter.clone()));
         }
-        let negotiation = Negotiation::new(config, webrtc.clone(), mids);
+        let negotiation = Negotiation::new(config, webrtc.clone(), mids, paths);
         let previous = Mutex::default();
         let session = Self {
             negotiation,
@@ -325,6 +332,7 @@ struct Parts {
     channels: Channels,
     mids: negotiation::Mids,
     relays: Option<watch::Receiver<ice::Search>>,
+    paths: Arc<Paths>,
 }
 
 /// Builds the pipeline and starts it. Blocks for some milliseconds.
@@ -349,7 +357,9 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         .map_err(|error| MediaError::Build(error.to_string()))?;
     let mids = negotiation::Mids::default();
     listen(&webrtc, emitter, &mids);
+    retransmit(&webrtc);
     let relays = ice::watch(&webrtc, config);
+    let paths = Paths::listen(&webrtc);
     let received = receive::listen(&webrtc, inner, config.receive.clone(), emitter.clone());
     let channels = Channels::listen(&webrtc, emitter.clone());
     pipeline.set_state(gst::State::Playing)?;
@@ -360,7 +370,18 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         channels,
         mids,
         relays,
+        paths,
     })
+}
+
+/// Lets lost packets of pictures that we receive be asked for again. Sound can do without them.
+fn retransmit(webrtc: &gst::Element) {
+    webrtc.connect("on-new-transceiver", false, |values| {
+        let transceiver = values.get(1)?.get::<WebRTCRTPTransceiver>().ok()?;
+        let is_video = transceiver.kind() == WebRTCKind::Video;
+        transceiver.set_property("do-nack", is_video);
+        None
+    });
 }
 
 /// Turns webrtcbin's signals into events.

@@ -2,11 +2,14 @@
 #![cfg(feature = "peer")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
+#[path = "../common/badlink.rs"]
+mod badlink;
 #[path = "../common/viewer.rs"]
 mod viewer;
 
 mod channels;
 mod churn;
+mod congestion;
 mod encoders;
 mod pair;
 mod pictures;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use switchboard::media::{Session, SessionConfig, SessionEvent, SessionEvents};
 use tokio::sync::watch;
 
+use crate::badlink::{BadLink, Side};
 use crate::viewer::{Eyes, Seen};
 
 /// How long anything may take on a busy machine.
@@ -14,6 +15,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) struct Pair {
     pub(crate) device: Session,
     pub(crate) viewer: Session,
+    /// The way between them, if it is a bad one.
+    pub(crate) link: Option<BadLink>,
     pub(crate) eyes: Eyes,
     device_events: SessionEvents,
     viewer_events: SessionEvents,
@@ -26,13 +29,22 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) async fn start(device: SessionConfig, viewer: SessionConfig) -> Self {
+        let viewer = SessionConfig {
+            receive_latency: Duration::ZERO,
+            ..viewer
+        };
+        Self::over(None, device, viewer).await
+    }
+
+    /// With a bad path between the two: the device is its side A, the viewer its side B.
+    pub(crate) async fn over(
+        link: Option<BadLink>,
+        device: SessionConfig,
+        viewer: SessionConfig,
+    ) -> Self {
         let eyes = Eyes::new();
         let viewer = SessionConfig {
             receive: eyes.receive(),
-            ..viewer
-        };
-        let viewer = SessionConfig {
-            receive_latency: Duration::ZERO,
             ..viewer
         };
         let (device, device_events) = Session::start(device).await.unwrap();
@@ -42,6 +54,7 @@ impl Pair {
         Self {
             device,
             viewer,
+            link,
             eyes,
             device_events,
             viewer_events,
@@ -74,14 +87,18 @@ impl Pair {
             tokio::select! {
                 event = self.device_events.recv() => match event {
                     Some(SessionEvent::Candidate { mline_index, mid, candidate }) => {
-                        self.viewer.add_candidate(mline_index, mid.as_deref(), &candidate);
+                        if let Some(candidate) = self.carried(Side::A, candidate) {
+                            self.viewer.add_candidate(mline_index, mid.as_deref(), &candidate);
+                        }
                     }
                     Some(event) => self.told_device.push(event),
                     None => panic!("waiting for {what}, the device's session ended: {:?}", self.told_device),
                 },
                 event = self.viewer_events.recv() => match event {
                     Some(SessionEvent::Candidate { mline_index, mid, candidate }) => {
-                        self.device.add_candidate(mline_index, mid.as_deref(), &candidate);
+                        if let Some(candidate) = self.carried(Side::B, candidate) {
+                            self.device.add_candidate(mline_index, mid.as_deref(), &candidate);
+                        }
                     }
                     Some(event) => self.told_viewer.push(event),
                     None => panic!("waiting for {what}, the viewer's session ended: {:?}", self.told_viewer),
@@ -92,6 +109,14 @@ impl Pair {
                     panic!("{what} did not happen; device {:?}, viewer {:?}, pictures {pictures:?}", self.told_device, self.told_viewer)
                 }
             }
+        }
+    }
+
+    /// A candidate as the other side shall see it, if it shall.
+    fn carried(&self, of: Side, candidate: String) -> Option<String> {
+        match &self.link {
+            Some(link) => link.candidate(of, &candidate),
+            None => Some(candidate),
         }
     }
 
