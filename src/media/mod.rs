@@ -20,6 +20,7 @@ mod arenas;
 mod codec;
 mod congestion;
 mod guard;
+mod metrics;
 mod overlay;
 mod packages;
 pub mod pipeline;
@@ -34,11 +35,13 @@ use gstreamer as gst;
 
 pub use codec::{Codec, Kind};
 pub use congestion::Rung;
+pub use metrics::Metrics;
 pub use pipeline::{PipelineError, PipelineFile};
 pub use received::{Container, Counter, Counts, Recorded, Recorder, Tap, TrackCount, display};
 pub use session::{
-    ChannelError, FrameAge, MakeReceiver, Offered, OfferedLine, OutboundStats, Receive,
-    ReceivedTrack, Session, SessionConfig, SessionEvent, SessionEvents, Stats, StreamConfig,
+    ChannelError, FrameAge, InboundStats, MakeReceiver, Offered, OfferedLine, OutboundStats,
+    Phases, RECEIVE_LATENCY, Reason, Receive, ReceivedTrack, Session, SessionConfig, SessionEvent,
+    SessionEvents, Stats, StreamConfig, Verdict,
 };
 pub use source::{Activity, Source, SourceOptions};
 

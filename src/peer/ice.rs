@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use super::link::Dialer;
 use crate::config::IceServer;
 use crate::dialect::negotiation::ice_servers;
-use crate::media::SessionConfig;
+use crate::media::{Metrics, RECEIVE_LATENCY, SessionConfig};
 
 /// Where a server tells its ICE servers.
 pub const PATH: &str = "/ice-servers";
@@ -37,6 +37,8 @@ pub struct Ice {
     relay_only: bool,
     tls: Option<Arc<ClientConfig>>,
     server: Option<Server>,
+    latency: Duration,
+    metrics: Option<Metrics>,
 }
 
 /// The server that is asked.
@@ -63,7 +65,23 @@ impl Ice {
             relay_only,
             tls: None,
             server: None,
+            latency: RECEIVE_LATENCY,
+            metrics: None,
         }
+    }
+
+    /// Lets received packets wait this long for late ones.
+    #[must_use]
+    pub const fn waiting(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// Counts all sessions here.
+    #[must_use]
+    pub fn counting(mut self, metrics: Option<Metrics>) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// Trusts TURN servers over TLS as it does the signaling server. Without this they are left out.
@@ -102,6 +120,8 @@ impl Ice {
             ice_servers: merge(lists.chain([&asked[..]])),
             relay_only: self.relay_only,
             turn_tls: self.tls.clone(),
+            receive_latency: self.latency,
+            metrics: self.metrics.clone(),
             ..SessionConfig::default()
         }
     }
