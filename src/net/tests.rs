@@ -111,3 +111,12 @@ fn a_name_is_one_word_with_a_star_at_its_end_only() {
 fn this_machine_has_at_least_one_address() {
     assert!(!InterfaceRules::default().addresses().unwrap().is_empty());
 }
+
+#[test]
+fn a_range_of_ports_has_two_ends_in_order() {
+    let range = PortRange { min: 5, max: 9 };
+    assert_eq!("5-9".parse(), Ok(range));
+    for wrong in ["", "5", "9-5", "0-5", "5-70000", "a-b"] {
+        assert!(wrong.parse::<PortRange>().is_err(), "{wrong}");
+    }
+}
