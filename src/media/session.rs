@@ -386,6 +386,7 @@ fn listen(webrtc: &gst::Element, emitter: &Emitter, mids: &negotiation::Mids, to
         let candidate = values.get(2).and_then(|value| value.get::<String>().ok());
         if let (Some(mline_index), Some(candidate)) = (index, candidate) {
             for candidate in told.candidates(&candidate) {
+                tracing::trace!(candidate, "our candidate");
                 to.emit(SessionEvent::Candidate {
                     mline_index,
                     mid: mids.get(mline_index),

@@ -58,6 +58,12 @@ impl Town {
         let lab = Lab::new()?;
         let internet = lab.host();
         internet.ip(&format!("addr add {PUBLIC}/32 dev lo"));
+        // What nobody has goes upstream, as in every data centre. A coturn whose machine refuses to send at
+        // all to a peer's private address gives the whole allocation up.
+        internet.ip("link add upstream type veth peer name nowhere");
+        internet.ip("link set nowhere up");
+        internet.ip("link set upstream up arp off");
+        internet.ip("route add default dev upstream");
         internet.forward();
         let homes = [1, 2].map(|n| Home::new(&lab, &internet, n));
         Some(Self { internet, homes })
@@ -158,7 +164,7 @@ pub(crate) async fn serve(host: &Host, address: &str, config: Option<&Path>) -> 
 /// Starts a peer for calls, which counts what it receives.
 pub(crate) fn peer(host: &Host, server: &str, arguments: &[&str]) -> Process {
     let url = format!("ws://{server}:8080");
-    let common = ["--log", "info,switchboard::media=debug", "call", &url];
+    let common = ["--log", "info,switchboard::media=trace", "call", &url];
     let media = ["--send", SMALL, "--receive", "count"];
     host.switchboard(&[&common, &media[..], arguments].concat())
 }

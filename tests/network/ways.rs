@@ -44,7 +44,23 @@ async fn relays_carry_media_over_udp_tcp_and_tls() {
         let mut call = town.call(Some(config.path()), &relay, &relay).await;
         call.flows().await;
         allocated(&mut turn.process).await;
+        end(call).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_udp_is_blocked_a_relay_over_tcp_takes_over() {
+    let Some(town) = Town::new() else { return };
+    town.homes[1].router.nft(
+        "table ip firewall {
+            chain pass { type filter hook forward priority -10; meta l4proto udp drop; }
+        }",
+    );
+    let turn = turn(&town).await;
+    let urls = format!("{}\", \"{}", turn.url("udp"), turn.url("tcp"));
+    let config = configuration(&urls, SECRET);
+    let mut call = town.call(Some(config.path()), &[], &[]).await;
+    call.flows().await;
 }
 
 async fn allocated(turn: &mut Process) {
@@ -55,4 +71,8 @@ async fn allocated(turn: &mut Process) {
         })
         .await;
     }
+}
+
+async fn end(call: Call) {
+    drop(call);
 }

@@ -281,6 +281,7 @@ impl Negotiation {
         if candidate.is_empty() {
             return;
         }
+        tracing::trace!(candidate, "their candidate");
         // webrtcbin 1.22 hands such a name to the resolver, leaks the result, and finds nothing.
         if candidate
             .split(' ')
