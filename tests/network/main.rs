@@ -10,5 +10,6 @@ mod process;
 #[path = "../common/turn.rs"]
 mod turn;
 
+mod addresses;
 mod scenes;
 mod ways;

@@ -107,7 +107,8 @@ impl Home {
             table ip filter {
                 chain pass {
                     type filter hook forward priority 0;
-                    iifname wan ct state new ct status != dnat drop;
+                    ct status dnat accept;
+                    iifname wan ct state new drop;
                 }
                 chain take { type filter hook input priority 0; iifname wan ct state new drop; }
             }",
