@@ -49,7 +49,7 @@ pub(super) struct Instruments {
     received: [Family<Media, Counter>; 4],
     pub(super) estimate: Gauge,
     pub(super) target: Gauge,
-    pub(super) receive_latency: Gauge<f64, std::sync::atomic::AtomicU64>,
+    receive_latency: Gauge<f64, std::sync::atomic::AtomicU64>,
 }
 
 /// What is counted of one kind of media that is sent.
@@ -117,6 +117,12 @@ impl Metrics {
         // Writing to a string can't fail.
         let _ = text::encode(&mut out, &self.0.registry);
         out
+    }
+
+    /// Tells how long received packets wait for late ones.
+    pub fn set_receive_latency(&self, latency: Duration) {
+        let gauge = &self.0.instruments.receive_latency;
+        gauge.set(latency.as_secs_f64());
     }
 
     pub(super) fn instruments(&self) -> &Instruments {
