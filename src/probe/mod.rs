@@ -1,0 +1,5 @@
+//! Coded test media, and the judge of what arrives.
+
+pub mod judge;
+
+pub use crate::media::code::now;
