@@ -57,6 +57,8 @@ pub struct Conditions {
     pub rate: Option<u64>,
     /// Bytes that wait before the bottleneck; what comes on top is dropped.
     pub queue: usize,
+    /// Only STUN gets through: a way can be found, but nothing goes over it.
+    pub checks_only: bool,
 }
 
 impl Default for Conditions {
@@ -68,6 +70,7 @@ impl Default for Conditions {
             burst: 1.0,
             rate: None,
             queue: 64 * 1024,
+            checks_only: false,
         }
     }
 }
@@ -432,7 +435,9 @@ impl Way {
     /// A packet is through the bottleneck: it is lost, or arrives after the delay.
     fn through(&mut self, at: Instant, packet: Vec<u8>) {
         self.queued -= packet.len() + HEADERS;
-        if self.loses() {
+        // RFC 7983 section 7 tells STUN by the first byte.
+        let is_check = packet.first().is_some_and(|first| *first < 4);
+        if self.loses() || self.conditions.checks_only && !is_check {
             self.traffic.lost += 1;
             return;
         }

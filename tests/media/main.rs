@@ -2,6 +2,8 @@
 #![cfg(feature = "peer")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
+#[path = "../common/badlink.rs"]
+mod badlink;
 #[path = "../common/viewer.rs"]
 mod viewer;
 
@@ -10,6 +12,7 @@ mod churn;
 mod pair;
 mod pictures;
 mod sources;
+mod verdicts;
 
 use std::sync::Arc;
 use std::time::Duration;

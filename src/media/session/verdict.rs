@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use addresses::{Address, Place};
 
+use crate::media::Kind;
+
 /// Candidates of one side that are remembered; more don't make a verdict better.
 pub(super) const MOST_CANDIDATES: usize = 64;
 /// Pairs that a verdict lists.
@@ -108,6 +110,10 @@ pub(super) struct Facts {
     pub(super) path: Option<String>,
     /// Packets that came, whether or not they could be used.
     pub(super) packets: u64,
+    /// What was promised and doesn't come.
+    pub(super) missing: Option<Kind>,
+    /// Packets came that may have been it.
+    pub(super) has_packets: bool,
 }
 
 /// Both sides' addresses that may be paired.
@@ -412,18 +418,19 @@ fn dtls(facts: &Facts) -> Verdict {
 /// The connection stands, but media that was promised doesn't come.
 fn no_media(facts: &Facts) -> Verdict {
     let (path, after, packets) = (path(facts), seconds(facts.lasted), facts.packets);
-    let (reason, what, advice) = match packets {
-        0 => (
+    let media = facts.missing.map_or("media", Kind::name);
+    let (reason, what, advice) = match facts.has_packets {
+        false => (
             Reason::NoMedia,
             format!(
-                "the connection{path} stands, and the other side says that it sends media, but not one packet came within {after}"
+                "the connection{path} stands, and the other side says that it sends {media}, but not one packet of it came within {after}"
             ),
             "look at the other side: its camera, microphone or pipeline may give nothing, or it is muted",
         ),
-        _ => (
+        true => (
             Reason::UnusableMedia,
             format!(
-                "the connection{path} stands and {packets} packets came within {after}, but no whole frame that can be played"
+                "the connection{path} stands and {packets} packets came within {after}, but no {media} that can be played"
             ),
             "the other side may send another codec or payload type than the one agreed on, or the way loses too much; look at its log",
         ),

@@ -12,6 +12,7 @@ use super::events::{Emitter, SessionEvent};
 use super::stats::Sent;
 use super::verdict::{self, Facts, MOST_CANDIDATES, Stage, Verdict};
 use crate::config::IceServer;
+use crate::media::Kind;
 use crate::media::metrics::{Instruments, Metrics};
 
 /// How long checks and keys, or the first packet of promised media, may take before it is worth a
@@ -62,8 +63,11 @@ struct Notes {
     /// When the present stage began.
     since: Instant,
     connected: Option<Instant>,
-    /// The other side says that it sends media.
-    promised: bool,
+    /// What the other side says that it sends.
+    promised: Vec<Kind>,
+    /// Of what a packet came, and a whole frame.
+    came: Vec<Kind>,
+    framed: Vec<Kind>,
     /// The stage of the last warning.
     warned: Option<Stage>,
     is_over: bool,
@@ -89,7 +93,9 @@ impl Witness {
                 gathering: None,
                 since: now,
                 connected: None,
-                promised: false,
+                promised: Vec::new(),
+                came: Vec::new(),
+                framed: Vec::new(),
                 warned: None,
                 is_over: false,
             }),
@@ -134,11 +140,17 @@ impl Witness {
             }
         }
         let sections = super::sdp::sections(sdp);
-        notes.promised = sections.iter().any(|section| {
-            matches!(section.kind, "audio" | "video")
-                && !section.refused
-                && matches!(section.direction, "sendrecv" | "sendonly")
-        });
+        let sends = |kind: &Kind| {
+            sections.iter().any(|section| {
+                section.kind == kind.name()
+                    && !section.refused
+                    && matches!(section.direction, "sendrecv" | "sendonly")
+            })
+        };
+        notes.promised = [Kind::Video, Kind::Audio]
+            .into_iter()
+            .filter(sends)
+            .collect();
         if both && notes.facts.stage == Stage::Signaling {
             let took = notes.enter(Stage::Checks);
             notes.phases.signaling = Some(took);
@@ -200,8 +212,17 @@ impl Witness {
     }
 
     /// A packet came, perhaps a frame's last one.
-    pub(super) fn received(&self, ends_frame: bool) {
+    pub(super) fn received(&self, kind: Kind, ends_frame: bool) {
         let mut notes = self.notes();
+        for (kinds, is_news) in [(0, true), (1, ends_frame)] {
+            let kinds = match kinds {
+                0 => &mut notes.came,
+                _ => &mut notes.framed,
+            };
+            if is_news && !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
         let since = notes.since_connected();
         let first = |phase: &mut Option<Duration>| {
             let is_first = phase.is_none();
@@ -356,7 +377,7 @@ impl Notes {
         };
         let is_waited_for = match stage {
             Stage::Signaling | Stage::Checks | Stage::Dtls => true,
-            Stage::Connected => wants_media && self.promised && self.phases.first_frame.is_none(),
+            Stage::Connected => wants_media && self.missing().is_some(),
             Stage::Lost => false,
         };
         is_waited_for
@@ -374,6 +395,12 @@ impl Notes {
         stood
     }
 
+    /// What was promised, and doesn't come as whole frames.
+    fn missing(&self) -> Option<Kind> {
+        let mut promised = self.promised.iter();
+        promised.find(|kind| !self.framed.contains(kind)).copied()
+    }
+
     fn since_connected(&self) -> Duration {
         self.connected.unwrap_or(self.began).elapsed()
     }
@@ -383,6 +410,13 @@ impl Notes {
         if self.facts.stage != Stage::Lost {
             self.facts.lasted = self.since.elapsed();
         }
+        self.facts.missing = self.missing();
+        let came = self
+            .facts
+            .missing
+            .is_some_and(|kind| self.came.contains(&kind));
+        // What came of the other kind explains nothing; what belongs to none may.
+        self.facts.has_packets = came || self.came.is_empty() && self.facts.packets > 0;
         verdict::judge(&self.facts)
     }
 }

@@ -126,6 +126,8 @@ fn later_stages_have_their_own_sentences() {
     let at = |stage, packets| Facts {
         stage,
         packets,
+        has_packets: packets > 0,
+        missing: Some(Kind::Video),
         path: Some("host → relay".to_owned()),
         lasted: Duration::from_secs(5),
         ..Facts::default()
