@@ -450,6 +450,9 @@ impl Way {
     /// Gilbert's model: in a burst all is lost, outside of one nothing.
     fn loses(&mut self) -> bool {
         let Conditions { loss, burst, .. } = self.conditions;
+        if loss >= 1.0 {
+            return true;
+        }
         let burst = burst.max(1.0);
         let turn = match self.losing {
             true => 1.0 / burst,

@@ -87,10 +87,7 @@ impl Sampler {
     }
 
     fn sample(&mut self, reply: &Reply) {
-        let path = reply
-            .path()
-            .map(|(ours, theirs)| format!("{ours} → {theirs}"));
-        self.witness.arrived(reply.arrived(), path);
+        self.witness.look(reply);
         let streams = self.witness.streams();
         for stream in &streams {
             self.sample_sent(stream, reply);

@@ -54,6 +54,8 @@ pub enum Reason {
     NoMedia,
     /// Packets come, but nothing that can be played.
     UnusableMedia,
+    /// The connection stands, but nothing comes over it any more, not even a report.
+    Silent,
     /// The connection stood, and was lost.
     Lost,
 }
@@ -114,6 +116,8 @@ pub(super) struct Facts {
     pub(super) missing: Option<Kind>,
     /// Packets came that may have been it.
     pub(super) has_packets: bool,
+    /// For so long nothing has come, after something did.
+    pub(super) silent: Option<Duration>,
 }
 
 /// Both sides' addresses that may be paired.
@@ -126,7 +130,7 @@ struct Sides {
 
 impl Reason {
     /// All, for a test and the documentation.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::NoAnswer,
         Self::NoTurnServer,
         Self::NoRelay,
@@ -144,6 +148,7 @@ impl Reason {
         Self::Dtls,
         Self::NoMedia,
         Self::UnusableMedia,
+        Self::Silent,
         Self::Lost,
     ];
 
@@ -168,6 +173,7 @@ impl Reason {
             Self::Dtls => "dtls",
             Self::NoMedia => "no_media",
             Self::UnusableMedia => "unusable_media",
+            Self::Silent => "silent",
             Self::Lost => "lost",
         }
     }
@@ -208,7 +214,10 @@ pub(super) fn judge(facts: &Facts) -> Verdict {
         },
         Stage::Checks => no_way(facts),
         Stage::Dtls => dtls(facts),
-        Stage::Connected => no_media(facts),
+        Stage::Connected => match facts.silent {
+            Some(silent) => quiet(facts, silent),
+            None => no_media(facts),
+        },
         Stage::Lost => Verdict {
             reason: Reason::Lost,
             what: format!(
@@ -411,6 +420,21 @@ fn dtls(facts: &Facts) -> Verdict {
         ),
         tried: pairs_in_words(&Sides::of(facts).pairs()),
         advice: "look at the other side's log: it may refuse our certificate, or larger packets get lost on the way (lower the MTU of a tunnel or VPN)"
+            .to_owned(),
+    }
+}
+
+/// The connection stands, but has gone quiet.
+fn quiet(facts: &Facts, silent: Duration) -> Verdict {
+    Verdict {
+        reason: Reason::Silent,
+        what: format!(
+            "nothing has come over the connection{} for {}, not even a report",
+            path(facts),
+            seconds(silent)
+        ),
+        tried: Vec::new(),
+        advice: "the other side or the network between is gone, or a firewall has closed the way; it may come back"
             .to_owned(),
     }
 }

@@ -9,7 +9,7 @@ use gstreamer_webrtc::{WebRTCICEConnectionState, WebRTCICEGatheringState};
 
 use super::SessionConfig;
 use super::events::{Emitter, SessionEvent};
-use super::stats::Sent;
+use super::stats::{Reply, Sent};
 use super::verdict::{self, Facts, MOST_CANDIDATES, Stage, Verdict};
 use crate::config::IceServer;
 use crate::media::Kind;
@@ -20,6 +20,10 @@ use crate::media::metrics::{Instruments, Metrics};
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How long the other side may take to answer before it is worth a warning: a person may have to agree.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long it may be quiet after media or reports came. Reports come every six seconds or more often,
+/// and libnice takes most of a minute to notice.
+const SILENCE: Duration = Duration::from_secs(9);
 
 /// How long the phases of a session's beginning took; `None` until one is over. Each is counted from
 /// the end of the one before, but for gathering, which goes on beside the others.
@@ -71,6 +75,8 @@ struct Notes {
     /// The stage of the last warning.
     warned: Option<Stage>,
     is_over: bool,
+    /// A number that changes when anything comes, and since when it is the same.
+    pulse: (u64, Instant),
 }
 
 impl Witness {
@@ -98,6 +104,7 @@ impl Witness {
                 framed: Vec::new(),
                 warned: None,
                 is_over: false,
+                pulse: (0, now),
             }),
             sent: Mutex::default(),
         };
@@ -262,12 +269,26 @@ impl Witness {
         }
     }
 
-    /// So many packets came, whether or not they can be used; over this path.
-    pub(super) fn arrived(&self, packets: u64, path: Option<String>) {
+    /// Looks at the statistics: how many packets came, over which path, and whether anything still does.
+    pub(super) fn look(&self, reply: &Reply) {
+        let path = reply
+            .path()
+            .map(|(ours, theirs)| format!("{ours} → {theirs}"));
+        let (packets, pulse) = (reply.arrived(), reply.pulse());
         let mut notes = self.notes();
         notes.facts.packets = packets;
-        if path.is_some() {
-            notes.facts.path = path;
+        notes.facts.path = path.or(notes.facts.path.take());
+        let (before, since) = notes.pulse;
+        if pulse != before {
+            notes.pulse = (pulse, Instant::now());
+            notes.facts.silent = None;
+        } else if pulse != 0 && since.elapsed() >= SILENCE {
+            let was_known = notes.facts.silent.replace(since.elapsed()).is_some();
+            if !was_known && notes.facts.stage == Stage::Connected && !notes.is_over {
+                let verdict = notes.verdict();
+                drop(notes);
+                self.tell(verdict);
+            }
         }
     }
 
