@@ -9,6 +9,7 @@ mod viewer;
 
 mod channels;
 mod churn;
+mod latency;
 mod pair;
 mod pictures;
 mod sources;
