@@ -105,8 +105,9 @@ function noWay(facts, iceServers, who) {
   const { pairs, local, remote } = facts;
   const heard = pairs.some(({ heard }) => heard > 0);
   const answered = pairs.some(({ answered }) => answered > 0);
+  const fits = remote.length === 0 ? `There is no address of ${who} to try.` : `No address of this browser fits one of ${who}.`;
   const what = pairs.length === 0
-    ? `No address of this browser fits one of ${who}.`
+    ? fits
     : `None of ${pairs.length} ${pairs.length === 1 ? 'pair' : 'pairs'} of addresses of this browser and ${who} works.`;
   if (heard && !answered) {
     return [

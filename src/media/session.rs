@@ -35,7 +35,7 @@ use tokio::task::JoinSet;
 use super::MediaError;
 use super::codec::{Codec, Kind};
 use super::guard::{self, Guard};
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Share};
 use super::source::Source;
 use crate::config::IceServer;
 use crate::net::{InterfaceRules, PortRange};
@@ -150,6 +150,8 @@ pub struct Session {
     emitter: Emitter,
     witness: Arc<Witness>,
     jitter: JitterBuffers,
+    /// Of the open sessions of this process.
+    _one: Option<Share>,
     /// Ends with the session, before the pipeline.
     tasks: JoinSet<()>,
     webrtc: gst::Element,
@@ -203,6 +205,7 @@ impl Session {
             received,
             previous,
             emitter,
+            _one: witness.instruments().map(|it| Share::one(&it.sessions)),
             witness,
             jitter,
             tasks,

@@ -11,7 +11,7 @@
 //! packet ─► queue (bytes) ─► bottleneck (bit/s) ─► loss ─► delay + jitter ─► packet
 //! ```
 //!
-//! Packets keep their order. Chance is seeded.
+//! Packets keep their order if nothing else is said. Chance is seeded.
 
 #![allow(
     dead_code,
@@ -57,6 +57,8 @@ pub struct Conditions {
     pub rate: Option<u64>,
     /// Bytes that wait before the bottleneck; what comes on top is dropped.
     pub queue: usize,
+    /// Jitter may let one packet overtake another.
+    pub reorder: bool,
     /// Only STUN gets through: a way can be found, but nothing goes over it.
     pub checks_only: bool,
 }
@@ -70,6 +72,7 @@ impl Default for Conditions {
             burst: 1.0,
             rate: None,
             queue: 64 * 1024,
+            reorder: false,
             checks_only: false,
         }
     }
@@ -443,6 +446,10 @@ impl Way {
         }
         let jitter = self.conditions.jitter.mul_f64(self.chance.next());
         let arrival = at + self.conditions.delay + jitter;
+        if self.conditions.reorder {
+            let place = self.flying.partition_point(|(other, _)| *other <= arrival);
+            return self.flying.insert(place, (arrival, packet));
+        }
         let last = self.flying.back().map_or(arrival, |(last, _)| *last);
         self.flying.push_back((arrival.max(last), packet));
     }

@@ -13,6 +13,7 @@ async fn received(latency: Duration) -> InboundStats {
     let conditions = Conditions {
         delay: Duration::from_millis(20),
         jitter: Duration::from_millis(80),
+        reorder: true,
         ..Conditions::default()
     };
     let link = Arc::new(BadLink::start(7, conditions));

@@ -109,7 +109,6 @@ impl Witness {
             sent: Mutex::default(),
         };
         if let Some(it) = this.instruments() {
-            it.sessions.inc();
             it.sessions_started.inc();
         }
         Arc::new(this)
@@ -279,10 +278,11 @@ impl Witness {
         notes.facts.packets = packets;
         notes.facts.path = path.or(notes.facts.path.take());
         let (before, since) = notes.pulse;
-        if pulse != before {
+        // A source that was silent for long is forgotten, and its numbers with it.
+        if pulse != before && pulse != 0 {
             notes.pulse = (pulse, Instant::now());
             notes.facts.silent = None;
-        } else if pulse != 0 && since.elapsed() >= SILENCE {
+        } else if before != 0 && since.elapsed() >= SILENCE {
             let was_known = notes.facts.silent.replace(since.elapsed()).is_some();
             if !was_known && notes.facts.stage == Stage::Connected && !notes.is_over {
                 let verdict = notes.verdict();
@@ -371,14 +371,6 @@ impl Witness {
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Witness {
-    fn drop(&mut self) {
-        if let Some(it) = self.instruments() {
-            it.sessions.dec();
-        }
     }
 }
 
