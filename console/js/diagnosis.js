@@ -105,7 +105,7 @@ function noWay(facts, iceServers, who) {
   const { pairs, local, remote } = facts;
   const heard = pairs.some(({ heard }) => heard > 0);
   const answered = pairs.some(({ answered }) => answered > 0);
-  const fits = remote.length === 0 ? `There is no address of ${who} to try.` : `No address of this browser fits one of ${who}.`;
+  const fits = remote.length === 0 ? `${capital(who)} told this browser no network address that it can use.` : `No address of this browser fits one of ${who}.`;
   const what = pairs.length === 0
     ? fits
     : `None of ${pairs.length} ${pairs.length === 1 ? 'pair' : 'pairs'} of addresses of this browser and ${who} works.`;
@@ -154,6 +154,8 @@ function outcome({ sent, answered }) {
   return sent > 0 ? `no answer to ${sent} checks` : 'no answer';
 }
 
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
+
 const list = (some, words = name) => (some.length === 0 ? 'none' : some.map(words).join(', '));
 
 /** What kind of address; a name that hides one may stand for either. */
@@ -170,12 +172,11 @@ function name(candidate) {
 }
 
 function advise(local, remote, iceServers, who) {
-  const Who = who[0].toUpperCase() + who.slice(1);
   const hasRelay = [...local, ...remote].some((candidate) => candidate.candidateType === 'relay');
   const urls = iceServers.flatMap((server) => server.urls ?? []);
   const turnIsConfigured = urls.some((url) => /^turns?:/.test(url));
   if (remote.length === 0) {
-    return `${Who} sent no network address at all. Look at its log; its firewall may keep it from opening UDP ports.`;
+    return 'Look at its log; its firewall may keep it from opening UDP ports.';
   }
   const families = [local, remote].map((side) => new Set(side.map(family)));
   if (local.length > 0 && [...families[0]].every((one) => !families[1].has(one))) {

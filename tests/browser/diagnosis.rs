@@ -5,7 +5,7 @@ use crate::driver::{Browser, Screen};
 use crate::page;
 use crate::program::Program;
 
-/// Nothing that this page says of its addresses leaves it, and all that it learns are of a port where nobody answers.
+/// Nothing that this page says of its addresses leaves it, and all that it learns are of a port (no low one: browsers ignore those) where nobody answers.
 const NO_WAY: &str = "
 const send = WebSocket.prototype.send;
 WebSocket.prototype.send = function (text) {
@@ -13,7 +13,7 @@ WebSocket.prototype.send = function (text) {
 };
 const add = RTCPeerConnection.prototype.addIceCandidate;
 RTCPeerConnection.prototype.addIceCandidate = function (it) {
-  const candidate = it.candidate.replace(/ \\d+ typ/, ' 9 typ');
+  const candidate = it.candidate.replace(/ \\d+ typ/, ' 59999 typ');
   return add.call(this, { ...it, candidate });
 };
 location.hash = '#device=phone';";
