@@ -8,9 +8,10 @@ mod channels;
 mod check;
 mod events;
 mod feed;
+pub(super) mod feedback;
 mod ice;
 mod jitter;
-mod meter;
+pub(super) mod meter;
 mod negotiation;
 mod receive;
 mod sampler;
@@ -28,7 +29,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use gst::prelude::*;
 use gstreamer as gst;
-use gstreamer_webrtc::{WebRTCICEGatheringState, WebRTCPeerConnectionState};
+use gstreamer_webrtc::{
+    WebRTCICEGatheringState, WebRTCKind, WebRTCPeerConnectionState, WebRTCRTPTransceiver,
+};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -42,6 +45,7 @@ use crate::net::{InterfaceRules, PortRange};
 use addresses::Told;
 use channels::Channels;
 use events::Emitter;
+use feedback::Paths;
 use jitter::JitterBuffers;
 use negotiation::Negotiation;
 use witness::Witness;
@@ -182,6 +186,7 @@ impl Session {
             mids,
             relays,
             jitter,
+            paths,
         } = started
             .await
             .map_err(|error| MediaError::Run(error.to_string()))??;
@@ -197,7 +202,8 @@ impl Session {
             let (pipeline, witness) = (pipeline.get()?.downgrade(), witness.clone());
             tasks.spawn(watch_bus(pipeline, bus, emitter.clone(), witness));
         }
-        let negotiation = Negotiation::new(config, webrtc.clone(), mids, witness.clone());
+        let shared = (witness.clone(), paths);
+        let negotiation = Negotiation::new(config, webrtc.clone(), mids, shared);
         let previous = Mutex::default();
         let session = Self {
             negotiation,
@@ -406,6 +412,7 @@ struct Parts {
     mids: negotiation::Mids,
     relays: Option<watch::Receiver<ice::Search>>,
     jitter: JitterBuffers,
+    paths: Arc<Paths>,
 }
 
 /// Builds the pipeline and starts it. Blocks for some milliseconds.
@@ -440,6 +447,8 @@ fn build(
     let jitter = JitterBuffers::listen(&webrtc);
     let (receive, told) = (config.receive.clone(), emitter.clone());
     let received = receive::listen(&webrtc, inner, receive, told, witness.clone());
+    retransmit(&webrtc);
+    let paths = Paths::listen(&webrtc);
     let channels = Channels::listen(&webrtc, emitter.clone());
     pipeline.set_state(gst::State::Playing)?;
     Ok(Parts {
@@ -450,7 +459,18 @@ fn build(
         mids,
         relays,
         jitter,
+        paths,
     })
+}
+
+/// Lets lost packets of pictures that we receive be asked for again. Sound can do without them.
+fn retransmit(webrtc: &gst::Element) {
+    webrtc.connect("on-new-transceiver", false, |values| {
+        let transceiver = values.get(1)?.get::<WebRTCRTPTransceiver>().ok()?;
+        let is_video = transceiver.kind() == WebRTCKind::Video;
+        transceiver.set_property("do-nack", is_video);
+        None
+    });
 }
 
 /// Turns webrtcbin's signals into events.

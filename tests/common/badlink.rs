@@ -130,8 +130,21 @@ struct Home {
 impl BadLink {
     /// A relay on the loopback interface, with the same conditions in both directions.
     pub fn start(seed: u64, conditions: Conditions) -> Self {
+        Self::start_on(IpAddr::from([127, 0, 0, 1]), seed, conditions)
+    }
+
+    /// The same on an interface of this machine that isn't the loopback: an agent of libnice that has
+    /// another one sends nothing to the loopback.
+    pub fn start_outside(seed: u64, conditions: Conditions) -> Self {
+        let interfaces = if_addrs::get_if_addrs().unwrap();
+        let mut addresses = interfaces.iter().map(|it| it.ip());
+        let outside = addresses.find(|ip| ip.is_ipv4() && !ip.is_loopback());
+        Self::start_on(outside.unwrap(), seed, conditions)
+    }
+
+    fn start_on(address: IpAddr, seed: u64, conditions: Conditions) -> Self {
         let sockets = [(); 2].map(|()| {
-            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let socket = UdpSocket::bind((address, 0)).unwrap();
             socket.set_nonblocking(true).unwrap();
             socket
         });

@@ -9,6 +9,7 @@ mod viewer;
 
 mod channels;
 mod churn;
+mod congestion;
 mod latency;
 mod pair;
 mod pictures;

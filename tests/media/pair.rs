@@ -5,6 +5,7 @@ use std::time::Duration;
 use switchboard::media::{Session, SessionConfig, SessionEvent, SessionEvents};
 use tokio::sync::watch;
 
+use crate::badlink::{BadLink, Side};
 use crate::viewer::{Eyes, Seen};
 
 /// How long anything may take on a busy machine.
@@ -17,6 +18,8 @@ pub(crate) type Path = Box<dyn FnMut(&str) -> Option<String> + Send>;
 pub(crate) struct Pair {
     pub(crate) device: Session,
     pub(crate) viewer: Session,
+    /// The way between them, if it is a bad one.
+    pub(crate) link: Option<BadLink>,
     pub(crate) eyes: Eyes,
     device_events: SessionEvents,
     viewer_events: SessionEvents,
@@ -31,13 +34,22 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) async fn start(device: SessionConfig, viewer: SessionConfig) -> Self {
+        let viewer = SessionConfig {
+            receive_latency: Duration::ZERO,
+            ..viewer
+        };
+        Self::over(None, device, viewer).await
+    }
+
+    /// With a bad path between the two: the device is its side A, the viewer its side B.
+    pub(crate) async fn over(
+        link: Option<BadLink>,
+        device: SessionConfig,
+        viewer: SessionConfig,
+    ) -> Self {
         let eyes = Eyes::new();
         let viewer = SessionConfig {
             receive: eyes.receive(),
-            ..viewer
-        };
-        let viewer = SessionConfig {
-            receive_latency: Duration::ZERO,
             ..viewer
         };
         let (device, device_events) = Session::start(device).await.unwrap();
@@ -47,6 +59,7 @@ impl Pair {
         Self {
             device,
             viewer,
+            link,
             eyes,
             device_events,
             viewer_events,
@@ -80,7 +93,7 @@ impl Pair {
             tokio::select! {
                 event = self.device_events.recv() => match event {
                     Some(SessionEvent::Candidate { mline_index, mid, candidate }) => {
-                        if let Some(candidate) = self.paths[0](&candidate) {
+                        if let Some(candidate) = self.carried(Side::A, candidate).and_then(|it| self.paths[0](&it)) {
                             self.viewer.add_candidate(mline_index, mid.as_deref(), &candidate);
                         }
                     }
@@ -89,7 +102,7 @@ impl Pair {
                 },
                 event = self.viewer_events.recv() => match event {
                     Some(SessionEvent::Candidate { mline_index, mid, candidate }) => {
-                        if let Some(candidate) = self.paths[1](&candidate) {
+                        if let Some(candidate) = self.carried(Side::B, candidate).and_then(|it| self.paths[1](&it)) {
                             self.device.add_candidate(mline_index, mid.as_deref(), &candidate);
                         }
                     }
@@ -102,6 +115,14 @@ impl Pair {
                     panic!("{what} did not happen; device {:?}, viewer {:?}, pictures {pictures:?}", self.told_device, self.told_viewer)
                 }
             }
+        }
+    }
+
+    /// A candidate as the other side shall see it, if it shall.
+    fn carried(&self, of: Side, candidate: String) -> Option<String> {
+        match &self.link {
+            Some(link) => link.candidate(of, &candidate),
+            None => Some(candidate),
         }
     }
 

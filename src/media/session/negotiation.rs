@@ -17,6 +17,7 @@ use super::addresses::Told;
 use super::channels::Channels;
 use super::check;
 use super::feed::{Feed, Wire};
+use super::feedback::{self, Paths};
 use super::meter::Meter;
 use super::sdp::{self, Role};
 use super::stats::{Reply, Sent};
@@ -80,6 +81,7 @@ pub(super) struct Negotiation {
     webrtc: gst::Element,
     mids: Mids,
     witness: Arc<Witness>,
+    paths: Arc<Paths>,
     /// The sections of the last description of ours.
     layout: Vec<check::Known>,
     /// For each configured stream how it was bound, once it is.
@@ -90,8 +92,8 @@ pub(super) struct Negotiation {
     /// The other side's DTLS role, once it is settled.
     their_role: Option<Role>,
     has_remote: bool,
-    /// The directions in the offer that we are to answer.
-    offered: Vec<String>,
+    /// The offer that we are to answer.
+    offered: String,
     candidates: Vec<(u32, String)>,
     dropped_candidates: usize,
 }
@@ -101,7 +103,7 @@ impl Negotiation {
         config: SessionConfig,
         webrtc: gst::Element,
         mids: Mids,
-        witness: Arc<Witness>,
+        (witness, paths): (Arc<Witness>, Arc<Paths>),
     ) -> Self {
         let wires = vec![None; config.streams.len()];
         Self {
@@ -109,13 +111,14 @@ impl Negotiation {
             webrtc,
             mids,
             witness,
+            paths,
             layout: Vec::new(),
             wires,
             has_channels: false,
             offering: false,
             their_role: None,
             has_remote: false,
-            offered: Vec::new(),
+            offered: String::new(),
             candidates: Vec::new(),
             dropped_candidates: 0,
         }
@@ -164,6 +167,7 @@ impl Negotiation {
                     ssrc: new_ssrc(),
                     meter: Arc::new(Meter::new(kind, &self.witness)),
                     profile: None,
+                    feedback: offered_feedback(),
                     mline,
                     direction: if self.config.invite {
                         Direction::Sendrecv
@@ -227,8 +231,7 @@ impl Negotiation {
             ));
         }
         check::offer(text, &self.layout).map_err(MediaError::Description)?;
-        let sections = sdp::sections(text);
-        self.offered = sections.iter().map(|it| it.direction.to_owned()).collect();
+        text.clone_into(&mut self.offered);
         let text = sdp::both_ways(text, &self.open_sections());
         let text = match self.their_role {
             Some(role) => sdp::with_role(&text, role),
@@ -273,16 +276,19 @@ impl Negotiation {
 
     /// Makes the answer to the offer that was applied.
     pub(super) async fn answer(&mut self) -> Result<String, MediaError> {
-        let (text, description) = self.create("create-answer").await?;
+        let (text, _) = self.create("create-answer").await?;
+        let text = sdp::with_feedback(&text, &self.offered);
         self.mids.learn(&text);
         self.layout = check::layout(&text);
+        let description = describe(WebRTCSDPType::Answer, &text)?;
         self.set("set-local-description", &description).await?;
         self.their_role = self
             .their_role
             .or_else(|| sdp::role(&text).map(Role::other));
         self.remote_is_set();
-        let offered: Vec<_> = self.offered.iter().map(String::as_str).collect();
         let text = Told::new(&self.config).description(text);
+        let sections = sdp::sections(&self.offered);
+        let offered: Vec<_> = sections.iter().map(|it| it.direction).collect();
         Ok(sdp::answering(&text, &offered))
     }
 
@@ -390,6 +396,7 @@ impl Negotiation {
             ssrc: new_ssrc(),
             meter: Arc::new(Meter::new(kind, &self.witness)),
             profile: format.parameter("profile-level-id").map(String::from),
+            feedback: section.feedback.filter(|_| feedback::is_possible()),
             mline,
             direction: if section.direction == "sendrecv" {
                 Direction::Sendrecv
@@ -406,7 +413,13 @@ impl Negotiation {
         pipeline: &gst::Pipeline,
     ) -> Result<Bound, MediaError> {
         let stream = &self.config.streams[index];
-        let feed = Feed::bind(pipeline, &self.webrtc, &wire, &stream.stream_id)?;
+        let feed = Feed::bind(
+            pipeline,
+            &self.webrtc,
+            &self.paths,
+            &wire,
+            &stream.stream_id,
+        )?;
         let bound = Bound {
             feed,
             source: stream.source.clone(),
@@ -422,7 +435,9 @@ impl Negotiation {
         for (index, section) in (self.wires.len()..).zip(sections_of(&self.config.wanted)) {
             let mut caps = gst::Caps::new_empty();
             for (alternative, codec) in section.iter().enumerate() {
-                caps.merge(codec.wanted_caps(alternative_type(index, alternative)));
+                caps.merge(
+                    codec.wanted_caps(alternative_type(index, alternative), offered_feedback()),
+                );
             }
             let transceiver = self.webrtc.emit_by_name::<Option<WebRTCRTPTransceiver>>(
                 "add-transceiver",
@@ -528,6 +543,11 @@ fn describe(kind: WebRTCSDPType, text: &str) -> Result<WebRTCSessionDescription,
     let sdp = SDPMessage::parse_buffer(text.as_bytes())
         .map_err(|error| MediaError::Description(error.to_string()))?;
     Ok(WebRTCSessionDescription::new(kind, sdp))
+}
+
+/// The id by which we offer feedback.
+fn offered_feedback() -> Option<u8> {
+    feedback::is_possible().then_some(feedback::OFFERED_ID)
 }
 
 /// The payload type that we offer for a section.
