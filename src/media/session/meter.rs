@@ -85,7 +85,7 @@ impl Meter {
     }
 
     /// The frames that left since the start.
-    pub(super) fn frames(&self) -> u64 {
+    pub(super) fn total(&self) -> u64 {
         self.lock().total
     }
 

@@ -110,7 +110,7 @@ impl Sampler {
     }
 
     fn sample_sent(&mut self, stream: &Sent, reply: &Reply) {
-        let (outbound, frames) = (reply.outbound(stream.ssrc), stream.meter.frames());
+        let (outbound, frames) = (reply.outbound(stream.ssrc), stream.meter.total());
         let now = Before { outbound, frames };
         let before = self.sent.insert(stream.ssrc, now).unwrap_or_default();
         let lost = outbound
