@@ -9,11 +9,14 @@ use clap::{Args, ValueEnum};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::addresses::Addresses;
 use super::say;
+use super::sessions::Sessions;
 use crate::config::{IceKind, IceServer, IceUrl, Secret};
 use crate::dialect::gstreamer::client::PeerId;
 use crate::media::pipeline::PipelineFile;
 use crate::media::{Codec, EncoderChoice, Source, SourceOptions, display};
+use crate::net::PortRange;
 use crate::peer::call::Media;
 use crate::peer::ice;
 use crate::peer::link::{Dialer, ServerUrl, Trust};
@@ -79,6 +82,14 @@ pub(super) struct Ice {
     /// Which ways media may take: all, or through TURN servers only
     #[arg(long, value_name = "POLICY", default_value = "all")]
     ice_policy: Policy,
+    #[command(flatten)]
+    addresses: Addresses,
+    /// Use these UDP ports of this machine for media, as a firewall lets them through; each session takes one of them on
+    /// each address [default: any]
+    #[arg(long, value_name = "MIN-MAX")]
+    ports: Option<PortRange>,
+    #[command(flatten)]
+    sessions: Sessions,
 }
 
 /// The names of the browsers' `iceTransportPolicy`.
@@ -129,7 +140,7 @@ impl Send {
         reception: Reception,
     ) -> anyhow::Result<Media> {
         let source = source("--send", &self.send, variables, self.encoding).await?;
-        Ok(self.ice.media(dialer, source, reception))
+        self.ice.media(dialer, source, reception)
     }
 }
 
@@ -151,8 +162,17 @@ impl Encoding {
 
 impl Ice {
     /// For a peer of this server, which is told of more in its own messages.
-    pub(super) fn prepare(self, dialer: &Dialer) -> ice::Ice {
-        ice::Ice::new(self.ice_server, self.ice_policy == Policy::Relay).trusting(dialer)
+    pub(super) fn prepare(self, dialer: &Dialer) -> anyhow::Result<ice::Ice> {
+        let (interfaces, advertise) = self.addresses.into_rules();
+        let network = ice::Network {
+            interfaces,
+            advertise,
+            ports: self.ports,
+        };
+        let ice = ice::Ice::new(self.ice_server, self.ice_policy == Policy::Relay)
+            .through(network)
+            .trusting(dialer);
+        self.sessions.apply(ice)
     }
 
     /// For a peer that asks this server for more; with what is sent and received.
@@ -161,12 +181,12 @@ impl Ice {
         dialer: &Dialer,
         source: Option<Arc<Source>>,
         reception: Reception,
-    ) -> Media {
-        Media {
+    ) -> anyhow::Result<Media> {
+        Ok(Media {
             source,
             reception,
-            ice: Arc::new(self.prepare(dialer).asking(dialer)),
-        }
+            ice: Arc::new(self.prepare(dialer)?.asking(dialer)),
+        })
     }
 }
 

@@ -2,6 +2,8 @@
 //! prints. Exit codes: 0 success, 1 the thing asked for failed, 2 wrong usage or configuration.
 
 #[cfg(feature = "peer")]
+mod addresses;
+#[cfg(feature = "peer")]
 mod call;
 #[cfg(all(feature = "server", feature = "peer"))]
 mod demo;
@@ -20,6 +22,8 @@ mod pipelines;
 mod room;
 #[cfg(feature = "server")]
 mod serve;
+#[cfg(feature = "peer")]
+mod sessions;
 #[cfg(feature = "server")]
 mod token;
 

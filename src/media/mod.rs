@@ -22,6 +22,7 @@ mod codec;
 mod congestion;
 mod encoder;
 mod guard;
+mod metrics;
 pub(crate) mod overlay;
 mod packages;
 pub mod pipeline;
@@ -29,10 +30,13 @@ mod received;
 mod session;
 mod source;
 
+use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use gst::prelude::*;
 use gstreamer as gst;
+
+use crate::net::PortRange;
 
 pub use codec::{Codec, Kind};
 pub use congestion::Rung;
@@ -40,12 +44,14 @@ pub use encoder::{
     EncoderChoice, EncoderError, EncoderInfo, EncoderKind, EncoderState, TRIAL_ARGUMENT, encoders,
     host_trial, try_encoders, try_in_children,
 };
+pub use metrics::Metrics;
 pub use pipeline::{PipelineError, PipelineFile};
 pub(crate) use received::decoded_samples;
 pub use received::{Container, Counter, Counts, Recorded, Recorder, Tap, TrackCount, display};
 pub use session::{
-    ChannelError, FrameAge, MakeReceiver, Offered, OfferedLine, OutboundStats, Receive,
-    ReceivedTrack, Session, SessionConfig, SessionEvent, SessionEvents, Stats, StreamConfig,
+    ChannelError, FrameAge, InboundStats, MakeReceiver, Offered, OfferedLine, OutboundStats,
+    Phases, RECEIVE_LATENCY, Reason, Receive, ReceivedTrack, Session, SessionConfig, SessionEvent,
+    SessionEvents, Stats, StreamConfig, Verdict,
 };
 pub use source::{Activity, Source, SourceOptions};
 
@@ -164,12 +170,28 @@ pub enum MediaError {
     },
     /// Pictures that come encoded are out of order.
     #[error(
-        "the source's {} has B-frames, which can't be sent: turn them off where it is encoded (profile          baseline, bf=0), or decode it in the pipeline file: `… ! decodebin ! videoconvert !          video/x-raw,format=I420 ! appsink name=video`",
+        "the source's {} has B-frames, which can't be sent: turn them off where it is encoded (profile \
+         baseline, bf=0), or decode it in the pipeline file: `… ! decodebin ! videoconvert ! \
+         video/x-raw,format=I420 ! appsink name=video`",
         .codec.name()
     )]
     BFrames {
         /// The codec.
         codec: Codec,
+    },
+    /// None of this machine's addresses can be used.
+    #[error("media has no way: {0}")]
+    Address(String),
+    /// The range of ports is used up.
+    #[error(
+        "no UDP port from {ports} is free on {ip}: each session takes one; give --ports a wider range, \
+         and let it through the firewall"
+    )]
+    NoFreePort {
+        /// On which address.
+        ip: IpAddr,
+        /// Of which range.
+        ports: PortRange,
     },
     /// A session description that can't be used.
     #[error("the session description can't be used: {0}")]

@@ -11,9 +11,11 @@ mod channels;
 mod churn;
 mod congestion;
 mod encoders;
+mod latency;
 mod pair;
 mod pictures;
 mod sources;
+mod verdicts;
 
 use std::sync::Arc;
 use std::time::Duration;

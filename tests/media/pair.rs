@@ -11,6 +11,9 @@ use crate::viewer::{Eyes, Seen};
 /// How long anything may take on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
+/// What becomes of a candidate on its way; it may get lost.
+pub(crate) type Path = Box<dyn FnMut(&str) -> Option<String> + Send>;
+
 /// Both ends of a call.
 pub(crate) struct Pair {
     pub(crate) device: Session,
@@ -21,6 +24,8 @@ pub(crate) struct Pair {
     device_events: SessionEvents,
     viewer_events: SessionEvents,
     seen: watch::Receiver<Seen>,
+    /// What becomes of the device's candidates on their way, and of the viewer's.
+    pub(crate) paths: [Path; 2],
     /// What the device was told so far, without candidates.
     pub(crate) told_device: Vec<SessionEvent>,
     /// What the viewer was told so far, without candidates.
@@ -59,6 +64,7 @@ impl Pair {
             device_events,
             viewer_events,
             seen,
+            paths: [(); 2].map(|()| -> Path { Box::new(|it| Some(it.to_owned())) }),
             told_device,
             told_viewer,
         }
@@ -87,7 +93,7 @@ impl Pair {
             tokio::select! {
                 event = self.device_events.recv() => match event {
                     Some(SessionEvent::Candidate { mline_index, mid, candidate }) => {
-                        if let Some(candidate) = self.carried(Side::A, candidate) {
+                        if let Some(candidate) = self.carried(Side::A, candidate).and_then(|it| self.paths[0](&it)) {
                             self.viewer.add_candidate(mline_index, mid.as_deref(), &candidate);
                         }
                     }
@@ -96,7 +102,7 @@ impl Pair {
                 },
                 event = self.viewer_events.recv() => match event {
                     Some(SessionEvent::Candidate { mline_index, mid, candidate }) => {
-                        if let Some(candidate) = self.carried(Side::B, candidate) {
+                        if let Some(candidate) = self.carried(Side::B, candidate).and_then(|it| self.paths[1](&it)) {
                             self.device.add_candidate(mline_index, mid.as_deref(), &candidate);
                         }
                     }

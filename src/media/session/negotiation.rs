@@ -13,12 +13,15 @@ use gstreamer_webrtc::{
 use tokio::sync::oneshot;
 
 use super::SessionConfig;
+use super::addresses::Told;
 use super::channels::Channels;
 use super::check;
 use super::feed::{Feed, Wire};
 use super::feedback::{self, Paths};
+use super::meter::Meter;
 use super::sdp::{self, Format, Role};
-use super::stats::Sent;
+use super::stats::{Reply, Sent};
+use super::witness::Witness;
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
 use crate::media::source::Source;
@@ -77,6 +80,7 @@ pub(super) struct Negotiation {
     config: SessionConfig,
     webrtc: gst::Element,
     mids: Mids,
+    witness: Arc<Witness>,
     paths: Arc<Paths>,
     /// The sections of the last description of ours.
     layout: Vec<check::Known>,
@@ -99,13 +103,14 @@ impl Negotiation {
         config: SessionConfig,
         webrtc: gst::Element,
         mids: Mids,
-        paths: Arc<Paths>,
+        (witness, paths): (Arc<Witness>, Arc<Paths>),
     ) -> Self {
         let wires = vec![None; config.streams.len()];
         Self {
             config,
             webrtc,
             mids,
+            witness,
             paths,
             layout: Vec::new(),
             wires,
@@ -160,7 +165,7 @@ impl Negotiation {
                     codec,
                     pt: payload_type(index),
                     ssrc: new_ssrc(),
-                    meter: Arc::default(),
+                    meter: Arc::new(Meter::new(kind, &self.witness)),
                     profile: None,
                     feedback: offered_feedback(),
                     mline,
@@ -187,6 +192,7 @@ impl Negotiation {
         let description = describe(WebRTCSDPType::Offer, &text)?;
         self.set("set-local-description", &description).await?;
         self.offering = true;
+        let text = Told::new(&self.config).description(text);
         Ok(if self.their_role.is_some() {
             sdp::with_open_role(&text)
         } else {
@@ -311,6 +317,7 @@ impl Negotiation {
             .their_role
             .or_else(|| sdp::role(&text).map(Role::other));
         self.remote_is_set();
+        let text = Told::new(&self.config).description(text);
         let sections = sdp::sections(&self.offered);
         let offered: Vec<_> = sections.iter().map(|it| it.direction).collect();
         Ok(sdp::answering(&text, &offered))
@@ -322,6 +329,7 @@ impl Negotiation {
         if candidate.is_empty() {
             return;
         }
+        tracing::trace!(candidate, "their candidate");
         // webrtcbin 1.22 hands such a name to the resolver, leaks the result, and finds nothing.
         if candidate
             .split(' ')
@@ -408,7 +416,7 @@ impl Negotiation {
             codec,
             pt: format.pt,
             ssrc: new_ssrc(),
-            meter: Arc::default(),
+            meter: Arc::new(Meter::new(kind, &self.witness)),
             profile: format.parameter("profile-level-id").map(String::from),
             feedback: section.feedback.filter(|_| feedback::is_possible()),
             mline,
@@ -440,6 +448,7 @@ impl Negotiation {
             codec: wire.codec,
         };
         self.wires[index] = Some(wire);
+        self.witness.sends(self.sent());
         Ok(bound)
     }
 
@@ -540,8 +549,18 @@ fn formats(section: &sdp::Section<'_>) -> Vec<String> {
     names
 }
 
+/// Asks webrtcbin for its statistics.
+pub(super) async fn statistics(webrtc: &gst::Element) -> Result<Reply, MediaError> {
+    let pad: Option<gst::Pad> = None;
+    let reply = ask(webrtc, "get-stats", |webrtc, promise| {
+        webrtc.emit_by_name::<()>("get-stats", &[&pad, promise]);
+    })
+    .await?;
+    Ok(Reply::new(&reply))
+}
+
 /// Emits a signal that answers through a promise, and waits for the answer with a deadline.
-pub(super) async fn ask(
+async fn ask(
     webrtc: &gst::Element,
     step: &'static str,
     emit: impl FnOnce(&gst::Element, &gst::Promise),
