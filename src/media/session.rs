@@ -12,6 +12,7 @@ mod ice;
 mod negotiation;
 mod receive;
 pub(super) mod sdp;
+mod silence;
 mod stats;
 mod tunnel;
 
@@ -37,6 +38,7 @@ use addresses::Told;
 use channels::Channels;
 use events::Emitter;
 use negotiation::Negotiation;
+use silence::Silence;
 
 pub use channels::ChannelError;
 pub use check::{Offered, OfferedLine};
@@ -158,12 +160,14 @@ impl Session {
             channels,
             mids,
             relays,
+            silence,
         } = started
             .await
             .map_err(|error| MediaError::Run(error.to_string()))??;
         if let Some(relays) = relays {
             tasks.spawn(ice::judge(relays, config.clone(), emitter.clone()));
         }
+        tasks.spawn(silence.watch(emitter.clone()));
         if let Some(bus) = pipeline.get()?.bus() {
             tasks.spawn(watch_bus(pipeline.get()?.downgrade(), bus, emitter.clone()));
         }
@@ -217,10 +221,13 @@ impl Session {
     }
 
     /// Adds a candidate of the other side; kept until there is a remote description. An empty one
-    /// (the end of candidates) and one that names an mDNS host are ignored: the other side's own
-    /// checks reveal its address.
+    /// (the end of candidates) is ignored. One that names an mDNS host is added once its address is
+    /// found, if that is soon ([`crate::net::mdns`]); nothing waits for it.
     pub fn add_candidate(&mut self, mline_index: u32, mid: Option<&str>, candidate: &str) {
-        self.negotiation.add_candidate(mline_index, mid, candidate);
+        match self.negotiation.find_address(mline_index, mid, candidate) {
+            Some(search) => drop(self.tasks.spawn(search)),
+            None => self.negotiation.add_candidate(mline_index, mid, candidate),
+        }
     }
 
     /// Sends a text message.
@@ -339,6 +346,7 @@ struct Parts {
     channels: Channels,
     mids: negotiation::Mids,
     relays: Option<watch::Receiver<ice::Search>>,
+    silence: Arc<Silence>,
 }
 
 /// Builds the pipeline and starts it. Blocks for some milliseconds.
@@ -365,6 +373,7 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
     let mids = negotiation::Mids::default();
     listen(&webrtc, emitter, &mids, Told::new(config));
     let relays = ice::watch(&webrtc, config);
+    let silence = Silence::listen(&webrtc);
     let received = receive::listen(&webrtc, inner, config.receive.clone(), emitter.clone());
     let channels = Channels::listen(&webrtc, emitter.clone());
     pipeline.set_state(gst::State::Playing)?;
@@ -375,6 +384,7 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         channels,
         mids,
         relays,
+        silence,
     })
 }
 
@@ -405,22 +415,23 @@ fn listen(webrtc: &gst::Element, emitter: &Emitter, mids: &negotiation::Mids, to
         }
     });
     let to = emitter.clone();
-    webrtc.connect_notify(Some("connection-state"), move |webrtc, _| match webrtc
-        .property::<WebRTCPeerConnectionState>(
-        "connection-state",
-    ) {
-        WebRTCPeerConnectionState::Connected => {
-            to.set_connected(true);
-            to.emit(SessionEvent::Connected);
+    webrtc.connect_notify(Some("connection-state"), move |webrtc, _| {
+        let state = webrtc.property::<WebRTCPeerConnectionState>("connection-state");
+        tracing::debug!(?state, "connection");
+        match state {
+            WebRTCPeerConnectionState::Connected => {
+                to.set_connected(true);
+                to.emit(SessionEvent::Connected);
+            }
+            WebRTCPeerConnectionState::Disconnected => to.emit(SessionEvent::Disconnected),
+            WebRTCPeerConnectionState::Failed => {
+                to.fail("no network path to the other side works, or it is gone".to_owned());
+            }
+            WebRTCPeerConnectionState::Closed => {
+                to.fail("the other side ended the connection".to_owned());
+            }
+            _ => {}
         }
-        WebRTCPeerConnectionState::Disconnected => to.emit(SessionEvent::Disconnected),
-        WebRTCPeerConnectionState::Failed => {
-            to.fail("no network path to the other side works, or it is gone".to_owned());
-        }
-        WebRTCPeerConnectionState::Closed => {
-            to.fail("the other side ended the connection".to_owned())
-        }
-        _ => {}
     });
 }
 

@@ -357,11 +357,16 @@ impl Conversation {
                 mline_index: Some(mline_index),
             })),
             SessionEvent::Connected => {
-                (self.connected, self.deadline) = (true, None);
+                let is_back = std::mem::replace(&mut self.connected, true);
+                self.deadline = None;
                 let milliseconds = self.began.elapsed().as_millis();
-                tracing::info!(peer = self.name(), milliseconds, "connected");
+                match is_back {
+                    false => tracing::info!(peer = self.name(), milliseconds, "connected"),
+                    true => tracing::info!(peer = self.name(), "the connection is back"),
+                }
             }
             SessionEvent::Disconnected => {
+                tracing::info!(peer = self.name(), "the connection is lost, for now");
                 self.deadline = Some((Instant::now() + MEND_TIMEOUT, BROKEN));
             }
             SessionEvent::Failed { why } => return Err(End::Failed(why)),
