@@ -12,7 +12,7 @@ use crate::turn::Turn;
 /// A small picture, because several are encoded at once.
 pub(crate) const SMALL: &str = "test width=160 height=120 fps=10 wave=sine";
 /// Where the signaling server and the TURN server are.
-const PUBLIC: &str = "203.0.113.1";
+pub(crate) const PUBLIC: &str = "203.0.113.1";
 
 /// Two hosts on one cable.
 pub(crate) struct Pair {
