@@ -1,6 +1,5 @@
 //! `switchboard serve`: the signaling server.
 
-use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -8,6 +7,7 @@ use clap::Args;
 
 use super::{Failure, Outcome, interrupted, say};
 use crate::config::{Config, Overrides, TlsFlag};
+use crate::net::{Advertise, InterfaceName, InterfaceRules};
 use crate::server::{self, Server};
 
 /// Run the signaling server
@@ -35,20 +35,44 @@ pub(super) struct Flags {
 /// Where the media of rooms is.
 #[derive(Debug, Args)]
 struct Media {
-    /// The UDP port of the first media thread, each further one has the next; 0 lets the system choose [default: 0]
+    /// The UDP port of the first media thread, each further one has the next: with --media-threads N the N ports
+    /// from here on; 0 lets the system choose [default: 0]
     #[arg(long, value_name = "PORT", env = "SWITCHBOARD_MEDIA_PORT")]
     media_port: Option<u16>,
     /// Threads that forward media [default: one per processor]
     #[arg(long, value_name = "N", env = "SWITCHBOARD_MEDIA_THREADS")]
     media_threads: Option<NonZeroUsize>,
-    /// Tell room clients to send their media to this address (repeatable) [default: this machine's]
+    /// Tell room clients this port for media over TCP, which every --listen takes beside HTTP; 0 tells them of none
+    /// [default: that of --listen]
+    #[arg(long, value_name = "PORT", env = "SWITCHBOARD_MEDIA_TCP_PORT")]
+    media_tcp_port: Option<u16>,
+    /// Tell room clients to send their media here: an address, a name (looked up at the start, and every five minutes),
+    /// or `stun`: beside this machine's addresses the one that the first --ice-server sees (repeatable)
+    /// [default: this machine's addresses]
     #[arg(
         long,
-        value_name = "IP",
+        value_name = "IP|NAME|stun",
         env = "SWITCHBOARD_ADVERTISE",
         value_delimiter = ','
     )]
-    advertise: Vec<IpAddr>,
+    advertise: Vec<Advertise>,
+    /// Of this machine's addresses, tell only those of this interface; * at its end for the rest of the name
+    /// (repeatable) [default: all but bridges of containers]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SWITCHBOARD_INTERFACE",
+        value_delimiter = ','
+    )]
+    interface: Vec<InterfaceName>,
+    /// Don't tell the addresses of this interface (repeatable)
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SWITCHBOARD_NO_INTERFACE",
+        value_delimiter = ','
+    )]
+    no_interface: Vec<InterfaceName>,
 }
 
 /// Where and how to listen.
@@ -81,7 +105,12 @@ pub(super) async fn run(flags: Flags) -> Outcome {
         wait_for_device: flags.wait_for_device,
         media_port: flags.media.media_port,
         media_threads: flags.media.media_threads,
+        media_tcp_port: flags.media.media_tcp_port,
         advertise: flags.media.advertise,
+        interfaces: InterfaceRules {
+            allow: flags.media.interface,
+            deny: flags.media.no_interface,
+        },
         ..flags.listen.into_overrides()
     };
     // Before anyone can know that the server is there, and ask it to stop.

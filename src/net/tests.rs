@@ -111,3 +111,23 @@ fn a_name_is_one_word_with_a_star_at_its_end_only() {
 fn this_machine_has_at_least_one_address() {
     assert!(!InterfaceRules::default().addresses().unwrap().is_empty());
 }
+
+#[test]
+fn private_addresses_are_those_that_mean_nothing_outside() {
+    let private = |ip: &str| is_private(ip.parse().unwrap());
+    for ip in [
+        "10.1.2.3",
+        "172.17.0.2",
+        "192.168.1.1",
+        "100.64.0.1",
+        "169.254.1.1",
+        "::1",
+        "fd00::1",
+        "fe80::1",
+    ] {
+        assert!(private(ip), "{ip}");
+    }
+    for ip in ["203.0.113.1", "100.128.0.1", "172.32.0.1", "2001:db8::1"] {
+        assert!(!private(ip), "{ip}");
+    }
+}
