@@ -53,6 +53,15 @@ pub struct Interface {
     pub ip: IpAddr,
 }
 
+/// A range of UDP ports, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange {
+    /// The first.
+    pub min: u16,
+    /// The last.
+    pub max: u16,
+}
+
 /// Why there is no address to use.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -135,6 +144,24 @@ impl FromStr for InterfaceName {
             ));
         }
         Ok(Self(text.to_owned()))
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ends = text.split_once('-').and_then(|(min, max)| {
+            let (min, max) = (min.trim().parse().ok()?, max.trim().parse().ok()?);
+            (0 < min && min <= max).then_some(Self { min, max })
+        });
+        ends.ok_or_else(|| format!("\"{text}\": write two ports as MIN-MAX, as in 50000-50100"))
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.min, self.max)
     }
 }
 

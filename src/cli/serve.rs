@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::addresses::Addresses;
 use super::{Failure, Outcome, interrupted, say};
 use crate::config::{Config, Overrides, TlsFlag};
-use crate::net::{Advertise, InterfaceName, InterfaceRules};
 use crate::server::{self, Server};
 
 /// Run the signaling server
@@ -46,33 +46,8 @@ struct Media {
     /// [default: that of --listen]
     #[arg(long, value_name = "PORT", env = "SWITCHBOARD_MEDIA_TCP_PORT")]
     media_tcp_port: Option<u16>,
-    /// Tell room clients to send their media here: an address, a name (looked up at the start, and every five minutes),
-    /// or `stun`: beside this machine's addresses the one that the first --ice-server sees (repeatable)
-    /// [default: this machine's addresses]
-    #[arg(
-        long,
-        value_name = "IP|NAME|stun",
-        env = "SWITCHBOARD_ADVERTISE",
-        value_delimiter = ','
-    )]
-    advertise: Vec<Advertise>,
-    /// Of this machine's addresses, tell only those of this interface; * at its end for the rest of the name
-    /// (repeatable) [default: all but bridges of containers]
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "SWITCHBOARD_INTERFACE",
-        value_delimiter = ','
-    )]
-    interface: Vec<InterfaceName>,
-    /// Don't tell the addresses of this interface (repeatable)
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "SWITCHBOARD_NO_INTERFACE",
-        value_delimiter = ','
-    )]
-    no_interface: Vec<InterfaceName>,
+    #[command(flatten)]
+    addresses: Addresses,
 }
 
 /// Where and how to listen.
@@ -98,6 +73,7 @@ pub(super) struct Listen {
 }
 
 pub(super) async fn run(flags: Flags) -> Outcome {
+    let (interfaces, advertise) = flags.media.addresses.into_rules();
     let overrides = Overrides {
         file: flags.config,
         assets: flags.assets,
@@ -106,11 +82,8 @@ pub(super) async fn run(flags: Flags) -> Outcome {
         media_port: flags.media.media_port,
         media_threads: flags.media.media_threads,
         media_tcp_port: flags.media.media_tcp_port,
-        advertise: flags.media.advertise,
-        interfaces: InterfaceRules {
-            allow: flags.media.interface,
-            deny: flags.media.no_interface,
-        },
+        advertise,
+        interfaces,
         ..flags.listen.into_overrides()
     };
     // Before anyone can know that the server is there, and ask it to stop.

@@ -131,3 +131,12 @@ fn private_addresses_are_those_that_mean_nothing_outside() {
         assert!(!private(ip), "{ip}");
     }
 }
+
+#[test]
+fn a_range_of_ports_has_two_ends_in_order() {
+    let range = PortRange { min: 5, max: 9 };
+    assert_eq!("5-9".parse(), Ok(range));
+    for wrong in ["", "5", "9-5", "0-5", "5-70000", "a-b"] {
+        assert!(wrong.parse::<PortRange>().is_err(), "{wrong}");
+    }
+}
