@@ -17,5 +17,6 @@ mod house;
 mod forwarding;
 mod layers;
 mod negotiation;
+mod tcp;
 #[cfg(feature = "peer")]
 mod webrtcbin;
