@@ -44,7 +44,7 @@ impl House {
 
     /// One that takes media over TCP as well, at this address.
     pub(crate) fn with_tcp(config: Config) -> (Self, SocketAddr) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind((config.bind, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let house = Self::with(Config {
             tcp: vec![address],
