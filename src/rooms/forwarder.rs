@@ -259,7 +259,6 @@ impl Forwarder {
                 },
                 reach: endpoint.reach,
                 unconnected: endpoint.unconnected(now),
-                tcp: !endpoint.streams.is_empty(),
                 report: endpoint.reports.last(),
                 paused: endpoint
                     .outgoing

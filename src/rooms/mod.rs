@@ -287,8 +287,6 @@ pub struct EndpointStats {
     pub reach: Reach,
     /// What there is to say of that while it isn't connected.
     pub unconnected: Option<Unconnected>,
-    /// Whether it is connected over TCP, or tries that.
-    pub tcp: bool,
     /// What its connection was like in the last second.
     pub report: Report,
     /// Whether its video pauses, because the path doesn't take it.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use str0m::media::Mid;
+use str0m::net::Protocol;
 use str0m::stats::{MediaEgressStats, MediaIngressStats, PeerStats};
 
 /// The last second of a connection.
@@ -16,6 +17,8 @@ pub struct Report {
     pub jitter: Option<Duration>,
     /// Requests to send something again, since the beginning.
     pub resend_requests: u64,
+    /// Whether media goes over TCP; once it goes.
+    pub tcp: Option<bool>,
 }
 
 /// Puts reports together.
@@ -46,6 +49,8 @@ impl Reports {
         // ICE-lite measures nothing by its checks; only reports tell.
         self.last = std::mem::take(&mut self.next);
         self.next.rtt = peer.rtt;
+        let pair = peer.selected_candidate_pair.as_ref();
+        self.next.tcp = pair.map(|pair| pair.protocol != Protocol::Udp);
     }
 
     /// What the peer says of what it receives.

@@ -174,7 +174,8 @@ struct ShownMedia<'a> {
     why: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<SocketAddr>,
-    transport: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transport: Option<&'static str>,
     packets_in: u64,
     bytes_in: u64,
     packets_out: u64,
@@ -208,7 +209,7 @@ impl<'a> ShownMedia<'a> {
             },
             why: stats.unconnected.as_ref().map(ToString::to_string),
             peer: stats.reach.peer(),
-            transport: if stats.tcp { "tcp" } else { "udp" },
+            transport: (stats.report.tcp).map(|tcp| if tcp { "tcp" } else { "udp" }),
             packets_in: stats.packets_in,
             bytes_in: stats.bytes_in,
             packets_out: stats.packets_out,

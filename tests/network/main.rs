@@ -11,5 +11,6 @@ mod process;
 mod turn;
 
 mod addresses;
+mod rooms;
 mod scenes;
 mod ways;

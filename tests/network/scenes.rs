@@ -8,7 +8,7 @@ use crate::lab::{Host, Lab};
 use crate::process::Process;
 
 /// A small picture, because several are encoded at once.
-const SMALL: &str = "test width=160 height=120 fps=10 wave=sine";
+pub(crate) const SMALL: &str = "test width=160 height=120 fps=10 wave=sine";
 /// Where the signaling server and the TURN server are.
 pub(crate) const PUBLIC: &str = "203.0.113.1";
 

@@ -9,7 +9,7 @@ use crate::turn::{SECRET, Turn, configuration};
 const RELAY: [&str; 2] = ["--ice-policy", "relay"];
 
 /// A TURN server on the internet of a town.
-async fn turn(town: &Town) -> Turn {
+pub(crate) async fn turn(town: &Town) -> Turn {
     let stdbuf = town.internet.command("stdbuf");
     let address: IpAddr = PUBLIC.parse().unwrap();
     Turn::launch(stdbuf.into(), address, (3478, 5349)).await

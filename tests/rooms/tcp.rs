@@ -38,7 +38,8 @@ fn media_goes_over_tcp_in_both_directions_beside_udp() {
     stream(&mut publisher, &mut subscriber, 1_000, 100);
     let own = subscriber.stream.as_ref().unwrap().0.local_addr().unwrap();
     until("numbers", &mut [&mut subscriber], |_| {
-        stats(&house, by_tcp).is_some_and(|it| it.tcp && it.reach == Reach::Connected(own))
+        stats(&house, by_tcp)
+            .is_some_and(|it| it.report.tcp == Some(true) && it.reach == Reach::Connected(own))
     });
 }
 
