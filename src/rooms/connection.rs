@@ -15,8 +15,6 @@ use super::MediaError;
 use super::endpoint::guarded;
 use super::sdp::{Offer, Payload, Selection};
 
-/// Packets kept for retransmission, per stream: two seconds of 2.5 Mbit/s. Their payloads are shared.
-const RESENDS: usize = 512;
 /// Bytes that wait in one endpoint's data channels; a message that has no room is dropped.
 const CHANNEL_BYTES: usize = 256 * 1024;
 /// How often str0m says how a connection does.
@@ -55,7 +53,6 @@ pub(super) fn open(
         .set_local_ice_credentials(credentials)
         .set_ice_lite(true)
         .set_rtp_mode(true)
-        .set_send_buffer_video(RESENDS)
         .set_sctp_max_buffered_amount(CHANNEL_BYTES)
         .set_extension_map(extensions(feedback))
         .set_stats_interval(Some(REPORTS))

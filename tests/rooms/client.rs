@@ -137,11 +137,34 @@ impl Client {
         let answer = SdpAnswer::from_sdp_string(sdp).unwrap_or_else(|e| panic!("{e}: {sdp}"));
         let pending = self.pending.take().unwrap();
         self.rtc.sdp_api().accept_answer(pending, answer).unwrap();
+        // Browsers don't stop resending at 15 % of what they send.
+        for mid in self.video {
+            let mut api = self.rtc.direct_api();
+            if let Some(stream) = api.stream_tx_by_mid(mid, None) {
+                stream.set_rtx_cache(1_000, Duration::from_secs(2), None);
+            }
+        }
+    }
+
+    /// A packet of a picture, of a layer; `last`: no more of this picture follow.
+    pub(crate) fn send_picture(
+        &mut self,
+        rid: Option<&str>,
+        seq: u64,
+        time: u32,
+        last: bool,
+        payload: &[u8],
+    ) {
+        let mid = self.video.unwrap();
+        let pt = self.codecs.video[0].0;
+        let rid = rid.map(Rid::from);
+        self.send(mid, rid, pt, seq, (time, last), payload);
     }
 
     pub(crate) fn send_audio(&mut self, seq: u64, payload: &[u8]) {
         let mid = self.audio.unwrap();
-        self.send(mid, None, self.codecs.opus, seq, seq as u32 * 960, payload);
+        let time = (seq as u32 * 960, true);
+        self.send(mid, None, self.codecs.opus, seq, time, payload);
     }
 
     pub(crate) fn send_video(&mut self, seq: u64, payload: &[u8]) {
@@ -151,15 +174,24 @@ impl Client {
     pub(crate) fn send_layer(&mut self, rid: Option<&str>, seq: u64, payload: &[u8]) {
         let mid = self.video.unwrap();
         let pt = self.codecs.video[0].0;
-        self.send(mid, rid.map(Rid::from), pt, seq, seq as u32 * 3000, payload);
+        let time = (seq as u32 * 3000, true);
+        self.send(mid, rid.map(Rid::from), pt, seq, time, payload);
     }
 
-    fn send(&mut self, mid: Mid, rid: Option<Rid>, pt: u8, seq: u64, time: u32, payload: &[u8]) {
+    fn send(
+        &mut self,
+        mid: Mid,
+        rid: Option<Rid>,
+        pt: u8,
+        seq: u64,
+        (time, last): (u32, bool),
+        payload: &[u8],
+    ) {
         let mut api = self.rtc.direct_api();
         let stream = api.stream_tx_by_mid(mid, rid).unwrap();
         let write = RtpWrite::new(pt.into(), seq.into(), time, Instant::now(), payload)
             .nackable(true)
-            .marker(true);
+            .marker(last);
         stream.write_rtp(write);
         self.turn(true);
     }

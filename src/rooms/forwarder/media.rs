@@ -46,10 +46,7 @@ impl Forwarder {
             }
             Happened::Begin(peer) => endpoint.reports.begin(&peer),
             Happened::Received(stats) => endpoint.reports.received(&stats),
-            Happened::Sent(stats) => {
-                endpoint.reports.sent(&stats);
-                endpoint.strained(now, &stats);
-            }
+            Happened::Sent(stats) => endpoint.reported(now, &stats),
             Happened::ChannelOpen(id, label) => endpoint.channels.open(id, label),
             Happened::ChannelClosed(id) => endpoint.channels.closed(id),
             Happened::ChannelData(id, binary, data) => {
