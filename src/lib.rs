@@ -8,8 +8,9 @@
 //! | [`cli`] | one file per subcommand: flags in, exit code out | everything below |
 //! | [`config`] | file + environment + flags → one validated [`config::Config`]; every limit | `net` |
 //! | [`net`] | this machine's addresses: which carry media, and what is told instead of them | nothing |
-//! | [`rooms`] | the forwarding plane: str0m endpoints, threads, UDP sockets | nothing |
+//! | [`rooms`] | the forwarding plane: str0m endpoints, threads, UDP sockets, media over TCP | `net` |
 //! | [`server`] | the edge: listeners, TLS, HTTP, WebSockets, limits, metrics, the console | `dialect`, `hub`, `rooms`, `config` |
+//! | `probe` | coded test media and the judge of what arrives | `peer`, `media` |
 //! | [`peer`] | devices, callers and participants: a dialect's client × media, with reconnection | `dialect` clients, `media`, `worker` |
 //! | [`worker`] | JavaScript workers: the child process and its parent; what they may load | `web` |
 //! | [`media`] | GStreamer: pipeline files, encoders, fan-out, `webrtcbin` sessions, statistics | nothing |
@@ -30,6 +31,8 @@ pub mod media;
 pub mod net;
 #[cfg(feature = "peer")]
 pub mod peer;
+#[cfg(feature = "peer")]
+pub mod probe;
 #[cfg(feature = "server")]
 pub mod rooms;
 #[cfg(feature = "server")]

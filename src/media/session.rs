@@ -58,6 +58,8 @@ pub struct SessionConfig {
     pub relay_only: bool,
     /// Who checks the certificates of TURN servers over TLS; without, these are left out.
     pub turn_tls: Option<Arc<rustls::ClientConfig>>,
+    /// Whether media may go over TCP to the other side itself (RFC 6544), as servers take it.
+    pub tcp: bool,
     /// Which of this machine's interfaces are used.
     pub interfaces: InterfaceRules,
     /// What the other side is told instead of this machine's own addresses of the same family; the ports
@@ -94,6 +96,7 @@ impl Default for SessionConfig {
             ice_servers: Vec::new(),
             relay_only: false,
             turn_tls: None,
+            tcp: false,
             interfaces: InterfaceRules::default(),
             advertise: Vec::new(),
             ports: None,
@@ -360,7 +363,7 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         .property("latency", latency)
         .build()
         .map_err(|error| MediaError::Build(error.to_string()))?;
-    ice::quieten(&webrtc);
+    ice::quieten(&webrtc, config.tcp);
     addresses::configure(&webrtc, config)?;
     ice::configure(&webrtc, &config.ice_servers);
     if config.relay_only {

@@ -56,6 +56,8 @@ pub(super) struct Shared {
     pub(super) channel: Option<String>,
     /// Whether our offers put everything on one transport. Old peers can't take that.
     pub(super) bundle: bool,
+    /// Whether the partner is a server, which takes media over TCP.
+    pub(super) tcp: bool,
     /// The codec that our pictures are sent in, whatever the source prefers.
     pub(super) codec: Option<Codec>,
     /// What our offers ask for where we send nothing of the kind ourselves.
@@ -440,6 +442,7 @@ impl Shared {
             wanted,
             streams,
             invite: is_wanted,
+            tcp: self.tcp,
             receive,
             ..media.ice.session(&[]).await
         }

@@ -135,6 +135,7 @@ impl Mesh {
                 events: Arc::new(Events::new(options.events)),
                 channel: None,
                 bundle: false,
+                tcp: false,
                 codec: None,
                 wanted: EVERYDAY.to_vec(),
                 // mp-webrtc-sendrecv.c sends nothing but Opus as 96.

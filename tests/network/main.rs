@@ -18,5 +18,6 @@ mod watcher;
 mod addresses;
 mod devices;
 mod outages;
+mod rooms;
 mod scenes;
 mod ways;
