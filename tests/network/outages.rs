@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use crate::lab::Host;
 use crate::process::Process;
-use crate::scenes::{Pair, SMALL, pictures, serve};
+use crate::rooms;
+use crate::scenes::{Pair, SMALL, Town, pictures, serve};
 
 /// Between the return of the link and that of the pictures: a try that is under way fails after about 5 s,
 /// the next one waits for 7 s at most. The rest is for busy machines.
@@ -97,4 +98,20 @@ async fn members_whose_connection_broke_connect_anew() {
     let returned = mended.elapsed();
     eprintln!("given up after {noticed:?}, pictures {returned:?} after the link is back");
     assert!(returned < RETURN, "{returned:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn participants_whose_udp_dies_go_on_over_tcp() {
+    let Some(town) = Town::new() else { return };
+    let _server = rooms::serve(&town.internet, &rooms::LISTEN).await;
+    let [first, second] = &town.homes;
+    let hosts = [&first.host, &second.host];
+    let [mut near, mut far] = rooms::meet(hosts, ["203.0.113.1:8080"; 2]).await;
+    // It stays so.
+    let _cut = Cut::new(&second.host, "meta l4proto udp");
+    nothing(&mut far).await;
+    nothing(&mut near).await;
+    far.logged("the media connection was lost").await;
+    pictures(&mut far).await;
+    pictures(&mut near).await;
 }

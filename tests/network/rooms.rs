@@ -12,7 +12,7 @@ use crate::scenes::{PUBLIC, Pair, SMALL, Town, pictures};
 const POLL: Duration = Duration::from_millis(100);
 
 /// Starts a server for rooms, with these arguments.
-async fn serve(host: &Host, arguments: &[&str]) -> Process {
+pub(crate) async fn serve(host: &Host, arguments: &[&str]) -> Process {
     let common = [
         "serve",
         "--insecure",
@@ -35,7 +35,7 @@ fn join(host: &Host, server: &str, user: &str) -> Process {
 }
 
 /// Waits until two participants, on these hosts, see each other.
-async fn meet(hosts: [&Host; 2], servers: [&str; 2]) -> [Process; 2] {
+pub(crate) async fn meet(hosts: [&Host; 2], servers: [&str; 2]) -> [Process; 2] {
     let mut both = [
         join(hosts[0], servers[0], "one"),
         join(hosts[1], servers[1], "two"),
@@ -66,7 +66,7 @@ async fn transports(server: &Host) -> Vec<String> {
     }
 }
 
-const LISTEN: [&str; 2] = ["--listen", "0.0.0.0:8080"];
+pub(crate) const LISTEN: [&str; 2] = ["--listen", "0.0.0.0:8080"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_nats_participants_reach_a_public_server() {

@@ -187,6 +187,8 @@ pub(crate) fn peer(host: &Host, server: &str, arguments: &[&str]) -> Process {
 
 /// Waits for a second with pictures.
 pub(crate) async fn pictures(peer: &mut Process) {
+    // Its start has a deadline of its own.
+    peer.logged("media comes").await;
     peer.line("a second with pictures", |line| {
         let line: Value = serde_json::from_str(line).ok()?;
         let frames = line["count"]["video"]["frames"].as_u64()?;
