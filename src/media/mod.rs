@@ -17,8 +17,11 @@
 //! Written for GStreamer 1.22; the work-arounds are explained where they stand.
 
 mod arenas;
+pub(crate) mod code;
 mod codec;
+mod congestion;
 mod guard;
+mod metrics;
 mod overlay;
 mod packages;
 pub mod pipeline;
@@ -35,11 +38,14 @@ use gstreamer as gst;
 use crate::net::PortRange;
 
 pub use codec::{Codec, Kind};
+pub use congestion::Rung;
+pub use metrics::Metrics;
 pub use pipeline::{PipelineError, PipelineFile};
 pub use received::{Container, Counter, Counts, Recorded, Recorder, Tap, TrackCount, display};
 pub use session::{
-    ChannelError, MakeReceiver, Offered, OfferedLine, OutboundStats, Receive, ReceivedTrack,
-    Session, SessionConfig, SessionEvent, SessionEvents, Stats, StreamConfig,
+    ChannelError, FrameAge, InboundStats, MakeReceiver, Offered, OfferedLine, OutboundStats,
+    Phases, RECEIVE_LATENCY, Reason, Receive, ReceivedTrack, Session, SessionConfig, SessionEvent,
+    SessionEvents, Stats, StreamConfig, Verdict,
 };
 pub use source::{Activity, Source, SourceOptions};
 

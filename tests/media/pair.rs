@@ -10,6 +10,9 @@ use crate::viewer::{Eyes, Seen};
 /// How long anything may take on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
+/// What becomes of a candidate on its way; it may get lost.
+pub(crate) type Path = Box<dyn FnMut(&str) -> Option<String> + Send>;
+
 /// Both ends of a call.
 pub(crate) struct Pair {
     pub(crate) device: Session,
@@ -18,6 +21,8 @@ pub(crate) struct Pair {
     device_events: SessionEvents,
     viewer_events: SessionEvents,
     seen: watch::Receiver<Seen>,
+    /// What becomes of the device's candidates on their way, and of the viewer's.
+    pub(crate) paths: [Path; 2],
     /// What the device was told so far, without candidates.
     pub(crate) told_device: Vec<SessionEvent>,
     /// What the viewer was told so far, without candidates.
@@ -46,6 +51,7 @@ impl Pair {
             device_events,
             viewer_events,
             seen,
+            paths: [(); 2].map(|()| -> Path { Box::new(|it| Some(it.to_owned())) }),
             told_device,
             told_viewer,
         }
@@ -74,14 +80,18 @@ impl Pair {
             tokio::select! {
                 event = self.device_events.recv() => match event {
                     Some(SessionEvent::Candidate { mline_index, mid, candidate }) => {
-                        self.viewer.add_candidate(mline_index, mid.as_deref(), &candidate);
+                        if let Some(candidate) = self.paths[0](&candidate) {
+                            self.viewer.add_candidate(mline_index, mid.as_deref(), &candidate);
+                        }
                     }
                     Some(event) => self.told_device.push(event),
                     None => panic!("waiting for {what}, the device's session ended: {:?}", self.told_device),
                 },
                 event = self.viewer_events.recv() => match event {
                     Some(SessionEvent::Candidate { mline_index, mid, candidate }) => {
-                        self.device.add_candidate(mline_index, mid.as_deref(), &candidate);
+                        if let Some(candidate) = self.paths[1](&candidate) {
+                            self.device.add_candidate(mline_index, mid.as_deref(), &candidate);
+                        }
                     }
                     Some(event) => self.told_viewer.push(event),
                     None => panic!("waiting for {what}, the viewer's session ended: {:?}", self.told_viewer),

@@ -18,8 +18,10 @@ use super::addresses::Told;
 use super::channels::Channels;
 use super::check;
 use super::feed::{Feed, Wire};
+use super::meter::Meter;
 use super::sdp::{self, Role};
-use super::stats::Sent;
+use super::stats::{Reply, Sent};
+use super::witness::Witness;
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
 use crate::media::source::Source;
@@ -81,6 +83,7 @@ pub(super) struct Negotiation {
     config: SessionConfig,
     webrtc: gst::Element,
     mids: Mids,
+    witness: Arc<Witness>,
     /// The sections of the last description of ours.
     layout: Vec<check::Known>,
     /// For each configured stream how it was bound, once it is.
@@ -101,12 +104,18 @@ pub(super) struct Negotiation {
 }
 
 impl Negotiation {
-    pub(super) fn new(config: SessionConfig, webrtc: gst::Element, mids: Mids) -> Self {
+    pub(super) fn new(
+        config: SessionConfig,
+        webrtc: gst::Element,
+        mids: Mids,
+        witness: Arc<Witness>,
+    ) -> Self {
         let wires = vec![None; config.streams.len()];
         Self {
             config,
             webrtc,
             mids,
+            witness,
             layout: Vec::new(),
             wires,
             has_channels: false,
@@ -130,6 +139,7 @@ impl Negotiation {
                     ssrc: wire.ssrc,
                     codec: wire.codec,
                     stream_id: stream.stream_id.clone(),
+                    meter: wire.meter.clone(),
                 })
             })
             .collect()
@@ -160,6 +170,7 @@ impl Negotiation {
                     codec,
                     pt: payload_type(index),
                     ssrc: new_ssrc(),
+                    meter: Arc::new(Meter::new(kind, &self.witness)),
                     profile: None,
                     mline,
                     direction: if self.config.invite {
@@ -412,6 +423,7 @@ impl Negotiation {
             codec,
             pt: format.pt,
             ssrc: new_ssrc(),
+            meter: Arc::new(Meter::new(kind, &self.witness)),
             profile: format.parameter("profile-level-id").map(String::from),
             mline,
             direction: if section.direction == "sendrecv" {
@@ -436,6 +448,7 @@ impl Negotiation {
             codec: wire.codec,
         };
         self.wires[index] = Some(wire);
+        self.witness.sends(self.sent());
         Ok(bound)
     }
 
@@ -513,8 +526,18 @@ async fn look_up(name: &str, interfaces: InterfaceRules) -> Option<IpAddr> {
     mdns::resolve(name, &interfaces).await
 }
 
+/// Asks webrtcbin for its statistics.
+pub(super) async fn statistics(webrtc: &gst::Element) -> Result<Reply, MediaError> {
+    let pad: Option<gst::Pad> = None;
+    let reply = ask(webrtc, "get-stats", |webrtc, promise| {
+        webrtc.emit_by_name::<()>("get-stats", &[&pad, promise]);
+    })
+    .await?;
+    Ok(Reply::new(&reply))
+}
+
 /// Emits a signal that answers through a promise, and waits for the answer with a deadline.
-pub(super) async fn ask(
+async fn ask(
     webrtc: &gst::Element,
     step: &'static str,
     emit: impl FnOnce(&gst::Element, &gst::Promise),
