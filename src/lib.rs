@@ -8,7 +8,7 @@
 //! | [`cli`] | one file per subcommand: flags in, exit code out | everything below |
 //! | [`config`] | file + environment + flags → one validated [`config::Config`]; every limit | `net` |
 //! | [`net`] | this machine's addresses: which carry media, and what is told instead of them | nothing |
-//! | [`rooms`] | the forwarding plane: str0m endpoints, threads, UDP sockets | nothing |
+//! | [`rooms`] | the forwarding plane: str0m endpoints, threads, UDP sockets, media over TCP | `net` |
 //! | [`server`] | the edge: listeners, TLS, HTTP, WebSockets, limits, metrics, the console | `dialect`, `hub`, `rooms`, `config` |
 //! | `probe` | coded test media and the judge of what arrives | `peer`, `media` |
 //! | [`peer`] | devices, callers and participants: a dialect's client × media, with reconnection | `dialect` clients, `media`, `worker` |

@@ -2,10 +2,14 @@
 //! instead of them. For peers and for the forwarding plane, with the same words.
 
 mod advertise;
+#[cfg(feature = "peer")]
+pub mod mdns;
 #[cfg(test)]
 mod tests;
 
 pub use advertise::{Advertise, AdvertiseError, Advertised};
+#[cfg(feature = "server")]
+pub(crate) use advertise::{answer, request};
 
 use std::fmt;
 use std::io;
@@ -217,6 +221,20 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
             name: it.name,
         })
         .collect())
+}
+
+/// Whether an address means nothing outside of a network or a machine: private, shared by a provider's
+/// customers (RFC 6598), link-local, or the loopback.
+#[must_use]
+pub const fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [first, second, ..] = ip.octets();
+            let is_shared = first == 100 && second & 0xc0 == 64;
+            ip.is_private() || ip.is_link_local() || ip.is_loopback() || is_shared
+        }
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback(),
+    }
 }
 
 fn listed(interfaces: &[Interface]) -> String {

@@ -16,6 +16,7 @@ mod negotiation;
 mod receive;
 mod sampler;
 pub(super) mod sdp;
+mod silence;
 mod stats;
 mod tunnel;
 mod verdict;
@@ -48,6 +49,7 @@ use events::Emitter;
 use feedback::Paths;
 use jitter::JitterBuffers;
 use negotiation::Negotiation;
+use silence::Silence;
 use witness::Witness;
 
 pub use channels::ChannelError;
@@ -74,6 +76,8 @@ pub struct SessionConfig {
     pub relay_only: bool,
     /// Who checks the certificates of TURN servers over TLS; without, these are left out.
     pub turn_tls: Option<Arc<rustls::ClientConfig>>,
+    /// Whether media may go over TCP to the other side itself (RFC 6544), as servers take it.
+    pub tcp: bool,
     /// Which of this machine's interfaces are used.
     pub interfaces: InterfaceRules,
     /// What the other side is told instead of this machine's own addresses of the same family; the ports
@@ -113,6 +117,7 @@ impl Default for SessionConfig {
             ice_servers: Vec::new(),
             relay_only: false,
             turn_tls: None,
+            tcp: false,
             interfaces: InterfaceRules::default(),
             advertise: Vec::new(),
             ports: None,
@@ -185,6 +190,7 @@ impl Session {
             channels,
             mids,
             relays,
+            silence,
             jitter,
             paths,
         } = started
@@ -193,6 +199,7 @@ impl Session {
         if let Some(relays) = relays {
             tasks.spawn(ice::judge(relays, witness.clone()));
         }
+        tasks.spawn(silence.watch(emitter.clone()));
         tasks.spawn(sampler::run(
             webrtc.downgrade(),
             jitter.clone(),
@@ -260,11 +267,14 @@ impl Session {
     }
 
     /// Adds a candidate of the other side; kept until there is a remote description. An empty one
-    /// (the end of candidates) and one that names an mDNS host are ignored: the other side's own
-    /// checks reveal its address.
+    /// (the end of candidates) is ignored. One that names an mDNS host is added once its address is
+    /// found, if that is soon ([`crate::net::mdns`]); nothing waits for it.
     pub fn add_candidate(&mut self, mline_index: u32, mid: Option<&str>, candidate: &str) {
         self.witness.remote_candidate(candidate);
-        self.negotiation.add_candidate(mline_index, mid, candidate);
+        match self.negotiation.find_address(mline_index, mid, candidate) {
+            Some(search) => drop(self.tasks.spawn(search)),
+            None => self.negotiation.add_candidate(mline_index, mid, candidate),
+        }
     }
 
     /// Sends a text message.
@@ -411,6 +421,7 @@ struct Parts {
     channels: Channels,
     mids: negotiation::Mids,
     relays: Option<watch::Receiver<ice::Search>>,
+    silence: Arc<Silence>,
     jitter: JitterBuffers,
     paths: Arc<Paths>,
 }
@@ -429,7 +440,7 @@ fn build(
         .property("latency", milliseconds(config.receive_latency))
         .build()
         .map_err(|error| MediaError::Build(error.to_string()))?;
-    ice::quieten(&webrtc);
+    ice::quieten(&webrtc, config.tcp);
     addresses::configure(&webrtc, config)?;
     ice::configure(&webrtc, &config.ice_servers);
     if config.relay_only {
@@ -444,6 +455,7 @@ fn build(
     witness::listen(&webrtc, witness);
     listen(&webrtc, (emitter, witness), &mids, Told::new(config));
     let relays = ice::watch(&webrtc, config);
+    let silence = Silence::listen(&webrtc);
     let jitter = JitterBuffers::listen(&webrtc);
     let (receive, told) = (config.receive.clone(), emitter.clone());
     let received = receive::listen(&webrtc, inner, receive, told, witness.clone());
@@ -458,6 +470,7 @@ fn build(
         channels,
         mids,
         relays,
+        silence,
         jitter,
         paths,
     })
@@ -505,24 +518,25 @@ fn listen(
         }
     });
     let (to, witness) = (emitter.clone(), witness.clone());
-    webrtc.connect_notify(Some("connection-state"), move |webrtc, _| match webrtc
-        .property::<WebRTCPeerConnectionState>(
-        "connection-state",
-    ) {
-        WebRTCPeerConnectionState::Connected => {
-            witness.connected();
-            to.set_connected(true);
-            to.emit(SessionEvent::Connected);
+    webrtc.connect_notify(Some("connection-state"), move |webrtc, _| {
+        let state = webrtc.property::<WebRTCPeerConnectionState>("connection-state");
+        tracing::debug!(?state, "connection");
+        match state {
+            WebRTCPeerConnectionState::Connected => {
+                witness.connected();
+                to.set_connected(true);
+                to.emit(SessionEvent::Connected);
+            }
+            WebRTCPeerConnectionState::Disconnected => {
+                witness.lost();
+                to.emit(SessionEvent::Disconnected);
+            }
+            WebRTCPeerConnectionState::Failed => witness.fail(),
+            WebRTCPeerConnectionState::Closed => {
+                to.fail("the other side ended the connection".to_owned());
+            }
+            _ => {}
         }
-        WebRTCPeerConnectionState::Disconnected => {
-            witness.lost();
-            to.emit(SessionEvent::Disconnected);
-        }
-        WebRTCPeerConnectionState::Failed => witness.fail(),
-        WebRTCPeerConnectionState::Closed => {
-            to.fail("the other side ended the connection".to_owned())
-        }
-        _ => {}
     });
 }
 

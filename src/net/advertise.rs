@@ -159,7 +159,7 @@ async fn mapped(servers: &[(String, u16)]) -> Result<Vec<IpAddr>, AdvertiseError
     match found.is_empty() {
         true => Err(AdvertiseError::Unanswered(
             asked
-                .into_iter()
+                .iter()
                 .map(|(host, port)| format!("{host}:{port}"))
                 .collect(),
         )),
@@ -189,7 +189,7 @@ async fn first(servers: &[(String, u16)], from: IpAddr) -> Option<IpAddr> {
 /// Asks STUN servers, again and again, by which address they see this socket (RFC 8489 section 3);
 /// the first answer counts.
 async fn ask(socket: &UdpSocket, servers: &[SocketAddr]) -> io::Result<SocketAddr> {
-    let request = Message::builder_request(BINDING, MessageWriteVec::new()).finish();
+    let request = request();
     let mut buffer = [0; DATAGRAM];
     loop {
         let mut sent: io::Result<usize> = Err(io::ErrorKind::AddrNotAvailable.into());
@@ -206,7 +206,7 @@ async fn ask(socket: &UdpSocket, servers: &[SocketAddr]) -> io::Result<SocketAdd
                 };
                 let is_theirs = servers.contains(&from);
                 if let Some(mapped) = is_theirs
-                    .then(|| read(&request, &buffer[..length]))
+                    .then(|| answer(&request, &buffer[..length]))
                     .flatten()
                 {
                     return mapped;
@@ -219,8 +219,13 @@ async fn ask(socket: &UdpSocket, servers: &[SocketAddr]) -> io::Result<SocketAdd
     }
 }
 
+/// Asks a STUN server by which address it sees the socket that this comes from (RFC 8489 section 3).
+pub(crate) fn request() -> Vec<u8> {
+    Message::builder_request(BINDING, MessageWriteVec::new()).finish()
+}
+
 /// What an answer to this request says.
-fn read(request: &[u8], answer: &[u8]) -> Option<SocketAddr> {
+pub(crate) fn answer(request: &[u8], answer: &[u8]) -> Option<SocketAddr> {
     let request = Message::from_bytes(request).ok()?;
     let answer = Message::from_bytes(answer).ok()?;
     if !answer.is_response() || answer.transaction_id() != request.transaction_id() {

@@ -113,6 +113,26 @@ fn this_machine_has_at_least_one_address() {
 }
 
 #[test]
+fn private_addresses_are_those_that_mean_nothing_outside() {
+    let private = |ip: &str| is_private(ip.parse().unwrap());
+    for ip in [
+        "10.1.2.3",
+        "172.17.0.2",
+        "192.168.1.1",
+        "100.64.0.1",
+        "169.254.1.1",
+        "::1",
+        "fd00::1",
+        "fe80::1",
+    ] {
+        assert!(private(ip), "{ip}");
+    }
+    for ip in ["203.0.113.1", "100.128.0.1", "172.32.0.1", "2001:db8::1"] {
+        assert!(!private(ip), "{ip}");
+    }
+}
+
+#[test]
 fn a_range_of_ports_has_two_ends_in_order() {
     let range = PortRange { min: 5, max: 9 };
     assert_eq!("5-9".parse(), Ok(range));

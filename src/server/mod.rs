@@ -196,6 +196,7 @@ struct App {
     settings: RwLock<Arc<Settings>>,
     kurento: Arc<kurento::Settings>,
     switch: Arc<Switch>,
+    media: Arc<Media>,
     metrics: Arc<Metrics>,
     polling: PollingClients,
     scripts: Scripts,
@@ -238,9 +239,11 @@ pub async fn bind(config: Config) -> Result<Server, StartError> {
         .iter()
         .map(|&listen| listener::bind(listen, tls.as_ref(), &mut inherited))
         .collect::<Result<Vec<_>, _>>()?;
-    let (plane, media) = Media::start(&config)?;
+    let metrics = Arc::new(Metrics::new());
+    let bound: Vec<_> = listeners.iter().map(|it| it.bound.address).collect();
+    let (plane, media) = Media::start(&config, &bound, Arc::clone(&metrics)).await?;
     Ok(Server {
-        app: Arc::new(App::new(config, plane)?),
+        app: Arc::new(App::new(config, Arc::new(plane), metrics)?),
         listeners,
         media,
         tls,
@@ -307,6 +310,8 @@ impl Server {
         });
         let expelling = Arc::clone(&app);
         tasks.spawn(async move { auth::expire(&expelling).await });
+        let plane = Arc::clone(&app.media);
+        tasks.spawn(async move { plane.keep_addresses().await });
         let expiring = Arc::clone(&app);
         tasks.spawn(async move { polling::expire(&expiring).await });
 
@@ -334,8 +339,7 @@ impl Server {
 }
 
 impl App {
-    fn new(config: Config, plane: Media) -> Result<Self, StartError> {
-        let metrics = Arc::new(Metrics::new());
+    fn new(config: Config, media: Arc<Media>, metrics: Arc<Metrics>) -> Result<Self, StartError> {
         let settings = Settings::new(&config, &metrics)?;
         let slot_count = u32::try_from(config.limits.connections.min(Semaphore::MAX_PERMITS))
             .unwrap_or(u32::MAX);
@@ -354,7 +358,12 @@ impl App {
                 }
                 None => None,
             },
-            switch: Arc::new(Switch::new(&config.limits, Arc::clone(&metrics), plane)),
+            switch: Arc::new(Switch::new(
+                &config.limits,
+                Arc::clone(&metrics),
+                Arc::clone(&media),
+            )),
+            media,
             polling: PollingClients::default(),
             scripts: Scripts::default(),
             revoked: Revoked::default(),

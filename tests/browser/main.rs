@@ -9,6 +9,7 @@ mod diagnosis;
 mod driver;
 mod geckos;
 mod mesh;
+mod names;
 mod original;
 mod page;
 mod program;

@@ -123,8 +123,8 @@ pub(super) async fn judge(mut search: watch::Receiver<Search>, witness: Arc<Witn
 }
 
 /// Turns UPnP off, which Debian's libnice has on: 11 more file descriptors for each session, and
-/// 250 ms of gathering instead of 4 (gstreamer-notes.md, section 2).
-pub(super) fn quieten(webrtc: &gst::Element) {
+/// 250 ms of gathering instead of 4 (gstreamer-notes.md, section 2); and TCP, unless that may be used.
+pub(super) fn quieten(webrtc: &gst::Element, tcp: bool) {
     let Some(ice) = webrtc.property::<Option<gst::glib::Object>>("ice-agent") else {
         return;
     };
@@ -135,9 +135,10 @@ pub(super) fn quieten(webrtc: &gst::Element) {
         if agent.find_property("upnp").is_some() {
             agent.set_property("upnp", false);
         }
-        // Candidates over TCP double what is gathered, and TURN over TCP is what helps behind firewalls.
+        // Candidates over TCP double what is gathered, and between peers TURN over TCP is what helps
+        // behind firewalls.
         if agent.find_property("ice-tcp").is_some() {
-            agent.set_property("ice-tcp", false);
+            agent.set_property("ice-tcp", tcp);
         }
         // A check every 5 ms, the least that RFC 8445 section 14.2 allows, instead of every 20.
         if agent.find_property("stun-pacing-timer").is_some() {
