@@ -159,7 +159,7 @@ async fn mapped(servers: &[(String, u16)]) -> Result<Vec<IpAddr>, AdvertiseError
     match found.is_empty() {
         true => Err(AdvertiseError::Unanswered(
             asked
-                .into_iter()
+                .iter()
                 .map(|(host, port)| format!("{host}:{port}"))
                 .collect(),
         )),

@@ -315,16 +315,7 @@ impl Endpoint {
         ) else {
             return;
         };
-        let patch = place.picture.zip(packet.vp8).and_then(|(picture, vp8)| {
-            let mut patch = vp8.patch();
-            if let Some(id) = picture.id {
-                patch = patch.picture_id(id);
-            }
-            if let Some(tl0) = picture.tl0 {
-                patch = patch.tl0_pic_idx(tl0);
-            }
-            patch.build().ok()
-        });
+        let patch = place.patch(packet.vp8);
         let mut write = RtpWrite::new(
             track.pt,
             place.seq.into(),

@@ -231,3 +231,22 @@ async fn an_idle_http_connection_is_closed() {
         .expect("closed in time");
     assert!(answer.ends_with(b"OK"));
 }
+
+#[tokio::test]
+async fn what_begins_like_media_has_to_be_media_and_in_time() {
+    let file = "[limits]\nhandshake = 0.5";
+    let server = Server::configured(file, &["--advertise", "127.0.0.1"]).await;
+    // Nothing, the length of a packet and no packet, and a packet that is no check of anybody.
+    for bytes in [&b""[..], &[0], &[1, 0, 7], &[0, 4, 1, 2, 3, 4]] {
+        let mut tcp = TcpStream::connect(&server.addresses[0]).await.unwrap();
+        tcp.write_all(bytes).await.unwrap();
+        let mut rest = Vec::new();
+        let closed = timeout(PATIENCE, tcp.read_to_end(&mut rest)).await;
+        assert!(closed.is_ok() && rest.is_empty(), "{bytes:?}: {rest:?}");
+    }
+    assert_eq!(
+        server.metric("switchboard_media_tcp_refused_total").await,
+        1.0
+    );
+    assert_eq!(server.get("/health").await.body, "OK");
+}
