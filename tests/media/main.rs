@@ -7,6 +7,7 @@ mod viewer;
 
 mod channels;
 mod churn;
+mod encoders;
 mod pair;
 mod pictures;
 mod sources;
@@ -24,7 +25,17 @@ async fn source(text: &str, linger: Duration) -> Arc<Source> {
     let path = directory.path().join("source.toml");
     std::fs::write(&path, text).unwrap();
     let file = PipelineFile::find(path.to_str().unwrap(), &[]).unwrap();
-    Source::open(file, SourceOptions { linger }).await.unwrap()
+    Source::open(
+        file,
+        SourceOptions {
+            linger,
+            // More than what is sent without being asked for.
+            codecs: Codec::ALL.to_vec(),
+            ..SourceOptions::default()
+        },
+    )
+    .await
+    .unwrap()
 }
 
 /// A flat grey picture of a known brightness, and nothing else.

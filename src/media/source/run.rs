@@ -1,5 +1,7 @@
 //! One run of a source's pipeline, from start to error or end.
 
+mod order;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -177,6 +179,7 @@ pub(super) fn try_out(file: &PipelineFile) -> Result<Vec<Output>, MediaError> {
     if !file.overlays().is_empty() {
         check_overlay(&sinks)?;
     }
+    order::check(&pipeline, &bus, &sinks, &outputs)?;
     Ok(outputs)
 }
 
