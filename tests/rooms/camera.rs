@@ -110,7 +110,7 @@ impl Camera {
             for layer in 0..self.layers.len() {
                 let rid = self.layers[layer].rid;
                 let asked = |it: &Option<str0m::media::Rid>| it.as_deref() == rid;
-                let key = self.next % PERIOD == 0 || wanted.iter().any(asked);
+                let key = self.next.is_multiple_of(PERIOD) || wanted.iter().any(asked);
                 self.take(layer, key);
             }
             self.next += 1;
