@@ -284,13 +284,14 @@ export class RoomPage {
     });
   }
 
-  #receivingFailed(name, other, { code, error, ...details }) {
+  async #receivingFailed(name, other, { code, error, ...details }) {
     if (code === NOT_STREAMING) {
       // It stopped while this page asked.
       this.#silence(name);
       return;
     }
     this.#sound.remove(other.tile.video);
+    if (!error) details.advice = (await seenByServer(this.#room, this.#name, name)) ?? details.advice;
     other.tile.fail({ ...details, error: error && (code === null ? error : explain({ code, message: error })) });
   }
 
@@ -344,8 +345,10 @@ export class RoomPage {
     });
   }
 
-  #publishingFailed({ code, error, advice }) {
-    const why = error ? explain({ code, message: error }) : advice;
+  async #publishingFailed({ code, error, advice }) {
+    const why = error
+      ? explain({ code, message: error })
+      : ((await seenByServer(this.#room, this.#name)) ?? advice);
     this.#frame.notice(`The others do not see you: ${why ?? 'nothing got through to the server.'}`);
     this.#session.request('unpublishVideo', {}).catch(() => {});
     this.#stopSending();
@@ -436,6 +439,16 @@ export class RoomPage {
     sent.numbers = await sent.meter.readSent(sent.flow.peer);
     if (this.#sent === sent) this.#own?.sayNumbers(shown ? describeSent(sent.numbers) : '');
   }
+}
+
+/**
+ * What the server saw of one's own media connection that failed, and what to configure: the one that
+ * receives `of`, or publishes. Null if it doesn't say.
+ */
+async function seenByServer(room, user, of) {
+  const own = (await participantsOf(room))?.find((participant) => participant.user === user);
+  const why = own?.media?.find((media) => media.of === of)?.why;
+  return why ? `The server says: ${why}.` : null;
 }
 
 /** Who is in a room, and who publishes: `[{user, publishing}]`; null if that can't be learned. */

@@ -23,7 +23,7 @@ mod tests;
 pub use self::core::{Counts, Endpoint, Hub, Limits, Output, Place, Room};
 pub use conference::{
     Ask, Asked, ConferenceLimits, Denied, Granted, MediaCandidate, MediaCommand, MediaEnd,
-    MediaEvent, MediaRefusal, MediaRoom, MemberView, Told, Visitor,
+    MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, Told, Visitor,
 };
 pub use grants::{Grant, Grants, Names, Role};
 pub use payload::Payload;

@@ -159,6 +159,7 @@ struct ShownParticipant<'a> {
     /// Whether its connection is lost, and it is awaited back.
     away: bool,
     /// Its media connections: the one that it publishes on, and one for each that it receives.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     media: Vec<ShownMedia<'a>>,
 }
 

@@ -17,8 +17,8 @@ use crate::config;
 use crate::dialect::Dialect;
 use crate::hub::{
     self, ByConnection, Command, ConnectionId, Counts, EndpointId, Event, Granted, Hub,
-    MediaCommand, MediaEvent, MediaRefusal, MemberView, Namespace, Offer, Output, Payload, Place,
-    RoomId, Told,
+    MediaCommand, MediaEvent, MediaOwner, MediaRefusal, MemberView, Namespace, Offer, Output,
+    Payload, Place, RoomId, Told,
 };
 
 /// How long the media plane is left alone that couldn't be told that something is over.
@@ -211,7 +211,7 @@ impl Switch {
                 why,
                 closed: false,
             } = &event
-                && let Some((room, user, of)) = state.hub.media_owner(*end)
+                && let Some(MediaOwner { room, user, of }) = state.hub.media_owner(*end)
             {
                 warn!(%room, %user, of = of.as_deref(), %why, "a participant's media failed");
             }

@@ -235,6 +235,25 @@ async fn an_idle_http_connection_is_closed() {
 }
 
 #[tokio::test]
+async fn what_begins_like_media_has_to_be_media_and_in_time() {
+    let file = "[limits]\nhandshake = 0.5";
+    let server = Server::configured(file, &["--advertise", "127.0.0.1"]).await;
+    // Nothing, the length of a packet and no packet, and a packet that is no check of anybody.
+    for bytes in [&b""[..], &[0], &[1, 0, 7], &[0, 4, 1, 2, 3, 4]] {
+        let mut tcp = TcpStream::connect(&server.addresses[0]).await.unwrap();
+        tcp.write_all(bytes).await.unwrap();
+        let mut rest = Vec::new();
+        let closed = timeout(PATIENCE, tcp.read_to_end(&mut rest)).await;
+        assert!(closed.is_ok() && rest.is_empty(), "{bytes:?}: {rest:?}");
+    }
+    assert_eq!(
+        server.metric("switchboard_media_tcp_refused_total").await,
+        1.0
+    );
+    assert_eq!(server.get("/health").await.body, "OK");
+}
+
+#[tokio::test]
 async fn who_sends_too_fast_is_read_later_and_loses_nothing() {
     let server = Server::configured("[limits]\nmessages_per_second = 20", &[]).await;
     let mut client = server.ws("/connect_client").await;

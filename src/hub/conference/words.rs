@@ -408,6 +408,17 @@ pub struct MemberView {
     pub ends: Vec<(Option<Arc<str>>, MediaEnd)>,
 }
 
+/// Who has a media endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaOwner {
+    /// Its room.
+    pub room: Arc<str>,
+    /// Its name.
+    pub user: Arc<str>,
+    /// Whom it receives there; nobody, if it publishes.
+    pub of: Option<Arc<str>>,
+}
+
 impl Ask {
     /// Whether this may change who is here, and who sends to whom.
     #[must_use]
