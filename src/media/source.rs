@@ -4,6 +4,7 @@
 //! that somebody wants; a while after its last lease an encoder stops, and with the last encoder the
 //! pipeline. One task per source does all of this, one step after the other.
 
+mod kept;
 mod run;
 mod stage;
 mod worker;
