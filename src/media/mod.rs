@@ -88,6 +88,14 @@ pub enum MediaError {
         /// How long was waited.
         seconds: u64,
     },
+    /// A source doesn't play, and its pipeline file says what to look at.
+    #[error("{error}; check: {hint}")]
+    Hinted {
+        /// What happened.
+        error: Box<Self>,
+        /// What to look at.
+        hint: String,
+    },
     /// An output carries something that can't be sent.
     #[error(
         "the output `{output}` carries {caps}, which can't be sent: use video/x-raw, audio/x-raw, VP8, VP9, H.264, AV1 or Opus"

@@ -10,13 +10,16 @@
 //! `appsink name=video` and `appsink name=audio` are the outputs. Raw media is encoded by the peer;
 //! VP8, VP9, H.264, AV1 and Opus are passed on as they are, and only that codec is offered then.
 //! `loop = true` plays a file again from its start; `codecs = ["H264"]` restricts and orders what is
-//! offered; `overlay = ["touch", "timestamp"]` paints onto an I420 picture.
+//! offered; `overlay = ["touch", "timestamp"]` paints onto an I420 picture. `needs = "a camera"` says
+//! what it needs beside GStreamer, and `hint = "is it plugged in?"` what to look at when no media
+//! comes. After `stall = 10` seconds without media the pipeline is started again; 0 is never.
 //!
 //! A pipeline can do whatever gst-launch can (read files, open sockets): such files are trusted
 //! configuration and never come from the network.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use gst::prelude::*;
 use gstreamer as gst;
@@ -24,26 +27,19 @@ use serde::Deserialize;
 
 use super::codec::{Codec, Kind};
 use super::packages;
+use built_in::BUILT_IN;
 
 pub use super::overlay::Overlay;
+
+mod built_in;
 
 /// Where packages install pipeline files.
 const SYSTEM_DIRECTORY: &str = "/usr/share/switchboard/pipelines";
 /// The environment variable that names another directory of pipeline files.
 const DIRECTORY_VARIABLE: &str = "SWITCHBOARD_PIPELINES";
 
-/// The files that are part of the program.
-const BUILT_IN: &[(&str, &str)] = &[
-    ("camera", include_str!("../../pipelines/camera.toml")),
-    ("file", include_str!("../../pipelines/file.toml")),
-    ("rtsp", include_str!("../../pipelines/rtsp.toml")),
-    ("screen", include_str!("../../pipelines/screen.toml")),
-    ("test", include_str!("../../pipelines/test.toml")),
-    (
-        "test-clock",
-        include_str!("../../pipelines/test-clock.toml"),
-    ),
-];
+/// After so many seconds without media a source is started again, unless its file says otherwise.
+const STALL: u32 = 10;
 
 /// A pipeline file, read, checked, and with its variables filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +47,9 @@ pub struct PipelineFile {
     name: String,
     origin: Origin,
     title: String,
+    needs: Option<String>,
+    hint: Option<String>,
+    stall: u32,
     text: String,
     repeat: bool,
     codecs: Vec<Codec>,
@@ -68,14 +67,14 @@ pub enum Origin {
 }
 
 /// One line of [`PipelineFile::list`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Listed {
     /// The name to find it by.
     pub name: String,
     /// Where it is.
     pub origin: Origin,
-    /// Its title, or what is wrong with it.
-    pub title: Result<String, String>,
+    /// The file, or what is wrong with it.
+    pub file: Result<PipelineFile, PipelineError>,
 }
 
 /// What [`PipelineFile::check`] found.
@@ -126,7 +125,7 @@ pub enum PipelineError {
         valid: String,
     },
     /// GStreamer lacks elements.
-    #[error("pipeline file `{name}` needs {}, which GStreamer lacks{}", .elements.join(", "), advice(.elements))]
+    #[error("pipeline file `{name}` needs {}, which GStreamer lacks{}", with_packages(.elements), advice(.elements))]
     MissingElements {
         /// Which file.
         name: String,
@@ -157,6 +156,10 @@ pub enum PipelineError {
 struct Written {
     title: String,
     pipeline: String,
+    needs: Option<String>,
+    hint: Option<String>,
+    #[serde(default = "default_stall")]
+    stall: u32,
     #[serde(default, rename = "loop")]
     repeat: bool,
     #[serde(default)]
@@ -236,9 +239,7 @@ impl PipelineFile {
                     },
                     |file| file.origin.clone(),
                 ),
-                title: file
-                    .map(|file| file.title)
-                    .map_err(|error| error.to_string()),
+                file,
                 name,
             })
             .collect()
@@ -250,29 +251,23 @@ impl PipelineFile {
     /// If elements are missing, the text is wrong, or there is no output.
     pub fn check(&self) -> Result<Report, PipelineError> {
         let mut context = gst::ParseContext::new();
-        let parsed = gst::parse::launch_full(
-            &self.text,
-            Some(&mut context),
-            gst::ParseFlags::FATAL_ERRORS,
-        );
         let name = self.name.clone();
-        let element = parsed.map_err(|error| {
-            let elements: Vec<_> = context
-                .missing_elements()
-                .iter()
-                .map(ToString::to_string)
-                .collect();
-            if elements.is_empty() {
-                PipelineError::Launch {
-                    name: name.clone(),
-                    why: error.message().to_owned(),
-                }
-            } else {
-                PipelineError::MissingElements {
-                    name: name.clone(),
-                    elements,
-                }
-            }
+        // Without `FATAL_ERRORS`: the parser goes on, and names every element that is missing.
+        let parsed =
+            gst::parse::launch_full(&self.text, Some(&mut context), gst::ParseFlags::empty());
+        let mut elements: Vec<_> = context
+            .missing_elements()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        if !elements.is_empty() {
+            elements.sort();
+            elements.dedup();
+            return Err(PipelineError::MissingElements { name, elements });
+        }
+        let element = parsed.map_err(|error| PipelineError::Launch {
+            name: name.clone(),
+            why: error.message().to_owned(),
         })?;
         let outputs: Vec<_> = [Kind::Video, Kind::Audio]
             .into_iter()
@@ -317,6 +312,23 @@ impl PipelineFile {
     #[must_use]
     pub fn title(&self) -> &str {
         &self.title
+    }
+
+    /// What it needs beside GStreamer, for people.
+    #[must_use]
+    pub fn needs(&self) -> Option<&str> {
+        self.needs.as_deref()
+    }
+
+    /// What to look at when no media comes, for people.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// After how long without media it is started again; `None` for never.
+    pub(super) fn stall(&self) -> Option<Duration> {
+        (self.stall > 0).then(|| Duration::from_secs(self.stall.into()))
     }
 
     /// The text with every variable filled in, as `gst-launch-1.0` takes it.
@@ -419,6 +431,9 @@ impl PipelineFile {
             name: name.to_owned(),
             origin,
             title: written.title,
+            needs: written.needs,
+            hint: written.hint,
+            stall: written.stall,
             text,
             repeat: written.repeat,
             codecs,
@@ -426,6 +441,10 @@ impl PipelineFile {
             variables,
         })
     }
+}
+
+const fn default_stall() -> u32 {
+    STALL
 }
 
 enum Substitution {
@@ -479,6 +498,16 @@ fn built_in_names() -> String {
         .map(|(name, _)| *name)
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+fn with_packages(elements: &[String]) -> String {
+    let named = elements.iter().map(|element| {
+        packages::debian_package(element).map_or_else(
+            || element.clone(),
+            |package| format!("{element} ({package})"),
+        )
+    });
+    named.collect::<Vec<_>>().join(", ")
 }
 
 fn advice(elements: &[String]) -> String {

@@ -80,7 +80,13 @@ impl Source {
         let outputs = tokio::task::spawn_blocking(move || {
             super::init()?;
             tried.check()?;
-            run::try_out(&tried)
+            run::try_out(&tried).map_err(|error| match tried.hint() {
+                Some(hint) => MediaError::Hinted {
+                    error: Box::new(error),
+                    hint: hint.to_owned(),
+                },
+                None => error,
+            })
         })
         .await
         .map_err(|error| MediaError::Run(error.to_string()))??;

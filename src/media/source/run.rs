@@ -1,6 +1,7 @@
 //! One run of a source's pipeline, from start to error or end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
@@ -54,6 +55,8 @@ pub(super) struct Run {
     producers: Vec<(Kind, StreamProducer)>,
     /// What to add to this pipeline's running time to get the common one, in nanoseconds.
     pub(super) offset: i64,
+    /// When media came last: nanoseconds of the common clock.
+    heard: Arc<AtomicU64>,
 }
 
 impl Run {
@@ -80,6 +83,11 @@ impl Run {
             {
                 overlay::attach(&pad, file.overlays(), touch.clone());
             }
+        }
+        // Sound may well be left out while it is quiet, so where there are pictures they count.
+        let heard = Arc::new(AtomicU64::new(guard::clock().time().nseconds()));
+        if let Some((_, sink)) = sinks.first() {
+            note_media(sink, heard.clone());
         }
         let live = pipeline.set_state(gst::State::Paused)? == gst::StateChangeSuccess::NoPreroll;
         if !live {
@@ -108,6 +116,7 @@ impl Run {
             pipeline,
             producers,
             offset,
+            heard,
         })
     }
 
@@ -117,6 +126,12 @@ impl Run {
             .iter()
             .find(|(k, _)| *k == kind)
             .map(|(_, producer)| producer)
+    }
+
+    /// For how long no media has come.
+    pub(super) fn silence(&self) -> Duration {
+        let now = guard::clock().time().nseconds();
+        Duration::from_nanos(now.saturating_sub(self.heard.load(Ordering::Relaxed)))
     }
 
     /// The pipeline's messages.
@@ -213,6 +228,16 @@ fn output(kind: Kind, caps: &gst::Caps) -> Result<Output, MediaError> {
         format,
         size: side("width").zip(side("height")),
     })
+}
+
+/// Notes the time at which media reaches an output.
+fn note_media(sink: &gst_app::AppSink, heard: Arc<AtomicU64>) {
+    if let Some(pad) = sink.static_pad("sink") {
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            heard.store(guard::clock().time().nseconds(), Ordering::Relaxed);
+            gst::PadProbeReturn::Ok
+        });
+    }
 }
 
 fn check_overlay(sinks: &[(Kind, gst_app::AppSink)]) -> Result<(), MediaError> {
