@@ -2,12 +2,17 @@
 #![cfg(feature = "peer")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
+#[path = "../common/cameras.rs"]
+mod cameras;
+#[path = "../common/process.rs"]
+mod process;
 #[path = "../common/viewer.rs"]
 mod viewer;
 
 mod channels;
 mod churn;
 mod pair;
+mod passing;
 mod pictures;
 mod sources;
 

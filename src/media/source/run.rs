@@ -159,6 +159,11 @@ impl Run {
 pub(super) fn try_out(file: &PipelineFile) -> Result<Vec<Output>, MediaError> {
     let pipeline = Guard::launch(file.launch_text())?;
     let sinks = appsinks(&pipeline);
+    // Not by its caps alone: a port knows what it will get before anything comes.
+    let heard: Vec<_> = sinks.iter().map(|_| Arc::default()).collect();
+    for ((_, sink), heard) in sinks.iter().zip(&heard) {
+        note_media(sink, Arc::clone(heard));
+    }
     if pipeline.set_state(gst::State::Paused)? == gst::StateChangeSuccess::NoPreroll {
         pipeline.set_state(gst::State::Playing)?;
     }
@@ -171,9 +176,11 @@ pub(super) fn try_out(file: &PipelineFile) -> Result<Vec<Output>, MediaError> {
             return Err(MediaError::Run(guard::describe(&message)));
         }
         outputs = Vec::new();
-        for (kind, sink) in &sinks {
+        for ((kind, sink), heard) in sinks.iter().zip(&heard) {
             let caps = sink.static_pad("sink").and_then(|pad| pad.current_caps());
-            if let Some(caps) = caps {
+            if let Some(caps) = caps
+                && heard.load(Ordering::Relaxed) > 0
+            {
                 outputs.push(output(*kind, &caps)?);
             }
         }

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """A camera for the tests: gst-rtsp-server with one stream at /camera.
 
-rtsp_server.py PORT LAUNCH [USER PASSWORD]     PORT 0 is any; prints the port when it listens.
+rtsp_camera.py PORT LAUNCH [USER PASSWORD]     PORT 0 is any; prints the port when it listens.
 """
 import sys
 
