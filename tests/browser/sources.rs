@@ -8,6 +8,7 @@ use tokio::process::Command;
 use crate::cameras::{Rtsp, Sender};
 use crate::common::{Server, wait_until};
 use crate::driver::{Browser, Screen};
+use crate::geckos;
 use crate::page;
 use crate::process::Process;
 use crate::program::{PATIENCE, Program};
@@ -190,7 +191,6 @@ async fn a_page_that_joins_between_key_frames_sees_at_once_and_not_later_than_th
             .browser
             .run("return window.switchboard.stats().firstFrameMs", vec![]);
         waited.push(wait.await.as_f64().unwrap());
-        let start = Instant::now();
         cinema.browser.run(READ_CLOCK, vec![]).await;
         // Two seconds of pictures.
         cinema.browser.until("window.ages.length > 60").await;
@@ -200,8 +200,7 @@ async fn a_page_that_joins_between_key_frames_sees_at_once_and_not_later_than_th
             .await;
         let mut ages: Vec<f64> = serde_json::from_value(ages).unwrap();
         ages.sort_by(f64::total_cmp);
-        println!("first picture after {waited:?} ms, then {} ms old", ages[7]);
-        assert!(ages[7] < 400.0, "{ages:?} after {:?}", start.elapsed());
+        assert!(ages[7] < 400.0, "{ages:?}");
     }
     // Key frames come every five seconds: who waits for one waits for 2.5 s, half of the time.
     waited.sort_by(f64::total_cmp);
@@ -234,15 +233,27 @@ async fn sound_alone_is_heard_from_every_peer() {
         sound,
     ];
     let _room = Program::start(&room);
+    let _gecko = Program::peer("gecko", url, "lab", &["--pipeline", sound]);
     let browser = &cinema.browser;
     for (place, player) in [
         ("device=ear", "audio"),
         ("call=1234", "[data-member=\"1234\"] video"),
         ("mesh=lobby&name=ann", "[data-member=\"55\"] video"),
         ("room=hall&name=ann", "[data-member=\"bob\"] video"),
+        ("gecko=lab", "[data-member=gecko] video"),
     ] {
         browser.open("about:blank").await;
         browser.open(&format!("{url}#{place}")).await;
+        if place.starts_with("gecko") {
+            browser
+                .until("document.querySelector('#setup-kind [value=pipeline]')?.offsetParent")
+                .await;
+            browser.click("#setup-kind [value=pipeline]").await;
+            let name = "document.querySelector('#setup-pipeline').value = 'sound';
+                document.querySelector('#setup-audio').checked = true;";
+            browser.run(name, vec![]).await;
+            geckos::runs(browser).await;
+        }
         browser
             .until(&format!("document.querySelector('{player}')?.srcObject"))
             .await;
@@ -274,5 +285,8 @@ async fn record(path: &Path) {
     let mut command = Command::new("gst-launch-1.0");
     command.arg("-q").args(text.split_whitespace());
     let status = tokio::time::timeout(Duration::from_secs(20), command.status()).await;
-    assert!(status.unwrap().unwrap().success());
+    let status = status
+        .expect("a film in time")
+        .expect("gst-launch-1.0 runs");
+    assert!(status.success());
 }

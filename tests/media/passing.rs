@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use switchboard::media::{
     Activity, Codec, Kind, PipelineFile, SessionConfig, SessionEvent, Source, SourceOptions,
@@ -50,7 +50,6 @@ async fn a_new_viewer_sees_what_was_kept_and_soon_what_the_others_see() {
     let mut from_the_past = 0;
     for _ in 0..4 {
         let joined = unix_millis();
-        let start = Instant::now();
         let mut pair = watch(&source).await;
         let clocks = RefCell::new(Vec::new());
         pair.until("two seconds of pictures", |pair| {
@@ -59,13 +58,6 @@ async fn a_new_viewer_sees_what_was_kept_and_soon_what_the_others_see() {
                 && clocks.last() != Some(&clock)
             {
                 clocks.push(clock);
-                if clocks.len() == 1 {
-                    println!(
-                        "first picture after {:?}, {} ms old",
-                        start.elapsed(),
-                        age(clock)
-                    );
-                }
             }
             clocks.last().is_some_and(|&last| last > joined + 2500)
         })
@@ -75,7 +67,6 @@ async fn a_new_viewer_sees_what_was_kept_and_soon_what_the_others_see() {
         // Unless a key frame came just then, its first picture was taken before it joined.
         from_the_past += usize::from(clocks[0] < joined);
         let (ours, theirs) = (age(clock(&pair).unwrap()), age(clock(&first).unwrap()));
-        println!("then {ours} ms old; the first viewer's are {theirs} ms old");
         assert!(
             ours < theirs + 250,
             "{ours} ms, the first viewer {theirs} ms"
