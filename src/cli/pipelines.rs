@@ -124,6 +124,9 @@ fn show(words: &[String]) -> Outcome {
     for (key, value) in file.variables() {
         say(format_args!("# {key}={value}"));
     }
+    for program in file.programs() {
+        say(format_args!("# beside it runs: {program}"));
+    }
     say(file.launch_text().trim());
     Ok(())
 }

@@ -153,6 +153,19 @@ pub enum MediaError {
     Closed,
 }
 
+impl MediaError {
+    /// Adds what a pipeline file says to look at, if it says something and didn't cause this itself.
+    fn with_hint(self, hint: Option<&str>) -> Self {
+        match (self, hint) {
+            (error @ (Self::Run(_) | Self::NoMedia { .. }), Some(hint)) => Self::Hinted {
+                error: Box::new(error),
+                hint: hint.to_owned(),
+            },
+            (error, _) => error,
+        }
+    }
+}
+
 /// Prepares GStreamer for this process; further calls return the first one's result.
 ///
 /// Slow (up to about a second): it loads the plugins and lets OpenSSL make the DTLS certificate that

@@ -12,7 +12,8 @@
 //! `loop = true` plays a file again from its start; `codecs = ["H264"]` restricts and orders what is
 //! offered; `overlay = ["touch", "timestamp"]` paints onto an I420 picture. `needs = "a camera"` says
 //! what it needs beside GStreamer, and `hint = "is it plugged in?"` what to look at when no media
-//! comes. After `stall = 10` seconds without media the pipeline is started again; 0 is never.
+//! comes. `programs = ["exec Xvfb :99"]` are run by a shell as long as the source is there, with the
+//! variables as their environment. After `stall = 10` seconds without media the pipeline is started again; 0 is never.
 //!
 //! A pipeline can do whatever gst-launch can (read files, open sockets): such files are trusted
 //! configuration and never come from the network.
@@ -50,6 +51,7 @@ pub struct PipelineFile {
     needs: Option<String>,
     hint: Option<String>,
     stall: u32,
+    programs: Vec<String>,
     text: String,
     repeat: bool,
     codecs: Vec<Codec>,
@@ -160,6 +162,8 @@ struct Written {
     hint: Option<String>,
     #[serde(default = "default_stall")]
     stall: u32,
+    #[serde(default)]
+    programs: Vec<String>,
     #[serde(default, rename = "loop")]
     repeat: bool,
     #[serde(default)]
@@ -326,6 +330,12 @@ impl PipelineFile {
         self.hint.as_deref()
     }
 
+    /// What runs beside the pipeline, as a shell takes it.
+    #[must_use]
+    pub fn programs(&self) -> &[String] {
+        &self.programs
+    }
+
     /// After how long without media it is started again; `None` for never.
     pub(super) fn stall(&self) -> Option<Duration> {
         (self.stall > 0).then(|| Duration::from_secs(self.stall.into()))
@@ -434,6 +444,7 @@ impl PipelineFile {
             needs: written.needs,
             hint: written.hint,
             stall: written.stall,
+            programs: written.programs,
             text,
             repeat: written.repeat,
             codecs,

@@ -5,6 +5,7 @@
 //! pipeline. One task per source does all of this, one step after the other.
 
 mod kept;
+mod programs;
 mod run;
 mod stage;
 mod worker;
@@ -13,14 +14,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::MediaError;
 use super::codec::{Codec, Kind};
 use super::overlay::Touch;
 use super::pipeline::PipelineFile;
+use programs::Programs;
 use run::{Format, Output};
 pub(super) use stage::{Lease, filter_key_requests};
 
+/// How long a pipeline may fail to start at first because its programs aren't ready.
+const PROGRAMS_READY: Duration = Duration::from_secs(10);
+/// How often it is tried meanwhile.
+const TRY_AGAIN: Duration = Duration::from_millis(200);
 /// Requests for streams that wait at once. More wait at the sender.
 const REQUESTS: usize = 64;
 /// How long encoders run on after their last viewer, so that a page that reloads finds them warm.
@@ -58,6 +65,7 @@ pub struct Source {
     file: PipelineFile,
     touch: Arc<Touch>,
     activity: watch::Receiver<Activity>,
+    _programs: Programs,
 }
 
 /// A session wants a stream.
@@ -76,20 +84,17 @@ impl Source {
     /// # Errors
     /// If [`super::init`] fails, the file is wrong, or it gives no media that can be sent.
     pub async fn open(file: PipelineFile, options: SourceOptions) -> Result<Arc<Self>, MediaError> {
-        let tried = file.clone();
-        let outputs = tokio::task::spawn_blocking(move || {
-            super::init()?;
-            tried.check()?;
-            run::try_out(&tried).map_err(|error| match tried.hint() {
-                Some(hint) => MediaError::Hinted {
-                    error: Box::new(error),
-                    hint: hint.to_owned(),
-                },
-                None => error,
-            })
-        })
-        .await
-        .map_err(|error| MediaError::Run(error.to_string()))??;
+        let programs = Programs::start(&file);
+        let end = Instant::now() + PROGRAMS_READY;
+        let outputs = loop {
+            match try_out(file.clone()).await {
+                Err(MediaError::Run(_)) if programs.any() && Instant::now() < end => {
+                    tokio::time::sleep(TRY_AGAIN).await;
+                }
+                Err(error) => return Err(error.with_hint(file.hint())),
+                Ok(outputs) => break outputs,
+            }
+        };
 
         let (asks, asked) = mpsc::channel(REQUESTS);
         let (activity_tx, activity) = watch::channel(Activity::Idle);
@@ -110,6 +115,7 @@ impl Source {
             file,
             touch,
             activity,
+            _programs: programs,
         }))
     }
 
@@ -189,4 +195,15 @@ impl Source {
     fn output(&self, kind: Kind) -> Option<&Output> {
         self.outputs.iter().find(|output| output.kind == kind)
     }
+}
+
+/// Learns what a file's outputs give.
+async fn try_out(file: PipelineFile) -> Result<Vec<Output>, MediaError> {
+    tokio::task::spawn_blocking(move || {
+        super::init()?;
+        file.check()?;
+        run::try_out(&file)
+    })
+    .await
+    .map_err(|error| MediaError::Run(error.to_string()))?
 }

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tokio::net::UnixStream;
 use tokio::process::Command;
 
-use crate::cameras::{Rtsp, Sender};
+use crate::cameras::{Rtsp, Sender, free_udp_port};
 use crate::common::{Server, wait_until};
 use crate::driver::{Browser, Screen};
 use crate::geckos;
@@ -54,8 +55,8 @@ impl Cinema {
 
     /// Plays a pipeline until the page shows moving pictures. The device, and the spread of
     /// brightness in the picture.
-    async fn play(&self, id: &str, pipeline: &str) -> (Program, u64) {
-        let device = Program::device(&self.url, id, &["--pipeline", pipeline]);
+    async fn play(&self, id: &str, words: &[&str]) -> (Program, u64) {
+        let device = Program::device(&self.url, id, &[&["--pipeline"], words].concat());
         self.browser
             .open(&format!("{}#device={id}", self.url))
             .await;
@@ -92,7 +93,7 @@ async fn test_pictures_and_files_play() {
             "320x240",
         ),
     ] {
-        let (device, contrast) = cinema.play(id, &pipeline).await;
+        let (device, contrast) = cinema.play(id, &[&pipeline]).await;
         assert!(
             contrast > 150,
             "{id}: a white ball on black, not {contrast}"
@@ -132,7 +133,7 @@ async fn the_screen_and_a_window_of_a_virtual_x_server_play() {
             _ => "",
         };
         let pipeline_text = format!("{pipeline} display={display}{window}");
-        let (device, contrast) = cinema.play(pipeline, &pipeline_text).await;
+        let (device, contrast) = cinema.play(pipeline, &[&pipeline_text]).await;
         assert!(contrast > 0, "{pipeline}");
         assert_eq!(cinema.size().await, size);
         // A corner of the clock: blue alone has a third of white's brightness.
@@ -143,12 +144,36 @@ async fn the_screen_and_a_window_of_a_virtual_x_server_play() {
 }
 
 #[tokio::test]
+async fn a_program_on_a_virtual_x_server_is_started_and_plays() {
+    let cinema = Cinema::open().await;
+    // As likely free as a port that the system gives.
+    let number = free_udp_port();
+    let words = [
+        "xvfb",
+        &format!("number={number}"),
+        "width=640",
+        "height=480",
+        "program=xclock -update 1 -bg #0000ff -geometry 640x480+0+0",
+    ];
+    let (device, contrast) = cinema.play("xvfb", &words).await;
+    assert!(contrast > 0, "a clock's hands");
+    assert_eq!(cinema.size().await, "640x480");
+    let blue = page::brightness(&cinema.browser, 8, 8).await;
+    assert!((70.0..100.0).contains(&blue), "{blue}");
+    device.stop().await;
+    // The server is gone, too, and may be started again.
+    let socket = format!("/tmp/.X11-unix/X{number}");
+    let dead = async || UnixStream::connect(&socket).await.is_err();
+    wait_until(PATIENCE, dead).await;
+}
+
+#[tokio::test]
 async fn an_rtsp_camera_plays_goes_away_and_plays_on_when_it_is_back() {
     let cinema = Cinema::open().await;
     let camera = Rtsp::start().await;
     let port = camera.port;
     let (device, contrast) = cinema
-        .play("camera", &format!("rtsp url={}", camera.url()))
+        .play("camera", &["rtsp", &format!("url={}", camera.url())])
         .await;
     assert!(contrast > 150, "a white ball on black, not {contrast}");
     assert_eq!(cinema.size().await, "320x240");

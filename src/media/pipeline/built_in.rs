@@ -27,4 +27,5 @@ pub(super) const BUILT_IN: &[(&str, &str)] = &[
         include_str!("../../../pipelines/test-clock.toml"),
     ),
     ("window", include_str!("../../../pipelines/window.toml")),
+    ("xvfb", include_str!("../../../pipelines/xvfb.toml")),
 ];
