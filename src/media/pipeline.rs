@@ -395,21 +395,7 @@ impl PipelineFile {
             why,
         };
         let written: Written = toml::from_str(text).map_err(|error| syntax(error.to_string()))?;
-        let mut variables = BTreeMap::new();
-        for (key, value) in &written.vars {
-            let value = match value {
-                toml::Value::String(text) => text.clone(),
-                toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_) => {
-                    value.to_string()
-                }
-                _ => {
-                    return Err(syntax(format!(
-                        "the variable `{key}` must be a text, a number, true or false"
-                    )));
-                }
-            };
-            variables.insert(key.clone(), value);
-        }
+        let mut variables = defaults(&written.vars).map_err(syntax)?;
         let unknown = |variable: &str| PipelineError::UnknownVariable {
             name: name.to_owned(),
             variable: variable.to_owned(),
@@ -456,6 +442,20 @@ impl PipelineFile {
 
 const fn default_stall() -> u32 {
     STALL
+}
+
+/// The variables' own values, as texts; or what is wrong with them.
+fn defaults(written: &BTreeMap<String, toml::Value>) -> Result<BTreeMap<String, String>, String> {
+    let text = |(key, value): (&String, &toml::Value)| match value {
+        toml::Value::String(text) => Ok((key.clone(), text.clone())),
+        toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_) => {
+            Ok((key.clone(), value.to_string()))
+        }
+        _ => Err(format!(
+            "the variable `{key}` must be a text, a number, true or false"
+        )),
+    };
+    written.iter().map(text).collect()
 }
 
 enum Substitution {
