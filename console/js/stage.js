@@ -117,9 +117,11 @@ export class Stage {
   #showState(state) {
     this.#frame.state(STATES[state]);
     const hasPicture = [...this.#displays.values()].some((display) => display.hasFrame);
-    this.#frame.progress(!hasPicture || state !== 'live');
+    const soundOnly = !this.#displays.size && this.#sounds.size > 0;
+    this.#frame.progress(!(hasPicture || soundOnly) || state !== 'live');
     if (state === 'live') {
       this.#frame.clearNotice();
+      if (soundOnly) this.#frame.notice('This device sends sound and no picture.');
       byId('microphone').hidden = !this.#player.canTalk;
     }
   }

@@ -106,6 +106,14 @@ pub enum MediaError {
         /// How long was waited.
         seconds: u64,
     },
+    /// A source doesn't play, and its pipeline file says what to look at.
+    #[error("{error}; check: {hint}")]
+    Hinted {
+        /// What happened.
+        error: Box<Self>,
+        /// What to look at.
+        hint: String,
+    },
     /// An output carries something that can't be sent.
     #[error(
         "the output `{output}` carries {caps}, which can't be sent: use video/x-raw, audio/x-raw, VP8, VP9, H.264, AV1 or Opus"
@@ -215,6 +223,19 @@ pub enum MediaError {
     /// It is closed already.
     #[error("it is closed")]
     Closed,
+}
+
+impl MediaError {
+    /// Adds what a pipeline file says to look at, if it says something and didn't cause this itself.
+    fn with_hint(self, hint: Option<&str>) -> Self {
+        match (self, hint) {
+            (error @ (Self::Run(_) | Self::NoMedia { .. }), Some(hint)) => Self::Hinted {
+                error: Box::new(error),
+                hint: hint.to_owned(),
+            },
+            (error, _) => error,
+        }
+    }
 }
 
 /// Prepares GStreamer for this process; further calls return the first one's result.

@@ -1,6 +1,8 @@
 //! The console in a real Chromium, against the real binary with real media.
 
 mod calls;
+#[path = "../common/cameras.rs"]
+mod cameras;
 #[path = "../common/mod.rs"]
 mod common;
 mod console;
@@ -15,6 +17,7 @@ mod page;
 mod program;
 mod relay;
 mod rooms;
+mod sources;
 #[path = "../common/turn.rs"]
 mod turn;
 

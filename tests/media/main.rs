@@ -4,6 +4,10 @@
 
 #[path = "../common/badlink.rs"]
 mod badlink;
+#[path = "../common/cameras.rs"]
+mod cameras;
+#[path = "../common/process.rs"]
+mod process;
 #[path = "../common/viewer.rs"]
 mod viewer;
 
@@ -13,6 +17,7 @@ mod congestion;
 mod encoders;
 mod latency;
 mod pair;
+mod passing;
 mod pictures;
 mod sources;
 mod verdicts;

@@ -202,10 +202,15 @@ impl Feed {
         if connected.wait_for(|connected| *connected).await.is_err() {
             return std::future::pending().await;
         }
-        if codec.kind() == Kind::Video {
+        let following = lease.follow(self.link.appsrc());
+        let sees = match &following {
+            Some(following) => following.catch_up().await,
+            None => false,
+        };
+        if codec.kind() == Kind::Video && !sees {
             lease.request_key_frame();
         }
-        self.link.set_discard(false);
+        self.link.set_discard(following.is_some());
         loop {
             tokio::select! {
                 why = lease.failed() => return why,

@@ -3,6 +3,7 @@
 mod order;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
@@ -57,6 +58,8 @@ pub(super) struct Run {
     producers: Vec<(Kind, StreamProducer)>,
     /// What to add to this pipeline's running time to get the common one, in nanoseconds.
     pub(super) offset: i64,
+    /// When media came last: nanoseconds of the common clock.
+    heard: Arc<AtomicU64>,
 }
 
 impl Run {
@@ -81,6 +84,11 @@ impl Run {
             if let Some(pad) = sink.static_pad("sink") {
                 overlay::attach(&pad, *kind, file.overlays(), file.source(), touch);
             }
+        }
+        // Sound may well be left out while it is quiet, so where there are pictures they count.
+        let heard = Arc::new(AtomicU64::new(guard::clock().time().nseconds()));
+        if let Some((_, sink)) = sinks.first() {
+            note_media(sink, heard.clone());
         }
         let live = pipeline.set_state(gst::State::Paused)? == gst::StateChangeSuccess::NoPreroll;
         if !live {
@@ -109,6 +117,7 @@ impl Run {
             pipeline,
             producers,
             offset,
+            heard,
         })
     }
 
@@ -118,6 +127,12 @@ impl Run {
             .iter()
             .find(|(k, _)| *k == kind)
             .map(|(_, producer)| producer)
+    }
+
+    /// For how long no media has come.
+    pub(super) fn silence(&self) -> Duration {
+        let now = guard::clock().time().nseconds();
+        Duration::from_nanos(now.saturating_sub(self.heard.load(Ordering::Relaxed)))
     }
 
     /// The pipeline's messages.
@@ -145,6 +160,11 @@ impl Run {
 pub(super) fn try_out(file: &PipelineFile) -> Result<Vec<Output>, MediaError> {
     let pipeline = Guard::launch(file.launch_text())?;
     let sinks = appsinks(&pipeline);
+    // Not by its caps alone: a port knows what it will get before anything comes.
+    let heard: Vec<_> = sinks.iter().map(|_| Arc::default()).collect();
+    for ((_, sink), heard) in sinks.iter().zip(&heard) {
+        note_media(sink, Arc::clone(heard));
+    }
     if pipeline.set_state(gst::State::Paused)? == gst::StateChangeSuccess::NoPreroll {
         pipeline.set_state(gst::State::Playing)?;
     }
@@ -157,9 +177,11 @@ pub(super) fn try_out(file: &PipelineFile) -> Result<Vec<Output>, MediaError> {
             return Err(MediaError::Run(guard::describe(&message)));
         }
         outputs = Vec::new();
-        for (kind, sink) in &sinks {
+        for ((kind, sink), heard) in sinks.iter().zip(&heard) {
             let caps = sink.static_pad("sink").and_then(|pad| pad.current_caps());
-            if let Some(caps) = caps {
+            if let Some(caps) = caps
+                && heard.load(Ordering::Relaxed) > 0
+            {
                 outputs.push(output(*kind, &caps)?);
             }
         }
@@ -238,6 +260,16 @@ fn check_overlay(overlay: Overlay, sinks: &[(Kind, gst_app::AppSink)]) -> Result
         }
     }
     Ok(())
+}
+
+/// Notes the time at which media reaches an output.
+fn note_media(sink: &gst_app::AppSink, heard: Arc<AtomicU64>) {
+    if let Some(pad) = sink.static_pad("sink") {
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            heard.store(guard::clock().time().nseconds(), Ordering::Relaxed);
+            gst::PadProbeReturn::Ok
+        });
+    }
 }
 
 fn preroll(pipeline: &Guard) -> Result<(), MediaError> {

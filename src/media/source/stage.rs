@@ -12,6 +12,7 @@ use gstreamer_utils::streamproducer::{ConsumerSettings, ConsumptionLink, Produce
 use gstreamer_video as gst_video;
 use tokio::sync::{Notify, watch};
 
+use super::kept::{Following, Kept};
 use super::knobs::{self, Knobs};
 use super::run::{Format, Output, Run};
 use crate::media::MediaError;
@@ -54,6 +55,8 @@ pub(super) struct Stage {
 #[derive(Debug)]
 pub(super) struct Shared {
     producer: StreamProducer,
+    /// Of pictures that are passed through: it hands them out, instead of the producer.
+    kept: Option<Arc<Kept>>,
     users: AtomicUsize,
     /// Told when a lease ends or the stage fails.
     changed: Arc<Notify>,
@@ -173,11 +176,16 @@ impl Stage {
             let throttle = Throttle::new(KEY_INTERVAL);
             filter_key_requests(&pad, move || throttle.allows());
         }
+        let kept = match (output.format, kind, out.static_pad("sink")) {
+            (Format::Encoded(_), Kind::Video, Some(pad)) => Some(Kept::attach(&pad)),
+            _ => None,
+        };
         let producer = StreamProducer::with(&out, ProducerSettings { sync: false });
         // The end of an encoder that fails isn't the end of its viewers: they get another one.
         producer.set_forward_events([gst::EventType::Gap]);
         let shared = Arc::new(Shared {
             producer,
+            kept,
             users: AtomicUsize::new(0),
             changed,
             failed: watch::Sender::new(None),
@@ -255,6 +263,13 @@ impl Lease {
     /// Where to take the encoded media from.
     pub(in crate::media) fn producer(&self) -> &StreamProducer {
         &self.shared.producer
+    }
+
+    /// If the pictures are passed through: hands them to this input, the kept ones first. Its link to
+    /// the producer must go on to discard them.
+    pub(in crate::media) fn follow(&self, input: &gst_app::AppSrc) -> Option<Following> {
+        let kept = self.shared.kept.as_ref()?;
+        Some(kept.follow(input.clone()))
     }
 
     /// Asks the encoder for a key frame at once: somebody new can see from now on.

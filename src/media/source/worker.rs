@@ -246,8 +246,12 @@ impl Worker {
             since: Instant::now(),
         });
         self.restart = None;
-        self.activity.send_replace(Activity::Running);
-        tracing::debug!(pipeline = self.file.name(), "source started");
+        let before = self.activity.send_replace(Activity::Running);
+        let again = before == Activity::Restarting;
+        match again {
+            true => tracing::info!(pipeline = self.file.name(), "a source started again"),
+            false => tracing::debug!(pipeline = self.file.name(), "source started"),
+        }
         Ok(())
     }
 
@@ -278,7 +282,14 @@ impl Worker {
             .stages
             .iter()
             .filter_map(|held| held.ends(self.options.linger));
-        idle.chain(self.restart).min()
+        let stall = self.stalled().map(|after| Instant::now() + after);
+        idle.chain(self.restart).chain(stall).min()
+    }
+
+    /// How long the source may yet give no media before it counts as stalled.
+    fn stalled(&self) -> Option<Duration> {
+        let silence = self.run.as_ref()?.run.silence();
+        Some(self.file.stall()?.saturating_sub(silence))
     }
 
     async fn tick(&mut self) {
@@ -287,6 +298,10 @@ impl Worker {
         self.stages
             .retain(|held| held.ends(linger).is_none_or(|at| at > now) || held.stage.is_used());
         self.stop_if_unused();
+        if self.stalled() == Some(Duration::ZERO) {
+            let seconds = self.file.stall().unwrap_or_default().as_secs();
+            self.fail(&format!("it gave nothing for {seconds} s"));
+        }
         if self.restart.is_some_and(|at| at <= now) {
             self.restart = None;
             if let Err(error) = self.start().await {
@@ -321,7 +336,8 @@ impl Worker {
         if healthy {
             self.pause = RESTART_FIRST;
         }
-        tracing::warn!(pipeline = self.file.name(), why, pause = ?self.pause, "a source stopped; it starts again after a pause");
+        let check = self.file.hint().unwrap_or("is its source still there?");
+        tracing::warn!(pipeline = self.file.name(), why, check, pause = ?self.pause, "a source stopped; it starts again after a pause");
         self.restart = Some(Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(RESTART_MOST);
         self.activity.send_replace(Activity::Restarting);
