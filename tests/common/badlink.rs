@@ -23,7 +23,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -122,10 +122,12 @@ struct Home {
 }
 
 impl BadLink {
-    /// A relay on the loopback interface, with the same conditions in both directions.
+    /// A relay with the same conditions in both directions. It has an address of this machine that
+    /// isn't the loopback one if there is any: libnice doesn't go from others to that.
     pub fn start(seed: u64, conditions: Conditions) -> Self {
+        let address = own_address();
         let sockets = [(); 2].map(|()| {
-            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let socket = UdpSocket::bind((address, 0)).unwrap();
             socket.set_nonblocking(true).unwrap();
             socket
         });
@@ -241,6 +243,13 @@ impl BadLink {
         }
         out + rest
     }
+}
+
+fn own_address() -> IpAddr {
+    let all = if_addrs::get_if_addrs().unwrap_or_default();
+    let mut all = all.iter().map(if_addrs::Interface::ip);
+    all.find(|ip| ip.is_ipv4() && !ip.is_loopback())
+        .unwrap_or(Ipv4Addr::LOCALHOST.into())
 }
 
 /// The candidate on a port where nobody answers.

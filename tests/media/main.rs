@@ -2,11 +2,14 @@
 #![cfg(feature = "peer")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
+#[path = "../common/badlink.rs"]
+mod badlink;
 #[path = "../common/viewer.rs"]
 mod viewer;
 
 mod channels;
 mod churn;
+mod judged;
 mod pair;
 mod pictures;
 mod sources;
@@ -24,6 +27,19 @@ async fn source(text: &str, linger: Duration) -> Arc<Source> {
     let path = directory.path().join("source.toml");
     std::fs::write(&path, text).unwrap();
     let file = PipelineFile::find(path.to_str().unwrap(), &[]).unwrap();
+    Source::open(file, SourceOptions { linger }).await.unwrap()
+}
+
+/// Marked pictures and sound of the source of this number.
+async fn marked(number: u8) -> Arc<Source> {
+    let variables = [
+        ("source", number.to_string()),
+        ("width", "320".into()),
+        ("height", "240".into()),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value));
+    let file = PipelineFile::find("probe", &variables).unwrap();
+    let linger = Duration::from_secs(1);
     Source::open(file, SourceOptions { linger }).await.unwrap()
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use switchboard::media::{Session, SessionConfig, SessionEvent, SessionEvents};
 use tokio::sync::watch;
 
+use crate::badlink::{BadLink, Side};
 use crate::viewer::{Eyes, Seen};
 
 /// How long anything may take on a busy machine.
@@ -15,6 +16,8 @@ pub(crate) struct Pair {
     pub(crate) device: Session,
     pub(crate) viewer: Session,
     pub(crate) eyes: Eyes,
+    /// What their packets go through: the device is on side A.
+    pub(crate) link: Option<BadLink>,
     device_events: SessionEvents,
     viewer_events: SessionEvents,
     seen: watch::Receiver<Seen>,
@@ -43,11 +46,28 @@ impl Pair {
             device,
             viewer,
             eyes,
+            link: None,
             device_events,
             viewer_events,
             seen,
             told_device,
             told_viewer,
+        }
+    }
+
+    /// The same, with all packets through a bad link.
+    pub(crate) async fn over(link: BadLink, device: SessionConfig, viewer: SessionConfig) -> Self {
+        Self {
+            link: Some(link),
+            ..Self::start(device, viewer).await
+        }
+    }
+
+    /// A side's candidate as the other side is told it; `None` if it is not.
+    fn told(&self, of: Side, candidate: String) -> Option<String> {
+        match &self.link {
+            Some(link) => link.candidate(of, &candidate),
+            None => Some(candidate),
         }
     }
 
@@ -74,22 +94,30 @@ impl Pair {
             tokio::select! {
                 event = self.device_events.recv() => match event {
                     Some(SessionEvent::Candidate { mline_index, mid, candidate }) => {
-                        self.viewer.add_candidate(mline_index, mid.as_deref(), &candidate);
+                        if let Some(candidate) = self.told(Side::A, candidate) {
+                            self.viewer.add_candidate(mline_index, mid.as_deref(), &candidate);
+                        }
                     }
                     Some(event) => self.told_device.push(event),
                     None => panic!("waiting for {what}, the device's session ended: {:?}", self.told_device),
                 },
                 event = self.viewer_events.recv() => match event {
                     Some(SessionEvent::Candidate { mline_index, mid, candidate }) => {
-                        self.device.add_candidate(mline_index, mid.as_deref(), &candidate);
+                        if let Some(candidate) = self.told(Side::B, candidate) {
+                            self.device.add_candidate(mline_index, mid.as_deref(), &candidate);
+                        }
                     }
-                    Some(event) => self.told_viewer.push(event),
+                    Some(event) => {
+                        self.eyes.witness().event(&event);
+                        self.told_viewer.push(event);
+                    }
                     None => panic!("waiting for {what}, the viewer's session ended: {:?}", self.told_viewer),
                 },
                 changed = self.seen.changed() => changed.unwrap(),
                 () = tokio::time::sleep_until(end) => {
                     let pictures: Vec<_> = self.eyes.seen().pictures.into_iter().map(|(k, p)| (k, p.frames)).collect();
-                    panic!("{what} did not happen; device {:?}, viewer {:?}, pictures {pictures:?}", self.told_device, self.told_viewer)
+                    let traffic = self.link.as_ref().map(|it| [Side::A, Side::B].map(|side| it.traffic(side)));
+                    panic!("{what} did not happen; device {:?}, viewer {:?}, pictures {pictures:?}, link {traffic:?}, {:?}", self.told_device, self.told_viewer, self.eyes.witness().report())
                 }
             }
         }
