@@ -422,14 +422,7 @@ impl PipelineFile {
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let source = match variables.get(SOURCE_VARIABLE) {
-            Some(value) if written.overlay.contains(&Overlay::Code) => value.parse().map_err(|_| {
-                syntax(format!(
-                    "the variable `{SOURCE_VARIABLE}` must be a number from 0 to 255, not `{value}`"
-                ))
-            })?,
-            _ => 0,
-        };
+        let source = source(&written, &variables).map_err(syntax)?;
         let text = substitute(&written.pipeline, &variables).map_err(|bad| match bad {
             Substitution::Unknown(variable) => unknown(&variable),
             Substitution::Open => syntax("a `${` has no `}`".to_owned()),
@@ -445,6 +438,18 @@ impl PipelineFile {
             source,
             variables,
         })
+    }
+}
+
+/// The source's number, for a file that puts marks into its media.
+fn source(written: &Written, variables: &BTreeMap<String, String>) -> Result<u8, String> {
+    match variables.get(SOURCE_VARIABLE) {
+        Some(value) if written.overlay.contains(&Overlay::Code) => value.parse().map_err(|_| {
+            format!(
+                "the variable `{SOURCE_VARIABLE}` must be a number from 0 to 255, not `{value}`"
+            )
+        }),
+        _ => Ok(0),
     }
 }
 

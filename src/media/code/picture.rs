@@ -239,7 +239,7 @@ mod tests {
         for pixels in [
             vec![16; 19200],
             vec![235; 19200],
-            (0..19200).map(|at| (at * 7919 >> 3) as u8).collect(),
+            (0..19200).map(|at| ((at * 7919) >> 3) as u8).collect(),
         ] {
             assert_eq!(read(&luma(&pixels, 160, 120)), None);
         }
