@@ -115,7 +115,7 @@ async fn participant() -> anyhow::Result<Participant> {
         room: ROOM.to_owned(),
         media: media(&source),
         loopback: false,
-        codec: None,
+        codecs: Vec::new(),
         channel: None,
         lines: Lines::Ended,
         is_one_of_many: false,
@@ -180,6 +180,7 @@ const fn own_server() -> Trust {
     Trust {
         ca: None,
         anyone: true,
+        identity: None,
     }
 }
 

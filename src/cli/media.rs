@@ -13,7 +13,7 @@ use super::say;
 use crate::config::{IceKind, IceServer, IceUrl, Secret};
 use crate::dialect::gstreamer::client::PeerId;
 use crate::media::pipeline::PipelineFile;
-use crate::media::{Source, SourceOptions, display};
+use crate::media::{Codec, EncoderChoice, Source, SourceOptions, display};
 use crate::peer::call::Media;
 use crate::peer::ice;
 use crate::peer::link::{Dialer, ServerUrl, Trust};
@@ -36,6 +36,9 @@ pub(super) struct Server {
     /// Take any certificate of the server
     #[arg(long)]
     insecure: bool,
+    /// Show this certificate to a server that asks for one: two PEM files
+    #[arg(long, value_name = "CERTIFICATE,KEY", value_parser = pair)]
+    client_cert: Option<(PathBuf, PathBuf)>,
     /// Show this token to a server that asks for one
     #[arg(long, env = "SWITCHBOARD_TOKEN", hide_env_values = true, value_parser = secret)]
     token: Option<Secret>,
@@ -48,7 +51,22 @@ pub(super) struct Send {
     #[arg(long, value_name = "NAME [KEY=VALUE…]", default_value = "test")]
     send: String,
     #[command(flatten)]
+    encoding: Encoding,
+    #[command(flatten)]
     ice: Ice,
+}
+
+/// How what a peer sends is encoded.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct Encoding {
+    /// The codecs to send in and no others, the preferred one first: VP8, H264, VP9, AV1
+    /// [default: what the pipeline file says]
+    #[arg(long, value_name = "NAME[,NAME…]", value_delimiter = ',')]
+    codec: Vec<Codec>,
+    /// What encodes pictures: hardware, software, or an element's name
+    /// [default: the first one that works, hardware before software]
+    #[arg(long, value_name = "NAME")]
+    encoder: Option<EncoderChoice>,
 }
 
 /// How a peer's media finds its way.
@@ -82,6 +100,7 @@ impl Server {
         Trust {
             ca: self.ca.clone(),
             anyone: self.insecure,
+            identity: self.client_cert.clone(),
         }
     }
 
@@ -109,8 +128,24 @@ impl Send {
         variables: &[String],
         reception: Reception,
     ) -> anyhow::Result<Media> {
-        let source = source("--send", &self.send, variables).await?;
+        let source = source("--send", &self.send, variables, self.encoding).await?;
         Ok(self.ice.media(dialer, source, reception))
+    }
+}
+
+impl Encoding {
+    /// The codecs that were named.
+    pub(super) fn codecs(&self) -> &[Codec] {
+        &self.codec
+    }
+
+    /// For a source.
+    pub(super) fn options(self) -> SourceOptions {
+        SourceOptions {
+            codecs: self.codec,
+            encoder: self.encoder.unwrap_or_default(),
+            ..SourceOptions::default()
+        }
     }
 }
 
@@ -168,6 +203,7 @@ pub(super) async fn source(
     flag: &str,
     words: &str,
     variables: &[String],
+    encoding: Encoding,
 ) -> anyhow::Result<Option<Arc<Source>>> {
     match (words, variables) {
         ("none", []) => Ok(None),
@@ -176,7 +212,7 @@ pub(super) async fn source(
         }
         (words, _) => {
             let file = pipeline(flag, words, variables)?;
-            Ok(Some(Source::open(file, SourceOptions::default()).await?))
+            Ok(Some(Source::open(file, encoding.options()).await?))
         }
     }
 }
@@ -233,6 +269,15 @@ fn is_url(word: &str) -> bool {
 #[expect(clippy::unnecessary_wraps, reason = "what clap wants of a parser")]
 fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
     Ok(Secret::new(text))
+}
+
+fn pair(text: &str) -> Result<(PathBuf, PathBuf), String> {
+    match text.split_once(',') {
+        Some((certificate, key)) if !certificate.is_empty() && !key.is_empty() => {
+            Ok((certificate.into(), key.into()))
+        }
+        _ => Err("write two PEM files as CERTIFICATE,KEY".to_owned()),
+    }
 }
 
 /// TURN credentials stand before the host, as in other URLs, because a flag is one word.

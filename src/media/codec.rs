@@ -1,19 +1,12 @@
 //! The codecs: what each is called, which elements make it, and how it looks in SDP.
 
+use std::str::FromStr;
+
 use gst::prelude::*;
 use gstreamer as gst;
 
+use super::encoder::{self, Encoder};
 use super::session::sdp::Format;
-
-/// What a video encoder aims at, in bits per second.
-pub(super) const VIDEO_BITRATE: u32 = 2_000_000;
-/// What the audio encoder aims at, in bits per second.
-const AUDIO_BITRATE: u32 = 64_000;
-/// Frames from one key frame to the next at most. Long: who joins or lost something asks for one.
-const KEY_FRAME_DISTANCE: u32 = 900;
-/// Pictures with at least this many pixels get more than one encoder thread. A second thread costs
-/// four times the CPU time on a small busy machine (gstreamer-notes.md, section 2).
-const THREADED_PIXELS: u32 = 1280 * 720;
 
 /// Video or audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,15 +37,34 @@ pub enum Codec {
     H264,
     /// RFC 9628, profile 0.
     Vp9,
-    /// Only where the element `rtpav1pay` is installed, which Debian 12 doesn't have.
+    /// "RTP Payload Format For AV1" of the Alliance for Open Media, profile 0. Only where the element `rtpav1pay` is: it comes
+    /// with the feature `rtp-plugin`.
     Av1,
     /// RFC 7587, stereo.
     Opus,
 }
 
+impl FromStr for Codec {
+    type Err = String;
+
+    /// As [`Self::from_name`], with an error for people.
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::from_name(name).ok_or_else(|| {
+            format!(
+                "unknown codec `{name}`; the codecs are {}",
+                names(&Self::ALL)
+            )
+        })
+    }
+}
+
 impl Codec {
     /// Every codec, the one that is easiest on both sides first.
     pub const ALL: [Self; 5] = [Self::Vp8, Self::H264, Self::Vp9, Self::Av1, Self::Opus];
+
+    /// What pictures are sent in if nothing else is said. Not AV1: its encoder in software gives no key
+    /// frame on demand, so that who joins or lost something waits for one for up to a second.
+    pub const USUAL: [Self; 3] = [Self::Vp8, Self::H264, Self::Vp9];
 
     /// Video or audio.
     #[must_use]
@@ -86,7 +98,7 @@ impl Codec {
     /// Whether this machine can encode and send it. Asked of the elements, never of versions.
     #[must_use]
     pub fn can_encode(self) -> bool {
-        self.can_send() && exists(self.encoder())
+        self.can_send() && encoder::installed(self).next().is_some()
     }
 
     /// Whether this machine can send it once it is encoded.
@@ -115,16 +127,6 @@ impl Codec {
         }
     }
 
-    const fn encoder(self) -> &'static str {
-        match self {
-            Self::Vp8 => "vp8enc",
-            Self::H264 => "x264enc",
-            Self::Vp9 => "vp9enc",
-            Self::Av1 => "av1enc",
-            Self::Opus => "opusenc",
-        }
-    }
-
     const fn payloader(self) -> &'static str {
         match self {
             Self::Vp8 => "rtpvp8pay",
@@ -140,39 +142,6 @@ impl Codec {
         match self.kind() {
             Kind::Video => 90_000,
             Kind::Audio => 48_000,
-        }
-    }
-
-    /// The gst-launch text from raw media to this codec, for a picture of this many pixels.
-    ///
-    /// Tuned for latency: no frame waits for a later one, constant bit rate with a buffer of a second.
-    pub(super) fn encoder_text(self, pixels: u32) -> String {
-        let threads = threads(pixels);
-        let kbit = VIDEO_BITRATE / 1000;
-        let vpx = format!(
-            "deadline=1 threads={threads} target-bitrate={VIDEO_BITRATE} end-usage=cbr \
-             lag-in-frames=0 keyframe-max-dist={KEY_FRAME_DISTANCE} min-quantizer=4 max-quantizer=56 \
-             buffer-size=1000 buffer-initial-size=500 buffer-optimal-size=600"
-        );
-        let convert = "videoconvert n-threads=1";
-        match self {
-            Self::Vp8 => format!("{convert} ! vp8enc cpu-used=-6 {vpx}"),
-            Self::Vp9 => format!("{convert} ! vp9enc cpu-used=8 row-mt=true {vpx}"),
-            Self::H264 => format!(
-                "{convert} ! x264enc tune=zerolatency speed-preset=ultrafast threads={threads} \
-                 bitrate={kbit} key-int-max={KEY_FRAME_DISTANCE} byte-stream=true \
-                 ! video/x-h264,profile=constrained-baseline,stream-format=byte-stream,alignment=au"
-            ),
-            // The default quantizers of av1enc 1.22 abort the whole process (gstreamer-notes.md, section 4).
-            Self::Av1 => format!(
-                "{convert} ! av1enc usage-profile=realtime cpu-used=10 end-usage=cbr threads={threads} \
-                 target-bitrate={kbit} keyframe-max-dist={KEY_FRAME_DISTANCE} min-quantizer=4 \
-                 max-quantizer=56 ! av1parse"
-            ),
-            Self::Opus => format!(
-                "audioconvert ! audioresample ! audio/x-raw,rate=48000,channels=2 \
-                 ! opusenc bitrate={AUDIO_BITRATE} inband-fec=true packet-loss-percentage=5"
-            ),
         }
     }
 
@@ -284,9 +253,23 @@ impl Codec {
             .build()
     }
 
+    /// Whether a format is this codec, in whatever form.
+    pub(super) fn has_name(self, format: &Format<'_>) -> bool {
+        format.name.eq_ignore_ascii_case(self.name())
+    }
+
+    /// In which form we send it, for a message. See [`Self::matches`].
+    pub(super) const fn form(self) -> &'static str {
+        match self {
+            Self::H264 => "constrained baseline (profile-level-id=42…) with packetization-mode=1",
+            Self::Vp9 | Self::Av1 => "profile 0",
+            Self::Vp8 | Self::Opus => "it as it is",
+        }
+    }
+
     /// Whether a format that the other side offers is this codec in a form that we send.
     pub(super) fn matches(self, format: &Format<'_>) -> bool {
-        if !format.name.eq_ignore_ascii_case(self.name()) {
+        if !self.has_name(format) {
             return false;
         }
         match self {
@@ -304,6 +287,14 @@ impl Codec {
     }
 }
 
+/// What else could be sent, for a message.
+pub(super) fn alternatives(codecs: &[Codec]) -> String {
+    match codecs.is_empty() {
+        true => String::new(),
+        false => format!("; we could send {}: see --codec", names(codecs)),
+    }
+}
+
 /// Constrained baseline, level 3.1: what every browser offers.
 const H264_PROFILE: &str = "42e01f";
 
@@ -316,13 +307,11 @@ pub(super) fn names(codecs: &[Codec]) -> String {
 /// Loads the plugins of every codec that is installed.
 pub(super) fn warm() {
     for codec in Codec::ALL {
-        for name in [codec.encoder(), codec.payloader()] {
+        let encoders: Vec<_> = encoder::installed(codec).collect();
+        let encoders = encoders.iter().map(Encoder::name);
+        for name in encoders.chain([codec.payloader()]) {
             if gst::ElementFactory::make(name).build().is_err() {
-                tracing::debug!(
-                    codec = codec.name(),
-                    element = name,
-                    "a codec isn't available"
-                );
+                tracing::debug!(codec = codec.name(), element = name, "not available");
             }
         }
     }
@@ -330,13 +319,4 @@ pub(super) fn warm() {
 
 fn exists(element: &str) -> bool {
     gst::ElementFactory::find(element).is_some()
-}
-
-fn threads(pixels: u32) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    if pixels < THREADED_PIXELS {
-        1
-    } else {
-        (cores / 2).clamp(1, 4)
-    }
 }

@@ -19,6 +19,7 @@
 mod arenas;
 pub(crate) mod code;
 mod codec;
+mod encoder;
 mod guard;
 pub(crate) mod overlay;
 mod packages;
@@ -33,6 +34,10 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 pub use codec::{Codec, Kind};
+pub use encoder::{
+    EncoderChoice, EncoderError, EncoderInfo, EncoderKind, EncoderState, TRIAL_ARGUMENT, encoders,
+    host_trial, try_encoders, try_in_children,
+};
 pub use pipeline::{PipelineError, PipelineFile};
 pub(crate) use received::decoded_samples;
 pub use received::{Container, Counter, Counts, Recorded, Recorder, Tap, TrackCount, display};
@@ -75,6 +80,9 @@ pub enum MediaError {
         .0.join(", ")
     )]
     MissingElements(Vec<String>),
+    /// There is nothing to encode with.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
     /// The pipeline file is at fault.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
@@ -124,6 +132,43 @@ pub enum MediaError {
         /// What the other side offers, by name.
         theirs: Vec<String>,
     },
+    /// The other side has our codec, but not as we send it.
+    #[error(
+        "no common {kind} format: the other side takes {codec} only as {theirs}; we send {ours}",
+        kind = .codec.kind().name(), codec = .codec.name(), theirs = .theirs.join(" or "), ours = .codec.form()
+    )]
+    NoCommonFormat {
+        /// The codec.
+        codec: Codec,
+        /// The parameters of the other side's formats of it.
+        theirs: Vec<String>,
+    },
+    /// The other side's answer takes nothing of what we offer.
+    #[error(
+        "the other side refuses our {kind}: we offered {offered}, it takes {theirs}{more}",
+        kind = .kind.name(), offered = .offered.name(),
+        theirs = if .theirs.is_empty() { "nothing".to_owned() } else { .theirs.join(", ") },
+        more = codec::alternatives(.possible),
+    )]
+    Refused {
+        /// Video or audio.
+        kind: Kind,
+        /// What we offered.
+        offered: Codec,
+        /// What the answer names instead.
+        theirs: Vec<String>,
+        /// In what else we could send it.
+        possible: Vec<Codec>,
+    },
+    /// Pictures that come encoded are out of order.
+    #[error(
+        "the source's {} has B-frames, which can't be sent: turn them off where it is encoded (profile          baseline, bf=0), or decode it in the pipeline file: `… ! decodebin ! videoconvert !          video/x-raw,format=I420 ! appsink name=video`",
+        .codec.name()
+    )]
+    BFrames {
+        /// The codec.
+        codec: Codec,
+    },
     /// A session description that can't be used.
     #[error("the session description can't be used: {0}")]
     Description(String),
@@ -160,7 +205,7 @@ pub fn init() -> Result<(), MediaError> {
     static ONCE: OnceLock<Result<(), MediaError>> = OnceLock::new();
     ONCE.get_or_init(|| {
         arenas::limit();
-        gst::init().map_err(|error| MediaError::Init(error.to_string()))?;
+        start()?;
         guard::base_time();
         let missing: Vec<_> = CORE_ELEMENTS
             .iter()
@@ -175,6 +220,14 @@ pub fn init() -> Result<(), MediaError> {
         Ok(())
     })
     .clone()
+}
+
+/// Lets GStreamer know its elements, and those that are part of this program.
+fn start() -> Result<(), MediaError> {
+    gst::init().map_err(|error| MediaError::Init(error.to_string()))?;
+    #[cfg(feature = "rtp-plugin")]
+    gstrsrtp::plugin_register_static().map_err(|error| MediaError::Init(error.to_string()))?;
+    Ok(())
 }
 
 /// Runs one webrtcbin up and down, so that everything it loads is loaded.

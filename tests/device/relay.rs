@@ -14,7 +14,7 @@ async fn relay_only(server: &str, ca: PathBuf) -> SessionConfig {
     let url = ServerUrl::new(&format!("ws://{server}"), "/").unwrap();
     let trust = Trust {
         ca: Some(ca),
-        anyone: false,
+        ..Trust::default()
     };
     let dialer = Dialer::new(url, &trust).unwrap();
     let ice = Ice::new(Vec::new(), true).trusting(&dialer).asking(&dialer);

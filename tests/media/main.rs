@@ -9,6 +9,7 @@ mod viewer;
 
 mod channels;
 mod churn;
+mod encoders;
 mod judged;
 mod pair;
 mod pictures;
@@ -27,7 +28,17 @@ async fn source(text: &str, linger: Duration) -> Arc<Source> {
     let path = directory.path().join("source.toml");
     std::fs::write(&path, text).unwrap();
     let file = PipelineFile::find(path.to_str().unwrap(), &[]).unwrap();
-    Source::open(file, SourceOptions { linger }).await.unwrap()
+    Source::open(
+        file,
+        SourceOptions {
+            linger,
+            // More than what is sent without being asked for.
+            codecs: Codec::ALL.to_vec(),
+            ..SourceOptions::default()
+        },
+    )
+    .await
+    .unwrap()
 }
 
 /// Marked pictures and sound of the source of this number.
@@ -39,8 +50,11 @@ async fn marked(number: u8) -> Arc<Source> {
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value));
     let file = PipelineFile::find("probe", &variables).unwrap();
-    let linger = Duration::from_secs(1);
-    Source::open(file, SourceOptions { linger }).await.unwrap()
+    let options = SourceOptions {
+        linger: Duration::from_secs(1),
+        ..SourceOptions::default()
+    };
+    Source::open(file, options).await.unwrap()
 }
 
 /// A flat grey picture of a known brightness, and nothing else.

@@ -13,7 +13,7 @@ use gstreamer_webrtc::{WebRTCRTPTransceiver, WebRTCRTPTransceiverDirection};
 use super::events::{Emitter, Program};
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
-use crate::media::source::{Source, filter_key_requests};
+use crate::media::source::{Lease, Source, filter_key_requests};
 
 /// Encoded media that waits for a stuck viewer; more pushes out the oldest.
 const WAITING: gst::ClockTime = gst::ClockTime::from_mseconds(500);
@@ -122,7 +122,8 @@ impl Feed {
         }
     }
 
-    /// Leases the stream, waits for the connection, and lets media flow until it fails; why.
+    /// Feeds the stream from one encoder after the other: when one fails, the source has the next. Why
+    /// there is none left.
     async fn feed(
         &mut self,
         source: Option<Arc<Source>>,
@@ -132,10 +133,21 @@ impl Feed {
         let Some(source) = source else {
             return std::future::pending().await;
         };
-        let mut lease = match source.lease(codec.kind(), codec).await {
-            Ok(lease) => lease,
-            Err(error) => return error.to_string(),
-        };
+        loop {
+            let mut lease = match source.lease(codec.kind(), codec).await {
+                Ok(lease) => lease,
+                Err(error) => return error.to_string(),
+            };
+            let why = self.feed_from(&mut lease, codec, emitter).await;
+            if !lease.has_next() {
+                return why;
+            }
+            self.link.disconnect();
+        }
+    }
+
+    /// Waits for the connection, and lets media flow until the encoder fails; why.
+    async fn feed_from(&mut self, lease: &mut Lease, codec: Codec, emitter: &Emitter) -> String {
         self.set_throttle(Some(Box::new(lease.loss_throttle())));
         self.link.set_discard(true);
         self.link.set_wait_for_keyframe(true);

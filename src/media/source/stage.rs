@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use super::run::{Format, Output, Run};
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
+use crate::media::encoder::{self, Encoder, Encoders};
 use crate::media::guard::{self, Guard};
 
 /// Raw frames that wait for the encoder; more push out the oldest. Few, because each adds to the latency.
@@ -39,6 +40,8 @@ pub(super) struct Stage {
     pub(super) codec: Codec,
     pub(super) shared: Arc<Shared>,
     link: ConsumptionLink,
+    /// What encodes, if it is us.
+    encoder: Option<(Encoder, gst::Element)>,
     pipeline: Guard,
 }
 
@@ -50,6 +53,8 @@ pub(super) struct Shared {
     /// Told when a lease ends or the stage fails.
     changed: Arc<Notify>,
     failed: watch::Sender<Option<String>>,
+    /// Whether there may be another encoder when this one fails.
+    has_next: bool,
     loss: Throttle,
 }
 
@@ -69,31 +74,71 @@ pub(in crate::media) struct Lease {
 }
 
 impl Stage {
-    /// Starts an encoder behind a running source. Blocks for some milliseconds.
+    /// Starts an encoder behind a running source: the best one that starts. Blocks for some
+    /// milliseconds.
     pub(super) fn start(
         output: &Output,
         codec: Codec,
+        encoders: &Encoders,
+        run: &Run,
+        changed: &Arc<Notify>,
+    ) -> Result<Self, MediaError> {
+        let kind = output.kind;
+        let start = |encoder| Self::start_with(output, codec, encoder, run, changed.clone());
+        let nothing = || MediaError::NoSuchStream {
+            kind,
+            wanted: vec![codec],
+        };
+        match (output.format, kind) {
+            _ if codec.kind() != kind => Err(nothing()),
+            (Format::Encoded(given), _) if given == codec => start(None),
+            (Format::Encoded(_), _) => Err(nothing()),
+            (Format::Raw, Kind::Audio) => {
+                let encoder = encoder::installed(codec).next().ok_or_else(nothing)?;
+                start(Some(encoder))
+            }
+            (Format::Raw, Kind::Video) => loop {
+                let encoder = encoders.best(codec)?;
+                match start(Some(encoder.clone())) {
+                    Ok(stage) => return Ok(stage),
+                    Err(error) => {
+                        let encoder_name = encoder.name();
+                        tracing::warn!(%error, encoder = encoder_name, "an encoder doesn't start");
+                        encoders.fail(&encoder);
+                    }
+                }
+            },
+        }
+    }
+
+    fn start_with(
+        output: &Output,
+        codec: Codec,
+        encoder: Option<Encoder>,
         run: &Run,
         changed: Arc<Notify>,
     ) -> Result<Self, MediaError> {
         let kind = output.kind;
-        let wanted = || MediaError::NoSuchStream {
-            kind,
-            wanted: vec![codec],
-        };
-        let middle = match output.format {
-            Format::Raw if codec.can_encode() && codec.kind() == kind => {
+        let middle = match &encoder {
+            Some(encoder) => {
                 let (width, height) = output.size.unwrap_or_default();
-                codec.encoder_text(width.saturating_mul(height))
+                encoder.launch_text(width.saturating_mul(height))
             }
-            Format::Encoded(given) if given == codec => codec.pass_text().to_owned(),
-            _ => return Err(wanted()),
+            None => codec.pass_text().to_owned(),
         };
         let text = format!("appsrc name=in ! {middle} ! appsink name=out max-buffers=8 drop=false");
         let pipeline = Guard::launch(&text)?;
         pipeline.use_common_time();
         let input: gst_app::AppSrc = pipeline.find("in")?;
         let out: gst_app::AppSink = pipeline.find("out")?;
+        let encoder = match encoder {
+            Some(encoder) => {
+                let element = pipeline.find(encoder::ELEMENT_NAME)?;
+                encoder.prepare(&element);
+                Some((encoder, element))
+            }
+            None => None,
+        };
         let settings = match (output.format, kind) {
             (Format::Raw, Kind::Video) => ConsumerSettings {
                 max_buffer: RAW_FRAMES,
@@ -111,11 +156,14 @@ impl Stage {
             filter_key_requests(&pad, move || throttle.allows());
         }
         let producer = StreamProducer::with(&out, ProducerSettings { sync: false });
+        // The end of an encoder that fails isn't the end of its viewers: they get another one.
+        producer.set_forward_events([gst::EventType::Gap]);
         let shared = Arc::new(Shared {
             producer,
             users: AtomicUsize::new(0),
             changed,
             failed: watch::Sender::new(None),
+            has_next: kind == Kind::Video && encoder.is_some(),
             loss: Throttle::new(LOSS_KEY_INTERVAL),
         });
         let mut stage = Self {
@@ -123,6 +171,7 @@ impl Stage {
             codec,
             shared,
             link,
+            encoder,
             pipeline,
         };
         stage.connect(run)?;
@@ -142,6 +191,18 @@ impl Stage {
         self.link
             .change_producer(producer, false)
             .map_err(|error| MediaError::Build(error.to_string()))
+    }
+
+    /// Aims at another bit rate from now on. Media that comes encoded stays what it is.
+    pub(super) fn set_bitrate(&self, bits_per_second: u32) {
+        if let Some((encoder, element)) = &self.encoder {
+            encoder.set_bitrate(element, bits_per_second);
+        }
+    }
+
+    /// What encodes, if it is us.
+    pub(super) fn encoder(&self) -> Option<&Encoder> {
+        self.encoder.as_ref().map(|(encoder, _)| encoder)
     }
 
     /// The encoder's messages.
@@ -198,6 +259,11 @@ impl Lease {
     pub(in crate::media) fn loss_throttle(&self) -> impl Fn() -> bool + Send + Sync + 'static {
         let shared = self.shared.clone();
         move || shared.loss.allows()
+    }
+
+    /// Whether the source may have another encoder when this one fails.
+    pub(in crate::media) fn has_next(&self) -> bool {
+        self.shared.has_next
     }
 
     /// Waits until the encoder fails, and says why.

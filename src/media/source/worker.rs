@@ -13,6 +13,7 @@ use super::stage::Stage;
 use super::{Activity, Ask, Lease, SourceOptions};
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
+use crate::media::encoder::Encoders;
 use crate::media::guard;
 use crate::media::overlay::Touch;
 use crate::media::pipeline::PipelineFile;
@@ -28,6 +29,7 @@ const HEALTHY: Duration = Duration::from_secs(30);
 pub(super) struct Worker {
     file: PipelineFile,
     outputs: Vec<Output>,
+    encoders: Encoders,
     touch: Arc<Touch>,
     options: SourceOptions,
     activity: watch::Sender<Activity>,
@@ -61,7 +63,7 @@ impl Drop for Held {
 impl Worker {
     pub(super) fn new(
         file: PipelineFile,
-        outputs: Vec<Output>,
+        (outputs, encoders): (Vec<Output>, Encoders),
         touch: Arc<Touch>,
         options: SourceOptions,
         activity: watch::Sender<Activity>,
@@ -71,6 +73,7 @@ impl Worker {
         Self {
             file,
             outputs,
+            encoders,
             touch,
             options,
             activity,
@@ -103,7 +106,7 @@ impl Worker {
     }
 
     async fn lease(&mut self, kind: Kind, codec: Codec) -> Result<Lease, MediaError> {
-        self.stages.retain(|held| !held.stage.has_failed());
+        self.drop_failed();
         if let Some(held) = self
             .stages
             .iter_mut()
@@ -127,9 +130,9 @@ impl Worker {
         let Some(running) = self.run.take() else {
             return Err(MediaError::Closed);
         };
-        let changed = self.changed.clone();
+        let (encoders, changed) = (self.encoders.clone(), self.changed.clone());
         let (running, stage) = blocking(move || {
-            let stage = Stage::start(&output, codec, &running.run, changed);
+            let stage = Stage::start(&output, codec, &encoders, &running.run, &changed);
             (running, stage)
         })
         .await?;
@@ -171,9 +174,19 @@ impl Worker {
         Ok(())
     }
 
+    /// Who uses an encoder that failed leases another one.
+    fn drop_failed(&mut self) {
+        let failed = self.stages.extract_if(.., |held| held.stage.has_failed());
+        for held in failed {
+            if let Some(encoder) = held.stage.encoder() {
+                self.encoders.fail(encoder);
+            }
+        }
+    }
+
     /// Leases ended, or an encoder failed.
     fn look_at_users(&mut self) {
-        self.stages.retain(|held| !held.stage.has_failed());
+        self.drop_failed();
         for held in &mut self.stages {
             match held.stage.is_used() {
                 true => held.idle = None,
