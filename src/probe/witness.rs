@@ -126,8 +126,8 @@ impl Witness {
 
     /// What a session's statistics say about its path.
     pub fn stats(&self, stats: &Stats) {
-        let round_trip = stats.outbound.iter().map(|stream| stream.round_trip);
-        let round_trip = round_trip.filter(|seconds| *seconds > 0.0).next_back();
+        let mut round_trips = stats.outbound.iter().map(|stream| stream.round_trip);
+        let round_trip = round_trips.find(|seconds| *seconds > 0.0);
         self.observe(Observation::Connection(ConnectionSample {
             local_candidate: stats.local_candidate.clone(),
             remote_candidate: stats.remote_candidate.clone(),

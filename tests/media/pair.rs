@@ -43,7 +43,7 @@ impl Pair {
 
     /// With a bad path between the two: the device is its side A, the viewer its side B.
     pub(crate) async fn over(
-        link: Option<BadLink>,
+        link: impl Into<Option<BadLink>>,
         device: SessionConfig,
         viewer: SessionConfig,
     ) -> Self {
@@ -59,7 +59,7 @@ impl Pair {
         Self {
             device,
             viewer,
-            link,
+            link: link.into(),
             eyes,
             device_events,
             viewer_events,
@@ -106,13 +106,17 @@ impl Pair {
                             self.device.add_candidate(mline_index, mid.as_deref(), &candidate);
                         }
                     }
-                    Some(event) => self.told_viewer.push(event),
+                    Some(event) => {
+                        self.eyes.witness().event(&event);
+                        self.told_viewer.push(event);
+                    }
                     None => panic!("waiting for {what}, the viewer's session ended: {:?}", self.told_viewer),
                 },
                 changed = self.seen.changed() => changed.unwrap(),
                 () = tokio::time::sleep_until(end) => {
                     let pictures: Vec<_> = self.eyes.seen().pictures.into_iter().map(|(k, p)| (k, p.frames)).collect();
-                    panic!("{what} did not happen; device {:?}, viewer {:?}, pictures {pictures:?}", self.told_device, self.told_viewer)
+                    let traffic = self.link.as_ref().map(|it| [Side::A, Side::B].map(|side| it.traffic(side)));
+                    panic!("{what} did not happen; device {:?}, viewer {:?}, pictures {pictures:?}, link {traffic:?}, {:?}", self.told_device, self.told_viewer, self.eyes.witness().report())
                 }
             }
         }
