@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchboard::media::{Session, SessionConfig, SessionEvent, SessionEvents};
+use switchboard::media::{Receive, Session, SessionConfig, SessionEvent, SessionEvents};
 use tokio::sync::watch;
 
 use crate::badlink::{BadLink, Side};
@@ -10,6 +10,9 @@ use crate::viewer::{Eyes, Seen};
 
 /// How long anything may take on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// How often a condition is looked at if nothing happens.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Both ends of a call.
 pub(crate) struct Pair {
@@ -43,10 +46,11 @@ impl Pair {
         viewer: SessionConfig,
     ) -> Self {
         let eyes = Eyes::new();
-        let viewer = SessionConfig {
-            receive: eyes.receive(),
-            ..viewer
+        let receive = match viewer.receive {
+            Receive::Drain => eyes.receive(),
+            other => other,
         };
+        let viewer = SessionConfig { receive, ..viewer };
         let (device, device_events) = Session::start(device).await.unwrap();
         let (viewer, viewer_events) = Session::start(viewer).await.unwrap();
         let seen = eyes.watch();
@@ -104,6 +108,8 @@ impl Pair {
                     None => panic!("waiting for {what}, the viewer's session ended: {:?}", self.told_viewer),
                 },
                 changed = self.seen.changed() => changed.unwrap(),
+                // What isn't told by any of these.
+                () = tokio::time::sleep(LOOK) => {}
                 () = tokio::time::sleep_until(end) => {
                     let pictures: Vec<_> = self.eyes.seen().pictures.into_iter().map(|(k, p)| (k, p.frames)).collect();
                     panic!("{what} did not happen; device {:?}, viewer {:?}, pictures {pictures:?}", self.told_device, self.told_viewer)
