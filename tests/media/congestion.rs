@@ -81,7 +81,6 @@ async fn watch(pair: &mut Pair, seconds: usize, change: impl Fn(usize, &Pair)) -
             age: stream.frame_age.max,
             queue: traffic.map_or(Duration::ZERO, |it| it.longest_queue),
         };
-        println!("{} {number:2} {second:?}", pair.link.is_some());
         all.push(second);
         before = frames;
     }
@@ -113,7 +112,9 @@ fn narrow_and_widen(number: usize, pair: &Pair) {
 fn follows(seconds: &[Second]) {
     let settled = &seconds[BEFORE + 5..BEFORE + MEANWHILE];
     let most = Duration::from_millis(150);
-    assert!(settled[0].queue <= most, "a queue stands: {settled:#?}");
+    let mut first = seconds[BEFORE..BEFORE + 5].iter();
+    let emptied = first.any(|second| second.queue <= most);
+    assert!(emptied, "the queue isn't emptied: {seconds:#?}");
     let queued = settled.iter().filter(|second| second.queue > most).count();
     // It is tried now and then whether more passes.
     assert!(queued <= 3, "a queue stands: {settled:#?}");
@@ -147,7 +148,7 @@ async fn lost_packets_are_sent_again_in_time() {
     let (source, witness) = (marked().await, Witness::new("viewer"));
     let viewer = SessionConfig {
         receive: witness.receive(),
-        receive_latency: Duration::from_millis(200),
+        receive_latency: Duration::from_millis(280),
         ..SessionConfig::default()
     };
     let link = BadLink::start_outside(3, conditions);
@@ -159,7 +160,6 @@ async fn lost_packets_are_sent_again_in_time() {
     let report = witness.interval();
     let judged = report.streams.iter().find_map(|it| it.video.as_ref());
     let seen = judged.unwrap();
-    println!("{seen:#?}");
     let lost = seen.frames.lost + seen.frames.corrupt;
     // Complete, but for what a busy machine leaves out before it is sent.
     let most = seen.frames.sent / 50;
