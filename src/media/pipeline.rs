@@ -435,14 +435,7 @@ impl PipelineFile {
                 .map_err(|why| syntax(format!("[encoder.{name}]: {why}")))?;
             encoders.push((codec(name)?, Arc::new(own)));
         }
-        let source = match variables.get(SOURCE_VARIABLE) {
-            Some(value) if written.overlay.contains(&Overlay::Code) => value.parse().map_err(|_| {
-                syntax(format!(
-                    "the variable `{SOURCE_VARIABLE}` must be a number from 0 to 255, not `{value}`"
-                ))
-            })?,
-            _ => 0,
-        };
+        let source = source_number(&written.overlay, &variables).map_err(syntax)?;
         let text = filled(&written.pipeline)?;
         Ok(Self {
             name: name.to_owned(),
@@ -456,6 +449,18 @@ impl PipelineFile {
             source,
             variables,
         })
+    }
+}
+
+/// The source's number in the marks that are put into its media.
+fn source_number(overlays: &[Overlay], variables: &BTreeMap<String, String>) -> Result<u8, String> {
+    match variables.get(SOURCE_VARIABLE) {
+        Some(value) if overlays.contains(&Overlay::Code) => value.parse().map_err(|_| {
+            format!(
+                "the variable `{SOURCE_VARIABLE}` must be a number from 0 to 255, not `{value}`"
+            )
+        }),
+        _ => Ok(0),
     }
 }
 
