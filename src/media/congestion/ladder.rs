@@ -8,7 +8,7 @@ use super::budget::Load;
 /// Bits that a pixel of a frame needs for a fair picture. With less, frames or pixels are left out.
 const BITS_PER_PIXEL: f64 = 0.045;
 /// What is left after a second of the bits that a difficult picture needed more.
-const FORGOTTEN: f64 = 0.98;
+const FORGOTTEN: f64 = 0.95;
 /// Bits per pixel and frame that an encoder gets at most.
 const BITS_PER_PIXEL_MOST: f64 = 0.12;
 /// The most that small pictures get, and that any picture gets, in bits per second.
@@ -24,7 +24,7 @@ const UP_MARGIN: f64 = 1.3;
 /// How long, before the next better step is taken, at first.
 const UP_TIME: Duration = Duration::from_millis(1500);
 /// The same after steps that were taken too early.
-const UP_TIME_MOST: Duration = Duration::from_secs(60);
+const UP_TIME_MOST: Duration = Duration::from_secs(20);
 /// A step back within this time says that it was.
 const RELAPSE: Duration = Duration::from_secs(15);
 /// With less than this part of the steady bit rate a queue is being emptied. What the encoder makes of
@@ -41,7 +41,15 @@ const FULL: &[(f64, f64)] = &[
     (0.5, 0.5),
 ];
 /// See [`FULL`].
-const LOW: &[(f64, f64)] = &[(2.0 / 3.0, 0.5), (0.5, 0.5), (0.5, 0.375), (0.5, 0.25)];
+const LOW: &[(f64, f64)] = &[
+    (2.0 / 3.0, 0.75),
+    (2.0 / 3.0, 0.5),
+    (0.5, 0.5),
+    (0.5, 0.375),
+    (0.5, 0.25),
+];
+/// Where the low rung begins.
+const LOW_START: usize = 1;
 
 /// A source's picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -135,13 +143,13 @@ impl Aim {
 
 impl Ladder {
     pub(super) const fn new(rung: Rung) -> Self {
-        let steps = match rung {
-            Rung::Full => FULL,
-            Rung::Low => LOW,
+        let (steps, step) = match rung {
+            Rung::Full => (FULL, 0),
+            Rung::Low => (LOW, LOW_START),
         };
         Self {
             steps,
-            step: 0,
+            step,
             per_pixel: BITS_PER_PIXEL,
             learnt: None,
             idle: false,
@@ -162,7 +170,8 @@ impl Ladder {
         let last = self.steps.len() - 1;
         let too_little = self.step < last && !enough(self.step, 1.0);
         let better = self.step.saturating_sub(1);
-        let plenty = self.step > 0 && (enough(better, UP_MARGIN) || self.idle);
+        let spare = enough(better, UP_MARGIN) || self.idle;
+        let plenty = self.step > 0 && spare && !bits.is_draining();
         let down = (self.step..last).find(|&step| enough(step, 1.0));
         let step = if held(&mut self.worse, now, too_little, DOWN_TIME) {
             // It was tried too early.

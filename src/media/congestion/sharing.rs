@@ -22,8 +22,8 @@ const BELOW: Duration = Duration::from_millis(600);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The same for a viewer that came back too early again and again.
 const PATIENCE_MOST: Duration = Duration::from_secs(120);
-/// The low rung's picture may be too simple to show what the path takes; after this many times the
-/// patience without congestion it is tried.
+/// The low rung's picture may be too simple to show what the path takes. Who isn't below the floor
+/// without congestion is tried after the same time, anyone else after this many times of it.
 const TRIAL: u32 = 4;
 /// Who must be moved again within this time came back too early.
 const RELAPSE: Duration = Duration::from_secs(20);
@@ -210,12 +210,9 @@ impl Sharing {
             let take = takes.get(id).copied().unwrap_or_default();
             let takes_enough = f64::from(take.bits.steady) >= enough;
             let proven = held(&mut viewer.enough, now, takes_enough, viewer.patience);
-            let trial = held(
-                &mut viewer.trial,
-                now,
-                take.limited,
-                viewer.patience * TRIAL,
-            );
+            let near = f64::from(take.bits.steady) >= enough / BACK * FLOOR;
+            let wait = viewer.patience * if near { 1 } else { TRIAL };
+            let trial = held(&mut viewer.trial, now, take.limited, wait);
             if proven || trial {
                 viewer.rung = Rung::Full;
                 viewer.back = Some(now);

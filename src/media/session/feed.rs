@@ -38,6 +38,13 @@ pub(super) struct Wire {
     pub(super) direction: WebRTCRTPTransceiverDirection,
 }
 
+impl Wire {
+    fn filter_caps(&self) -> gst::Caps {
+        let Self { pt, ssrc, .. } = *self;
+        self.codec.filter_caps(pt, ssrc, self.feedback)
+    }
+}
+
 /// Decides whether a lost packet may cost a key frame now.
 type Allows = Box<dyn Fn() -> bool + Send + Sync>;
 /// The one of the encoder that is leased.
@@ -77,10 +84,7 @@ impl Feed {
             .make_payloader(wire.pt, wire.ssrc)
             .map_err(build)?;
         let filter = gst::ElementFactory::make("capsfilter")
-            .property(
-                "caps",
-                wire.codec.filter_caps(wire.pt, wire.ssrc, wire.feedback),
-            )
+            .property("caps", wire.filter_caps())
             .build()
             .map_err(build)?;
         let elements = [appsrc.upcast_ref::<gst::Element>(), &payloader, &filter];

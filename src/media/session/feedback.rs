@@ -205,9 +205,8 @@ impl Path {
     fn attach(self: &Arc<Self>, pad: &gst::Pad) {
         let path = Arc::downgrade(self);
         pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
-            let event = match &info.data {
-                Some(gst::PadProbeData::Event(event)) => event,
-                _ => return gst::PadProbeReturn::Ok,
+            let Some(gst::PadProbeData::Event(event)) = &info.data else {
+                return gst::PadProbeReturn::Ok;
             };
             let (Some(path), Some(structure)) = (path.upgrade(), event.structure()) else {
                 return gst::PadProbeReturn::Ok;

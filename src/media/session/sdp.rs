@@ -250,7 +250,7 @@ pub(super) fn with_feedback(answer: &str, offer: &str) -> String {
         let text = &answer[start..end];
         out.push_str(text);
         let id = index.and_then(|index| offered.get(index)?.feedback);
-        let gives = text.lines().any(|line| gives_feedback(line));
+        let gives = text.lines().any(gives_feedback);
         if let Some(id) = id.filter(|_| gives && !text.contains(TRANSPORT_NUMBERS)) {
             // Writing to a String can't fail.
             let _ = write!(out, "a=extmap:{id} {TRANSPORT_NUMBERS}\r\n");

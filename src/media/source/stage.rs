@@ -128,17 +128,7 @@ impl Stage {
         changed: Arc<Notify>,
     ) -> Result<Self, MediaError> {
         let kind = output.kind;
-        let middle = match &encoder {
-            Some(encoder) => {
-                let (width, height) = output.size.unwrap_or_default();
-                let text = encoder.launch_text(width.saturating_mul(height));
-                match kind {
-                    Kind::Video => format!("{} ! {text}", knobs::SIZE_TEXT),
-                    Kind::Audio => text,
-                }
-            }
-            None => codec.pass_text().to_owned(),
-        };
+        let middle = middle_text(output, codec, encoder.as_ref());
         let text = format!("appsrc name=in ! {middle} ! appsink name=out max-buffers=8 drop=false");
         let pipeline = Guard::launch(&text)?;
         pipeline.use_common_time();
@@ -160,17 +150,7 @@ impl Stage {
             }
             _ => None,
         };
-        let settings = match (output.format, kind) {
-            (Format::Raw, Kind::Video) => ConsumerSettings {
-                max_buffer: RAW_FRAMES,
-                ..ConsumerSettings::default()
-            },
-            (Format::Raw, Kind::Audio) => ConsumerSettings {
-                max_time: RAW_SOUND,
-                ..ConsumerSettings::default()
-            },
-            (Format::Encoded(_), _) => ConsumerSettings::default(),
-        };
+        let settings = input_settings(output.format, kind);
         let link = ConsumptionLink::disconnected_with(input, settings);
         if let (Kind::Video, Some(pad)) = (kind, out.static_pad("sink")) {
             let throttle = Throttle::new(KEY_INTERVAL);
@@ -248,6 +228,34 @@ impl Stage {
     /// Whether the encoder failed.
     pub(super) fn has_failed(&self) -> bool {
         self.shared.failed.borrow().is_some()
+    }
+}
+
+/// The gst-launch text between what the source gives and what the payloaders take.
+fn middle_text(output: &Output, codec: Codec, encoder: Option<&Encoder>) -> String {
+    let Some(encoder) = encoder else {
+        return codec.pass_text().to_owned();
+    };
+    let (width, height) = output.size.unwrap_or_default();
+    let text = encoder.launch_text(width.saturating_mul(height));
+    match output.kind {
+        Kind::Video => format!("{} ! {text}", knobs::SIZE_TEXT),
+        Kind::Audio => text,
+    }
+}
+
+/// How much of the source's media waits.
+fn input_settings(format: Format, kind: Kind) -> ConsumerSettings {
+    match (format, kind) {
+        (Format::Raw, Kind::Video) => ConsumerSettings {
+            max_buffer: RAW_FRAMES,
+            ..ConsumerSettings::default()
+        },
+        (Format::Raw, Kind::Audio) => ConsumerSettings {
+            max_time: RAW_SOUND,
+            ..ConsumerSettings::default()
+        },
+        (Format::Encoded(_), _) => ConsumerSettings::default(),
     }
 }
 
