@@ -1,7 +1,7 @@
 //! The command line: one file per subcommand, flags in, exit code out. Nothing else parses flags or
 //! prints. Exit codes: 0 success, 1 the thing asked for failed, 2 wrong usage or configuration.
 
-#[cfg(feature = "peer")]
+#[cfg(any(feature = "server", feature = "peer"))]
 mod addresses;
 #[cfg(feature = "peer")]
 mod call;
