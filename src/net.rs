@@ -2,6 +2,8 @@
 //! instead of them. For peers and for the forwarding plane, with the same words.
 
 mod advertise;
+#[cfg(feature = "peer")]
+pub mod mdns;
 #[cfg(test)]
 mod tests;
 

@@ -66,7 +66,7 @@ pub(super) async fn run(flags: Flags) -> Outcome {
 impl Flags {
     async fn prepare(self) -> anyhow::Result<(Dialer, Device)> {
         let (dialer, variables) = self.server.prepare(device::PATH)?;
-        let ice = self.ice.prepare(&dialer);
+        let ice = self.ice.prepare(&dialer)?;
         let device = self.media.prepare(self.id, &variables, ice).await?;
         Ok((dialer, device))
     }

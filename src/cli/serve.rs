@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::addresses::Addresses;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind};
 
-use super::addresses::Addresses;
 use super::{Failure, Outcome, Signals, caught, received, say, signals};
 use crate::config::{Config, Overrides, TlsFlag};
 use crate::server::{self, Reloader, Server};

@@ -17,10 +17,13 @@
 //! Written for GStreamer 1.22; the work-arounds are explained where they stand.
 
 mod arenas;
+pub(crate) mod code;
 mod codec;
+mod congestion;
 mod encoder;
 mod guard;
-mod overlay;
+mod metrics;
+pub(crate) mod overlay;
 mod packages;
 pub mod pipeline;
 mod received;
@@ -36,15 +39,19 @@ use gstreamer as gst;
 use crate::net::PortRange;
 
 pub use codec::{Codec, Kind};
+pub use congestion::Rung;
 pub use encoder::{
     EncoderChoice, EncoderError, EncoderInfo, EncoderKind, EncoderState, TRIAL_ARGUMENT, encoders,
     host_trial, try_encoders, try_in_children,
 };
+pub use metrics::Metrics;
 pub use pipeline::{PipelineError, PipelineFile};
+pub(crate) use received::decoded_samples;
 pub use received::{Container, Counter, Counts, Recorded, Recorder, Tap, TrackCount, display};
 pub use session::{
-    ChannelError, MakeReceiver, Offered, OfferedLine, OutboundStats, Receive, ReceivedTrack,
-    Session, SessionConfig, SessionEvent, SessionEvents, Stats, StreamConfig,
+    ChannelError, FrameAge, InboundStats, MakeReceiver, Offered, OfferedLine, OutboundStats,
+    Phases, RECEIVE_LATENCY, Reason, Receive, ReceivedTrack, Session, SessionConfig, SessionEvent,
+    SessionEvents, Stats, StreamConfig, Verdict,
 };
 pub use source::{Activity, Source, SourceOptions};
 
@@ -109,9 +116,10 @@ pub enum MediaError {
         /// What it carries.
         caps: String,
     },
-    /// An overlay needs another picture format.
+    /// An overlay needs another format.
     #[error(
-        "overlays need `video/x-raw,format=I420` before the appsink, but the pipeline gives {0}"
+        "overlays need `video/x-raw,format=I420` before the appsink (marks in sound need \
+         `audio/x-raw,format=S16LE,layout=interleaved`), but the pipeline gives {0}"
     )]
     OverlayFormat(String),
     /// A stream was asked for that its source doesn't have, or no codec for it is installed.
@@ -131,20 +139,6 @@ pub enum MediaError {
         ours: Vec<Codec>,
         /// What the other side offers, by name.
         theirs: Vec<String>,
-    },
-    /// None of this machine's addresses can be used.
-    #[error("media has no way: {0}")]
-    Address(String),
-    /// The range of ports is used up.
-    #[error(
-        "no UDP port from {ports} is free on {ip}: each session takes one; give --ports a wider range, \
-         and let it through the firewall"
-    )]
-    NoFreePort {
-        /// On which address.
-        ip: IpAddr,
-        /// Of which range.
-        ports: PortRange,
     },
     /// The other side has our codec, but not as we send it.
     #[error(
@@ -176,12 +170,28 @@ pub enum MediaError {
     },
     /// Pictures that come encoded are out of order.
     #[error(
-        "the source's {} has B-frames, which can't be sent: turn them off where it is encoded (profile          baseline, bf=0), or decode it in the pipeline file: `… ! decodebin ! videoconvert !          video/x-raw,format=I420 ! appsink name=video`",
+        "the source's {} has B-frames, which can't be sent: turn them off where it is encoded (profile \
+         baseline, bf=0), or decode it in the pipeline file: `… ! decodebin ! videoconvert ! \
+         video/x-raw,format=I420 ! appsink name=video`",
         .codec.name()
     )]
     BFrames {
         /// The codec.
         codec: Codec,
+    },
+    /// None of this machine's addresses can be used.
+    #[error("media has no way: {0}")]
+    Address(String),
+    /// The range of ports is used up.
+    #[error(
+        "no UDP port from {ports} is free on {ip}: each session takes one; give --ports a wider range, \
+         and let it through the firewall"
+    )]
+    NoFreePort {
+        /// On which address.
+        ip: IpAddr,
+        /// Of which range.
+        ports: PortRange,
     },
     /// A session description that can't be used.
     #[error("the session description can't be used: {0}")]
@@ -228,6 +238,13 @@ pub fn init() -> Result<(), MediaError> {
             .collect();
         if !missing.is_empty() {
             return Err(MediaError::MissingElements(missing));
+        }
+        if !session::feedback::is_possible() {
+            tracing::warn!(
+                "GStreamer lacks {}: bit rates stay as they are, and a bad connection gets stuttering pictures; \
+                 install it: sudo apt install gstreamer1.0-plugins-good",
+                session::feedback::ELEMENT
+            );
         }
         codec::warm();
         warm_session();

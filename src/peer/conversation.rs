@@ -13,7 +13,7 @@ use crate::dialect::gstreamer::payload::Message;
 use crate::dialect::negotiation::{Candidate, Sdp};
 use crate::media::{
     Codec, Kind, MediaError, Session, SessionConfig, SessionEvent, SessionEvents, Source,
-    StreamConfig,
+    StreamConfig, Verdict,
 };
 
 /// Messages that wait for one session; a partner that sends more is dropped.
@@ -29,13 +29,8 @@ const CHANNEL_PAUSE: Duration = Duration::from_millis(10);
 /// Channels that are known as open at once; more are read, but nothing is sent to them.
 const CHANNELS: usize = 64;
 
-/// Told when no connection comes about.
-const NO_PATH: &str =
-    "no connection within 30 s: no pair of candidates works; is a STUN or TURN server needed?";
 /// Told when a partner never offers.
 const NO_OFFER: &str = "the other side made no offer within 30 s";
-/// Told when a connection broke and stayed broken.
-const BROKEN: &str = "the connection broke and did not come back within 15 s";
 
 /// What a peer sends, and what it does with what it receives.
 #[derive(Clone)]
@@ -103,8 +98,8 @@ pub(super) struct Conversation {
     /// Open channels, the first one first.
     channels: Vec<String>,
     connected: bool,
-    /// When to give up, and what to say then.
-    deadline: Option<(Instant, &'static str)>,
+    /// When to give up.
+    deadline: Option<Instant>,
     began: Instant,
 }
 
@@ -214,7 +209,8 @@ impl Conversation {
             }
         };
         let mut recording = None;
-        if let Some(live) = self.live.take() {
+        if let Some(mut live) = self.live.take() {
+            live.receiver.look(&live.session);
             live.session.close().await;
             recording = live.receiver.finish(&self.shared.events).await.err();
         }
@@ -233,7 +229,7 @@ impl Conversation {
             Opening::AskForOffer => self.send(Message::OfferRequest),
             Opening::Listen => {}
         }
-        self.deadline = Some((self.began + CONNECT_TIMEOUT, NO_OFFER));
+        self.deadline = Some(self.began + CONNECT_TIMEOUT);
         Ok(())
     }
 
@@ -248,15 +244,22 @@ impl Conversation {
                 happening = next(&mut self.live, &mut self.lines, &self.channels) => {
                     self.happening(happening)
                 }
-                () = until(deadline.map(|(at, _)| at)) => {
-                    let why = deadline.map_or(BROKEN, |(_, why)| why);
-                    Err(End::Failed(why.to_owned()))
-                }
+                () = until(deadline) => Err(self.give_up()),
             };
             if let Err(end) = result {
                 return end;
             }
         }
+    }
+
+    /// The time is over.
+    fn give_up(&self) -> End {
+        let Some(live) = &self.live else {
+            return End::Failed(NO_OFFER.to_owned());
+        };
+        let verdict = live.session.give_up();
+        self.trouble(&verdict);
+        End::Failed(verdict.to_string())
     }
 
     fn happening(&mut self, happening: Happening) -> Result<(), End> {
@@ -265,7 +268,7 @@ impl Conversation {
             Happening::Over => return Err(End::Left),
             Happening::Report => {
                 if let Some(live) = &mut self.live {
-                    live.receiver.report(&self.shared.events);
+                    live.receiver.report(&live.session, &self.shared.events);
                 }
             }
             Happening::Line(line) => self.line(&line),
@@ -323,12 +326,13 @@ impl Conversation {
     async fn live(&mut self, ours: bool) -> Result<&mut Live, End> {
         if self.live.is_none() {
             self.began = Instant::now();
-            self.deadline = Some((self.began + CONNECT_TIMEOUT, NO_PATH));
+            self.deadline = Some(self.began + CONNECT_TIMEOUT);
             let partner = self.partner.as_deref();
             let receiver = self.shared.media.reception.start(partner);
             // Only who offers makes a channel; two of one label would only confuse.
             let channel = self.shared.channel.clone().filter(|_| ours);
             let config = SessionConfig {
+                name: self.name(),
                 channels: channel.into_iter().collect(),
                 bundle: self.shared.bundle,
                 ..self.shared.session(receiver.receive()).await
@@ -356,12 +360,17 @@ impl Conversation {
                 mline_index: Some(mline_index),
             })),
             SessionEvent::Connected => {
-                (self.connected, self.deadline) = (true, None);
+                let is_back = std::mem::replace(&mut self.connected, true);
+                self.deadline = None;
                 let milliseconds = self.began.elapsed().as_millis();
-                tracing::info!(peer = self.name(), milliseconds, "connected");
+                match is_back {
+                    false => tracing::info!(peer = self.name(), milliseconds, "connected"),
+                    true => tracing::info!(peer = self.name(), "the connection is back"),
+                }
             }
             SessionEvent::Disconnected => {
-                self.deadline = Some((Instant::now() + MEND_TIMEOUT, BROKEN));
+                tracing::info!(peer = self.name(), "the connection is lost, for now");
+                self.deadline = Some(Instant::now() + MEND_TIMEOUT);
             }
             SessionEvent::Failed { why } => return Err(End::Failed(why)),
             SessionEvent::ChannelOpen { label } => {
@@ -376,6 +385,7 @@ impl Conversation {
             SessionEvent::Track { kind, .. } => {
                 tracing::info!(peer = self.name(), kind = kind.name(), "media comes");
             }
+            SessionEvent::Trouble { verdict } => self.trouble(&verdict),
             SessionEvent::GatheringDone => {}
         }
         Ok(())
@@ -387,6 +397,11 @@ impl Conversation {
         {
             tracing::warn!(%error, "a line was not sent");
         }
+    }
+
+    fn trouble(&self, verdict: &Verdict) {
+        let peer = self.partner.as_deref();
+        self.shared.events.trouble(None, peer, verdict);
     }
 
     fn tell(&self, channel: &str, content: Content<'_>) {

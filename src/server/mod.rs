@@ -308,10 +308,10 @@ impl Server {
                 switch.media(event);
             }
         });
-        let plane = Arc::clone(&app.media);
-        tasks.spawn(async move { plane.keep_addresses().await });
         let expelling = Arc::clone(&app);
         tasks.spawn(async move { auth::expire(&expelling).await });
+        let plane = Arc::clone(&app.media);
+        tasks.spawn(async move { plane.keep_addresses().await });
         let expiring = Arc::clone(&app);
         tasks.spawn(async move { polling::expire(&expiring).await });
 

@@ -9,11 +9,7 @@
     unreachable_pub,
     reason = "each test binary that wants it compiles this file, and none uses all of it"
 )]
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a helper's failure is the test's, and a test that is skipped says so"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper's failure is the test's")]
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -30,7 +26,8 @@ pub struct Lab {
 /// A machine in it. Its processes are to be ended before it is dropped.
 pub struct Host {
     holder: Holder,
-    owner: Option<u32>,
+    /// Whether it is in a user namespace, where the test isn't root.
+    is_owned: bool,
 }
 
 /// What keeps a namespace alive.
@@ -58,10 +55,13 @@ impl Lab {
 
     fn try_host(&self) -> Option<Host> {
         let owner = self.owner.as_ref().map(Holder::id);
-        let mut command = enter(owner, None, "unshare");
+        let mut command = match owner {
+            Some(owner) => enter(owner, &["user"], "unshare"),
+            None => Command::new("unshare"),
+        };
         let host = Host {
             holder: Holder::start(command.arg("--net"))?,
-            owner,
+            is_owned: owner.is_some(),
         };
         // Without the right to configure it a namespace is worth nothing.
         host.execute("ip", "link set lo up").ok()?;
@@ -130,7 +130,11 @@ impl Host {
 
     /// A program on this machine. It keeps the process id that it is started with.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        enter(self.owner, Some(self.holder.id()), program)
+        let namespaces: &[_] = match self.is_owned {
+            true => &["user", "net"],
+            false => &["net"],
+        };
+        enter(self.holder.id(), namespaces, program)
     }
 
     /// Starts `switchboard` on this machine.
@@ -167,17 +171,14 @@ impl Drop for Holder {
     }
 }
 
-fn enter(owner: Option<u32>, host: Option<u32>, program: impl AsRef<OsStr>) -> Command {
-    if owner.is_none() && host.is_none() {
-        return Command::new(program);
-    }
+/// A program in these namespaces of a process.
+fn enter(process: u32, namespaces: &[&str], program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("nsenter");
-    if let Some(owner) = owner {
-        command.arg(format!("--user=/proc/{owner}/ns/user"));
-        command.arg("--preserve-credentials");
+    for namespace in namespaces {
+        command.arg(format!("--{namespace}=/proc/{process}/ns/{namespace}"));
     }
-    if let Some(host) = host {
-        command.arg(format!("--net=/proc/{host}/ns/net"));
+    if namespaces.contains(&"user") {
+        command.arg("--preserve-credentials");
     }
     command.arg("--").arg(program);
     command
@@ -185,10 +186,11 @@ fn enter(owner: Option<u32>, host: Option<u32>, program: impl AsRef<OsStr>) -> C
 
 #[allow(clippy::unnecessary_wraps, reason = "what is skipped gives nothing")]
 fn skipped<T>() -> Option<T> {
-    eprintln!(
+    // Not by a macro, whose output is kept back unless the test fails.
+    let _ = writeln!(
+        std::io::stderr(),
         "SKIPPED: no network namespace can be made here; run the tests as root, or allow user namespaces \
-         (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0)"
+         (sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0)"
     );
-    let _ = std::io::stderr().flush();
     None
 }

@@ -2,6 +2,7 @@
 #![cfg(all(feature = "server", feature = "peer"))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
+mod metrics;
 #[path = "../common/process.rs"]
 mod process;
 mod relay;
@@ -9,6 +10,7 @@ mod relay;
 mod turn;
 #[path = "../common/viewer.rs"]
 mod viewer;
+#[path = "../common/watcher.rs"]
 mod watcher;
 
 use std::time::Duration;

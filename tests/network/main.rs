@@ -10,7 +10,14 @@ mod process;
 #[path = "../common/turn.rs"]
 mod turn;
 
+#[path = "../common/viewer.rs"]
+mod viewer;
+#[path = "../common/watcher.rs"]
+mod watcher;
+
 mod addresses;
+mod devices;
+mod outages;
 mod rooms;
 mod scenes;
 mod ways;

@@ -7,13 +7,12 @@ use serde_json::Value;
 use crate::lab::Host;
 use crate::process::{PATIENCE, Process};
 use crate::scenes::{PUBLIC, Pair, SMALL, Town, pictures};
-use crate::ways::turn;
 
 /// How often the server is asked.
 const POLL: Duration = Duration::from_millis(100);
 
 /// Starts a server for rooms, with these arguments.
-async fn serve(host: &Host, arguments: &[&str]) -> Process {
+pub(crate) async fn serve(host: &Host, arguments: &[&str]) -> Process {
     let common = [
         "serve",
         "--insecure",
@@ -36,7 +35,7 @@ fn join(host: &Host, server: &str, user: &str) -> Process {
 }
 
 /// Waits until two participants, on these hosts, see each other.
-async fn meet(hosts: [&Host; 2], servers: [&str; 2]) -> [Process; 2] {
+pub(crate) async fn meet(hosts: [&Host; 2], servers: [&str; 2]) -> [Process; 2] {
     let mut both = [
         join(hosts[0], servers[0], "one"),
         join(hosts[1], servers[1], "two"),
@@ -67,7 +66,7 @@ async fn transports(server: &Host) -> Vec<String> {
     }
 }
 
-const LISTEN: [&str; 2] = ["--listen", "0.0.0.0:8080"];
+pub(crate) const LISTEN: [&str; 2] = ["--listen", "0.0.0.0:8080"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_nats_participants_reach_a_public_server() {
@@ -131,7 +130,7 @@ async fn a_server_behind_a_nat_is_reached_by_the_address_that_it_advertises() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_behind_a_nat_is_reached_by_the_address_that_stun_tells() {
     let Some(town) = Town::new() else { return };
-    let _turn = turn(&town).await;
+    let _turn = town.turn().await;
     let stun = ["--ice-server", "stun:203.0.113.1", "--advertise", "stun"];
     let _server = at_home(&town, &stun).await;
     let server = format!("{}:8080", town.homes[0].address);

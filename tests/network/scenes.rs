@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::lab::{Host, Lab};
 use crate::process::Process;
+use crate::turn::Turn;
 
 /// A small picture, because several are encoded at once.
 pub(crate) const SMALL: &str = "test width=160 height=120 fps=10 wave=sine";
@@ -37,7 +39,7 @@ pub(crate) struct Home {
 pub(crate) struct Call {
     pub(crate) caller: Process,
     pub(crate) callee: Process,
-    pub(crate) server: Process,
+    server: Process,
 }
 
 impl Pair {
@@ -67,6 +69,12 @@ impl Town {
         internet.forward();
         let homes = [1, 2].map(|n| Home::new(&lab, &internet, n));
         Some(Self { internet, homes })
+    }
+
+    /// Starts a TURN server on the internet.
+    pub(crate) async fn turn(&self) -> Turn {
+        let stdbuf = self.internet.command("stdbuf");
+        Turn::launch(stdbuf.into(), PUBLIC.parse().unwrap(), (3478, 5349)).await
     }
 
     /// A call from the second home to the first.
@@ -148,6 +156,13 @@ impl Call {
             pictures(peer).await;
         }
     }
+
+    /// Hangs up, and frees the server's port.
+    pub(crate) async fn end(mut self) {
+        for process in [&mut self.caller, &mut self.callee, &mut self.server] {
+            process.end(Signal::TERM).await;
+        }
+    }
 }
 
 /// Starts a signaling server on an address of a host.
@@ -172,6 +187,8 @@ pub(crate) fn peer(host: &Host, server: &str, arguments: &[&str]) -> Process {
 
 /// Waits for a second with pictures.
 pub(crate) async fn pictures(peer: &mut Process) {
+    // Its start has a deadline of its own.
+    peer.logged("media comes").await;
     peer.line("a second with pictures", |line| {
         let line: Value = serde_json::from_str(line).ok()?;
         let frames = line["count"]["video"]["frames"].as_u64()?;

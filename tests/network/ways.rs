@@ -1,19 +1,10 @@
 //! By which ways peers find each other.
 
-use std::net::IpAddr;
-
 use crate::process::Process;
-use crate::scenes::{Call, PUBLIC, Pair, Town};
-use crate::turn::{SECRET, Turn, configuration};
+use crate::scenes::{Call, Pair, Town};
+use crate::turn::{SECRET, configuration};
 
 const RELAY: [&str; 2] = ["--ice-policy", "relay"];
-
-/// A TURN server on the internet of a town.
-pub(crate) async fn turn(town: &Town) -> Turn {
-    let stdbuf = town.internet.command("stdbuf");
-    let address: IpAddr = PUBLIC.parse().unwrap();
-    Turn::launch(stdbuf.into(), address, (3478, 5349)).await
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_one_cable_media_goes_directly() {
@@ -27,7 +18,7 @@ async fn on_one_cable_media_goes_directly() {
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_two_nats_stun_is_enough() {
     let Some(town) = Town::new() else { return };
-    let _turn = turn(&town).await;
+    let _turn = town.turn().await;
     let stun = ["--ice-server", "stun:203.0.113.1"];
     let mut call = town.call(None, &stun, &stun).await;
     call.flows().await;
@@ -36,7 +27,7 @@ async fn behind_two_nats_stun_is_enough() {
 #[tokio::test(flavor = "multi_thread")]
 async fn relays_carry_media_over_udp_tcp_and_tls() {
     let Some(town) = Town::new() else { return };
-    let mut turn = turn(&town).await;
+    let mut turn = town.turn().await;
     let ca = turn.certificate();
     for way in ["udp", "tcp", "tls"] {
         let config = configuration(&turn.url(way), SECRET);
@@ -44,6 +35,7 @@ async fn relays_carry_media_over_udp_tcp_and_tls() {
         let mut call = town.call(Some(config.path()), &relay, &relay).await;
         call.flows().await;
         allocated(&mut turn.process).await;
+        call.end().await;
     }
 }
 
@@ -55,7 +47,7 @@ async fn where_udp_is_blocked_a_relay_over_tcp_takes_over() {
             chain pass { type filter hook forward priority -10; meta l4proto udp drop; }
         }",
     );
-    let turn = turn(&town).await;
+    let turn = town.turn().await;
     let urls = format!("{}\", \"{}", turn.url("udp"), turn.url("tcp"));
     let config = configuration(&urls, SECRET);
     let mut call = town.call(Some(config.path()), &[], &[]).await;

@@ -19,6 +19,8 @@ const FAR: Conditions = Conditions {
     burst: 1.0,
     rate: None,
     queue: 64 * 1024,
+    reorder: false,
+    checks_only: false,
 };
 /// The link before and after it is narrow, and then, in bit/s.
 const WIDE: u64 = 4_000_000;

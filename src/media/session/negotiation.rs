@@ -1,5 +1,6 @@
 //! Offer and answer with webrtcbin 1.22, and the work-arounds that they need.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,23 +11,29 @@ use gstreamer_webrtc::{
     WebRTCRTPTransceiver, WebRTCRTPTransceiverDirection as Direction, WebRTCSDPType,
     WebRTCSessionDescription,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::SessionConfig;
 use super::addresses::Told;
 use super::channels::Channels;
 use super::check;
 use super::feed::{Feed, Wire};
+use super::feedback::{self, Paths};
+use super::meter::Meter;
 use super::sdp::{self, Format, Role};
-use super::stats::Sent;
+use super::stats::{Reply, Sent};
+use super::witness::Witness;
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
 use crate::media::source::Source;
+use crate::net::{InterfaceRules, mdns};
 
 /// How long webrtcbin may take for one step.
 const STEP: Duration = Duration::from_secs(10);
 /// Candidates that wait for the remote description; more are dropped. Browsers send about a dozen.
 const CANDIDATES: usize = 64;
+/// Candidates with names that are looked up; browsers send one for each of their addresses.
+const NAMES: usize = 16;
 /// The first payload type that we offer, in the dynamic range of RFC 3551; each stream gets the next.
 /// webrtcbin finds free ones for retransmissions. VP8 as 96 and Opus as 97 are what webrtc-sendrecv.c
 /// sends, even if it asked us for the offer.
@@ -77,6 +84,8 @@ pub(super) struct Negotiation {
     config: SessionConfig,
     webrtc: gst::Element,
     mids: Mids,
+    witness: Arc<Witness>,
+    paths: Arc<Paths>,
     /// The sections of the last description of ours.
     layout: Vec<check::Known>,
     /// For each configured stream how it was bound, once it is.
@@ -86,27 +95,38 @@ pub(super) struct Negotiation {
     offering: bool,
     /// The other side's DTLS role, once it is settled.
     their_role: Option<Role>,
-    has_remote: bool,
-    /// The directions in the offer that we are to answer.
-    offered: Vec<String>,
+    /// Whether candidates can be added; for those that wait for an address, too.
+    has_remote: watch::Sender<bool>,
+    /// Candidates with a name instead of an address.
+    names: usize,
+    /// The offer that we are to answer.
+    offered: String,
     candidates: Vec<(u32, String)>,
     dropped_candidates: usize,
 }
 
 impl Negotiation {
-    pub(super) fn new(config: SessionConfig, webrtc: gst::Element, mids: Mids) -> Self {
+    pub(super) fn new(
+        config: SessionConfig,
+        webrtc: gst::Element,
+        mids: Mids,
+        (witness, paths): (Arc<Witness>, Arc<Paths>),
+    ) -> Self {
         let wires = vec![None; config.streams.len()];
         Self {
             config,
             webrtc,
             mids,
+            witness,
+            paths,
             layout: Vec::new(),
             wires,
             has_channels: false,
             offering: false,
             their_role: None,
-            has_remote: false,
-            offered: Vec::new(),
+            has_remote: watch::Sender::new(false),
+            names: 0,
+            offered: String::new(),
             candidates: Vec::new(),
             dropped_candidates: 0,
         }
@@ -122,6 +142,7 @@ impl Negotiation {
                     ssrc: wire.ssrc,
                     codec: wire.codec,
                     stream_id: stream.stream_id.clone(),
+                    meter: wire.meter.clone(),
                 })
             })
             .collect()
@@ -137,7 +158,7 @@ impl Negotiation {
             return Err(MediaError::OutOfOrder("an offer is under way already"));
         }
         let mut bound = Vec::new();
-        if !self.has_remote {
+        if !*self.has_remote.borrow() {
             if !self.config.bundle {
                 self.webrtc.set_property_from_str("bundle-policy", "none");
             }
@@ -152,7 +173,9 @@ impl Negotiation {
                     codec,
                     pt: payload_type(index),
                     ssrc: new_ssrc(),
+                    meter: Arc::new(Meter::new(kind, &self.witness)),
                     profile: None,
+                    feedback: offered_feedback(),
                     mline,
                     direction: if self.config.invite {
                         Direction::Sendrecv
@@ -247,8 +270,7 @@ impl Negotiation {
             ));
         }
         check::offer(text, &self.layout).map_err(MediaError::Description)?;
-        let sections = sdp::sections(text);
-        self.offered = sections.iter().map(|it| it.direction.to_owned()).collect();
+        text.clone_into(&mut self.offered);
         let text = sdp::both_ways(text, &self.open_sections());
         let text = match self.their_role {
             Some(role) => sdp::with_role(&text, role),
@@ -293,16 +315,19 @@ impl Negotiation {
 
     /// Makes the answer to the offer that was applied.
     pub(super) async fn answer(&mut self) -> Result<String, MediaError> {
-        let (text, description) = self.create("create-answer").await?;
+        let (text, _) = self.create("create-answer").await?;
+        let text = sdp::with_feedback(&text, &self.offered);
         self.mids.learn(&text);
         self.layout = check::layout(&text);
+        let description = describe(WebRTCSDPType::Answer, &text)?;
         self.set("set-local-description", &description).await?;
         self.their_role = self
             .their_role
             .or_else(|| sdp::role(&text).map(Role::other));
         self.remote_is_set();
-        let offered: Vec<_> = self.offered.iter().map(String::as_str).collect();
         let text = Told::new(&self.config).description(text);
+        let sections = sdp::sections(&self.offered);
+        let offered: Vec<_> = sections.iter().map(|it| it.direction).collect();
         Ok(sdp::answering(&text, &offered))
     }
 
@@ -313,19 +338,8 @@ impl Negotiation {
             return;
         }
         tracing::trace!(candidate, "their candidate");
-        // webrtcbin 1.22 hands such a name to the resolver, leaks the result, and finds nothing.
-        if candidate
-            .split(' ')
-            .nth(4)
-            .is_some_and(|host| host.ends_with(".local"))
-        {
-            tracing::debug!("an mDNS candidate is left out");
-            return;
-        }
-        let index = mid
-            .and_then(|mid| self.mids.find(mid))
-            .unwrap_or(mline_index);
-        if self.has_remote {
+        let index = self.index(mline_index, mid);
+        if *self.has_remote.borrow() {
             self.webrtc
                 .emit_by_name::<()>("add-ice-candidate", &[&index, &candidate]);
         } else if self.candidates.len() < CANDIDATES {
@@ -339,8 +353,46 @@ impl Negotiation {
         }
     }
 
+    /// What finds the address of a candidate that has a browser's made-up name instead (RFC 8839 section
+    /// 5.1), and adds it; `None` for one that has an address. Without an answer it is left out: the other
+    /// side's own checks reveal its address.
+    pub(super) fn find_address(
+        &mut self,
+        mline_index: u32,
+        mid: Option<&str>,
+        candidate: &str,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let name = candidate.split(' ').nth(4)?;
+        if !name.ends_with(".local") {
+            return None;
+        }
+        let (name, index) = (name.to_owned(), self.index(mline_index, mid));
+        self.names += 1;
+        let is_asked = mdns::is_name(&name) && self.names <= NAMES;
+        let (nth, candidate) = (self.names, candidate.trim().to_owned());
+        let (webrtc, interfaces) = (self.webrtc.clone(), self.config.interfaces.clone());
+        let mut has_remote = self.has_remote.subscribe();
+        Some(async move {
+            let found = match is_asked {
+                true => look_up(&name, interfaces).await,
+                false => None,
+            };
+            tracing::debug!(name, nth, ?found, "a candidate with a name");
+            let Some(ip) = found else { return };
+            let candidate = candidate.replacen(&name, &ip.to_string(), 1);
+            if has_remote.wait_for(|is_set| *is_set).await.is_ok() {
+                webrtc.emit_by_name::<()>("add-ice-candidate", &[&index, &candidate]);
+            }
+        })
+    }
+
+    fn index(&self, mline_index: u32, mid: Option<&str>) -> u32 {
+        let known = mid.and_then(|mid| self.mids.find(mid));
+        known.unwrap_or(mline_index)
+    }
+
     fn remote_is_set(&mut self) {
-        self.has_remote = true;
+        self.has_remote.send_replace(true);
         for (index, candidate) in self.candidates.drain(..) {
             self.webrtc
                 .emit_by_name::<()>("add-ice-candidate", &[&index, &candidate]);
@@ -399,7 +451,9 @@ impl Negotiation {
             codec,
             pt: format.pt,
             ssrc: new_ssrc(),
+            meter: Arc::new(Meter::new(kind, &self.witness)),
             profile: format.parameter("profile-level-id").map(String::from),
+            feedback: section.feedback.filter(|_| feedback::is_possible()),
             mline,
             direction: if section.direction == "sendrecv" {
                 Direction::Sendrecv
@@ -416,13 +470,20 @@ impl Negotiation {
         pipeline: &gst::Pipeline,
     ) -> Result<Bound, MediaError> {
         let stream = &self.config.streams[index];
-        let feed = Feed::bind(pipeline, &self.webrtc, &wire, &stream.stream_id)?;
+        let feed = Feed::bind(
+            pipeline,
+            &self.webrtc,
+            &self.paths,
+            &wire,
+            &stream.stream_id,
+        )?;
         let bound = Bound {
             feed,
             source: stream.source.clone(),
             codec: wire.codec,
         };
         self.wires[index] = Some(wire);
+        self.witness.sends(self.sent());
         Ok(bound)
     }
 
@@ -431,7 +492,9 @@ impl Negotiation {
         for (index, section) in (self.wires.len()..).zip(sections_of(&self.config.wanted)) {
             let mut caps = gst::Caps::new_empty();
             for (alternative, codec) in section.iter().enumerate() {
-                caps.merge(codec.wanted_caps(alternative_type(index, alternative)));
+                caps.merge(
+                    codec.wanted_caps(alternative_type(index, alternative), offered_feedback()),
+                );
             }
             let transceiver = self.webrtc.emit_by_name::<Option<WebRTCRTPTransceiver>>(
                 "add-transceiver",
@@ -521,8 +584,25 @@ fn formats(section: &sdp::Section<'_>) -> Vec<String> {
     names
 }
 
+/// Asks the networks that the session uses.
+async fn look_up(name: &str, interfaces: InterfaceRules) -> Option<IpAddr> {
+    let interfaces = tokio::task::spawn_blocking(move || interfaces.addresses());
+    let interfaces = interfaces.await.ok()?.ok()?;
+    mdns::resolve(name, &interfaces).await
+}
+
+/// Asks webrtcbin for its statistics.
+pub(super) async fn statistics(webrtc: &gst::Element) -> Result<Reply, MediaError> {
+    let pad: Option<gst::Pad> = None;
+    let reply = ask(webrtc, "get-stats", |webrtc, promise| {
+        webrtc.emit_by_name::<()>("get-stats", &[&pad, promise]);
+    })
+    .await?;
+    Ok(Reply::new(&reply))
+}
+
 /// Emits a signal that answers through a promise, and waits for the answer with a deadline.
-pub(super) async fn ask(
+async fn ask(
     webrtc: &gst::Element,
     step: &'static str,
     emit: impl FnOnce(&gst::Element, &gst::Promise),
@@ -555,6 +635,11 @@ fn describe(kind: WebRTCSDPType, text: &str) -> Result<WebRTCSessionDescription,
     let sdp = SDPMessage::parse_buffer(text.as_bytes())
         .map_err(|error| MediaError::Description(error.to_string()))?;
     Ok(WebRTCSessionDescription::new(kind, sdp))
+}
+
+/// The id by which we offer feedback.
+fn offered_feedback() -> Option<u8> {
+    feedback::is_possible().then_some(feedback::OFFERED_ID)
 }
 
 /// The payload type that we offer for a section.

@@ -12,9 +12,11 @@ use gstreamer_utils::streamproducer::{ConsumerSettings, ConsumptionLink, Produce
 use gstreamer_video as gst_video;
 use tokio::sync::{Notify, watch};
 
+use super::knobs::{self, Knobs};
 use super::run::{Format, Output, Run};
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
+use crate::media::congestion::Rung;
 use crate::media::encoder::{self, Encoder, Encoders};
 use crate::media::guard::{self, Guard};
 
@@ -38,10 +40,13 @@ const KEY_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) struct Stage {
     pub(super) kind: Kind,
     pub(super) codec: Codec,
+    pub(super) rung: Rung,
     pub(super) shared: Arc<Shared>,
     link: ConsumptionLink,
     /// What encodes, if it is us.
-    encoder: Option<(Encoder, gst::Element)>,
+    encoder: Option<Encoder>,
+    /// For pictures that we encode.
+    pub(super) knobs: Option<Arc<Knobs>>,
     pipeline: Guard,
 }
 
@@ -78,13 +83,14 @@ impl Stage {
     /// milliseconds.
     pub(super) fn start(
         output: &Output,
-        codec: Codec,
+        (codec, rung): (Codec, Rung),
         encoders: &Encoders,
         run: &Run,
         changed: &Arc<Notify>,
     ) -> Result<Self, MediaError> {
         let kind = output.kind;
-        let start = |encoder| Self::start_with(output, codec, encoder, run, changed.clone());
+        let start =
+            |encoder| Self::start_with(output, (codec, rung), encoder, run, changed.clone());
         let nothing = || MediaError::NoSuchStream {
             kind,
             wanted: vec![codec],
@@ -113,7 +119,7 @@ impl Stage {
 
     fn start_with(
         output: &Output,
-        codec: Codec,
+        (codec, rung): (Codec, Rung),
         encoder: Option<Encoder>,
         run: &Run,
         changed: Arc<Notify>,
@@ -122,7 +128,11 @@ impl Stage {
         let middle = match &encoder {
             Some(encoder) => {
                 let (width, height) = output.size.unwrap_or_default();
-                encoder.launch_text(width.saturating_mul(height))
+                let text = encoder.launch_text(width.saturating_mul(height));
+                match kind {
+                    Kind::Video => format!("{} ! {text}", knobs::SIZE_TEXT),
+                    Kind::Audio => text,
+                }
             }
             None => codec.pass_text().to_owned(),
         };
@@ -131,13 +141,21 @@ impl Stage {
         pipeline.use_common_time();
         let input: gst_app::AppSrc = pipeline.find("in")?;
         let out: gst_app::AppSink = pipeline.find("out")?;
-        let encoder = match encoder {
+        let element = match &encoder {
             Some(encoder) => {
                 let element = pipeline.find(encoder::ELEMENT_NAME)?;
                 encoder.prepare(&element);
-                Some((encoder, element))
+                Some(element)
             }
             None => None,
+        };
+        let pads = input.static_pad("src").zip(out.static_pad("sink"));
+        let knobs = match (&encoder, element, pads) {
+            (Some(encoder), Some(element), Some(pads)) if kind == Kind::Video => {
+                let size = pipeline.find(knobs::SIZE_NAME)?;
+                Some(Knobs::new(encoder.clone(), element, size, &pads))
+            }
+            _ => None,
         };
         let settings = match (output.format, kind) {
             (Format::Raw, Kind::Video) => ConsumerSettings {
@@ -169,9 +187,11 @@ impl Stage {
         let mut stage = Self {
             kind,
             codec,
+            rung,
             shared,
             link,
             encoder,
+            knobs,
             pipeline,
         };
         stage.connect(run)?;
@@ -193,16 +213,9 @@ impl Stage {
             .map_err(|error| MediaError::Build(error.to_string()))
     }
 
-    /// Aims at another bit rate from now on. Media that comes encoded stays what it is.
-    pub(super) fn set_bitrate(&self, bits_per_second: u32) {
-        if let Some((encoder, element)) = &self.encoder {
-            encoder.set_bitrate(element, bits_per_second);
-        }
-    }
-
     /// What encodes, if it is us.
     pub(super) fn encoder(&self) -> Option<&Encoder> {
-        self.encoder.as_ref().map(|(encoder, _)| encoder)
+        self.encoder.as_ref()
     }
 
     /// The encoder's messages.
