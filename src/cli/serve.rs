@@ -8,6 +8,7 @@ use clap::Args;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind};
 
+use super::addresses::Addresses;
 use super::{Failure, Outcome, Signals, caught, received, say, signals};
 use crate::config::{Config, Overrides, TlsFlag};
 use crate::server::{self, Reloader, Server};

@@ -151,7 +151,7 @@ async fn lost_packets_are_sent_again_in_time() {
         receive_latency: Duration::from_millis(280),
         ..SessionConfig::default()
     };
-    let link = BadLink::start_outside(3, conditions);
+    let link = BadLink::start(3, conditions);
     let mut pair = Pair::over(Some(link), video(&source, Codec::Vp8), viewer).await;
     pair.device_offers().await;
     watch(&mut pair, 4, |_, _| {}).await;
