@@ -410,10 +410,7 @@ impl PipelineFile {
         let unknown = |variable: &str| PipelineError::UnknownVariable {
             name: name.to_owned(),
             variable: variable.to_owned(),
-            valid: match written.vars.is_empty() {
-                true => "none".to_owned(),
-                false => written.vars.keys().cloned().collect::<Vec<_>>().join(", "),
-            },
+            valid: names_of(&written.vars),
         };
         for (key, value) in values {
             *variables.get_mut(key).ok_or_else(|| unknown(key))? = value.clone();
@@ -449,6 +446,14 @@ impl PipelineFile {
             source,
             variables,
         })
+    }
+}
+
+/// The names of variables, for a message.
+fn names_of(variables: &BTreeMap<String, toml::Value>) -> String {
+    match variables.is_empty() {
+        true => "none".to_owned(),
+        false => variables.keys().cloned().collect::<Vec<_>>().join(", "),
     }
 }
 
