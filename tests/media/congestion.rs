@@ -155,7 +155,7 @@ async fn lost_packets_are_sent_again_in_time() {
     let mut pair = Pair::over(Some(link), video(&source, Codec::Vp8), viewer).await;
     pair.device_offers().await;
     watch(&mut pair, 4, |_, _| {}).await;
-    witness.interval();
+    let _ = witness.interval();
     let seconds = watch(&mut pair, 12, |_, _| {}).await;
     let report = witness.interval();
     let judged = report.streams.iter().find_map(|it| it.video.as_ref());
