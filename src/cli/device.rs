@@ -100,6 +100,7 @@ impl Media {
             events,
             adb: self.adb,
             ice,
+            observer: None,
         };
         Ok(Device::new(options)?)
     }

@@ -21,7 +21,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use gst::prelude::*;
 use gstreamer as gst;
-use gstreamer_webrtc::{WebRTCICEGatheringState, WebRTCPeerConnectionState};
+use gstreamer_webrtc::{
+    WebRTCICEConnectionState, WebRTCICEGatheringState, WebRTCPeerConnectionState,
+};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -385,6 +387,14 @@ fn listen(webrtc: &gst::Element, emitter: &Emitter, mids: &negotiation::Mids) {
             == WebRTCICEGatheringState::Complete
         {
             to.emit(SessionEvent::GatheringDone);
+        }
+    });
+    let to = emitter.clone();
+    webrtc.connect_notify(Some("ice-connection-state"), move |webrtc, _| {
+        if webrtc.property::<WebRTCICEConnectionState>("ice-connection-state")
+            == WebRTCICEConnectionState::Connected
+        {
+            to.emit(SessionEvent::Checked);
         }
     });
     let to = emitter.clone();

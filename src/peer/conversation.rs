@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::events::{Content, Event, Events};
 use super::ice::Ice;
+use super::observe::Moment;
 use super::reception::{Receiver, Reception};
 use crate::dialect::gstreamer::payload::Message;
 use crate::dialect::negotiation::{Candidate, Sdp};
@@ -216,6 +217,10 @@ impl Conversation {
         };
         let mut recording = None;
         if let Some(live) = self.live.take() {
+            if let Some(why) = &why {
+                live.receiver
+                    .tell_sight(|| Some(Moment::Failed(why.clone())));
+            }
             live.session.close().await;
             recording = live.receiver.finish(&self.shared.events).await.err();
         }
@@ -247,7 +252,7 @@ impl Conversation {
                     None => Err(End::Left),
                 },
                 happening = next(&mut self.live, &mut self.lines, &self.channels) => {
-                    self.happening(happening)
+                    self.happening(happening).await
                 }
                 () = until(deadline.map(|(at, _)| at)) => {
                     let why = deadline.map_or(BROKEN, |(_, why)| why);
@@ -260,13 +265,13 @@ impl Conversation {
         }
     }
 
-    fn happening(&mut self, happening: Happening) -> Result<(), End> {
+    async fn happening(&mut self, happening: Happening) -> Result<(), End> {
         match happening {
             Happening::Event(event) => return self.event(event),
             Happening::Over => return Err(End::Left),
             Happening::Report => {
                 if let Some(live) = &mut self.live {
-                    live.receiver.report(&self.shared.events);
+                    live.report(&self.shared.events).await;
                 }
             }
             Happening::Line(line) => self.line(&line),
@@ -282,17 +287,24 @@ impl Conversation {
                 tracing::debug!(peer = self.name(), "an offer is asked for once more");
             }
             (Message::OfferRequest, _) => return self.offer().await,
-            (Message::Answer(sdp), Some(live)) => live.session.accept_answer(sdp.as_str()).await?,
+            (Message::Answer(sdp), Some(live)) => {
+                live.session.accept_answer(sdp.as_str()).await?;
+                live.receiver.tell_sight(|| Some(Moment::Negotiated));
+            }
             (Message::Answer(_), None) => {
                 return Err(End::Failed(
                     "the other side answers an offer that was never made".to_owned(),
                 ));
             }
-            (Message::Candidate(it), Some(live)) => live.session.add_candidate(
-                it.mline_index.unwrap_or(0),
-                it.mid.as_deref(),
-                &it.candidate,
-            ),
+            (Message::Candidate(it), Some(live)) => {
+                live.receiver
+                    .tell_sight(|| Some(Moment::RemoteCandidate(it.candidate.clone())));
+                live.session.add_candidate(
+                    it.mline_index.unwrap_or(0),
+                    it.mid.as_deref(),
+                    &it.candidate,
+                );
+            }
             (Message::Candidate(_), None) => {
                 tracing::debug!(peer = self.name(), "a candidate before any description");
             }
@@ -316,6 +328,7 @@ impl Conversation {
         let live = self.live(false).await?;
         live.negotiated = true;
         let answer = live.session.answer(offer.as_str()).await?;
+        live.receiver.tell_sight(|| Some(Moment::Negotiated));
         self.send(Message::Answer(Sdp::new(answer)));
         Ok(())
     }
@@ -346,6 +359,9 @@ impl Conversation {
     }
 
     fn event(&mut self, event: SessionEvent) -> Result<(), End> {
+        if let Some(live) = &self.live {
+            live.receiver.tell_sight(|| Moment::of(&event));
+        }
         match event {
             SessionEvent::Candidate {
                 mline_index,
@@ -377,7 +393,7 @@ impl Conversation {
             SessionEvent::Track { kind, .. } => {
                 tracing::info!(peer = self.name(), kind = kind.name(), "media comes");
             }
-            SessionEvent::GatheringDone => {}
+            SessionEvent::GatheringDone | SessionEvent::Checked => {}
         }
         Ok(())
     }
@@ -412,6 +428,19 @@ impl Conversation {
     /// For the log.
     fn name(&self) -> String {
         self.partner.as_deref().unwrap_or("caller").to_owned()
+    }
+}
+
+impl Live {
+    /// Tells what was received, or how the session is doing.
+    async fn report(&mut self, events: &Events) {
+        match self.receiver.sight() {
+            Some(sight) => match self.session.stats().await {
+                Ok(stats) => sight.stats(stats),
+                Err(error) => tracing::debug!(%error, "no statistics"),
+            },
+            None => self.receiver.report(events),
+        }
     }
 }
 

@@ -9,5 +9,6 @@ pub mod gecko;
 pub mod ice;
 pub mod link;
 pub mod mesh;
+pub mod observe;
 pub mod participant;
 pub mod reception;

@@ -28,6 +28,8 @@ pub enum SessionEvent {
     },
     /// All candidates were gathered.
     GatheringDone,
+    /// A pair of candidates works; encryption is next.
+    Checked,
     /// Media and channels can flow.
     Connected,
     /// The connection is lost for now; it may come back.

@@ -20,7 +20,6 @@ use crate::peer::conversation::{
     Conversation, INBOX, Lines, Media, Number, Opening, Outcome, Shared,
 };
 use crate::peer::events::Events;
-use crate::peer::reception::Reception;
 
 /// Publishers from which we receive at once; the others wait until one of these leaves.
 const RECEPTIONS: usize = 64;
@@ -381,6 +380,7 @@ impl Room {
         let Options { user, room, .. } = &self.options;
         tracing::info!(user, room, publishers = publishers.len(), "joined the room");
         (self.welcome, self.met) = (true, true);
+        self.options.media.reception.registered();
         self.published = None;
         self.received.clear();
         self.publishers.clear();
@@ -500,7 +500,7 @@ impl Room {
         }
         let reception = match self.options.loopback {
             true => media.reception.clone(),
-            false => Reception::Nothing,
+            false => media.reception.without_media(),
         };
         let media = Media {
             reception,
