@@ -121,6 +121,16 @@ pub enum MediaError {
         /// What the other side offers, by name.
         theirs: Vec<String>,
     },
+    /// The other side sends in no codec that we take.
+    #[error("no common {kind} codec: the other side sends {theirs}, we take {ours}", kind = .kind.name(), ours = codec::names(.ours), theirs = .theirs.join(", "))]
+    NotTaken {
+        /// Video or audio.
+        kind: Kind,
+        /// What we take.
+        ours: Vec<Codec>,
+        /// What the other side offers, by name.
+        theirs: Vec<String>,
+    },
     /// A session description that can't be used.
     #[error("the session description can't be used: {0}")]
     Description(String),

@@ -271,7 +271,10 @@ impl Conversation {
             Happening::Over => return Err(End::Left),
             Happening::Report => {
                 if let Some(live) = &mut self.live {
-                    live.report(&self.shared.events).await;
+                    let Live {
+                        receiver, session, ..
+                    } = live;
+                    receiver.report(&self.shared.events, session).await;
                 }
             }
             Happening::Line(line) => self.line(&line),
@@ -428,19 +431,6 @@ impl Conversation {
     /// For the log.
     fn name(&self) -> String {
         self.partner.as_deref().unwrap_or("caller").to_owned()
-    }
-}
-
-impl Live {
-    /// Tells what was received, or how the session is doing.
-    async fn report(&mut self, events: &Events) {
-        match self.receiver.sight() {
-            Some(sight) => match self.session.stats().await {
-                Ok(stats) => sight.stats(stats),
-                Err(error) => tracing::debug!(%error, "no statistics"),
-            },
-            None => self.receiver.report(events),
-        }
     }
 }
 

@@ -12,3 +12,4 @@ pub mod mesh;
 pub mod observe;
 pub mod participant;
 pub mod reception;
+pub mod viewer;

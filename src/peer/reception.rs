@@ -9,7 +9,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::events::Events;
 use super::observe::{Moment, Observer, Sight};
-use crate::media::{Container, Counter, Counts, MediaError, Receive, Recorder, Tap, TrackCount};
+use crate::media::{Container, Counter, Counts, MediaError, Receive, Recorder, Session, Tap, TrackCount};
 
 /// How often the counts are told.
 const REPORT: Duration = Duration::from_secs(1);
@@ -206,22 +206,21 @@ impl Receiver {
         }
     }
 
-    /// Who looks at the session, to be told how it is doing.
-    pub(super) fn sight(&self) -> Option<Arc<dyn Sight>> {
+    /// Tells what was counted since the last report, or how the session is doing.
+    pub(super) async fn report(&mut self, events: &Events, session: &Session) {
         match &self.work {
-            Work::Observed(sight) => Some(Arc::clone(sight)),
-            _ => None,
-        }
-    }
-
-    /// Tells what was counted since the last report.
-    pub(super) fn report(&mut self, events: &Events) {
-        if let Work::Count(counter) = &self.work {
-            let (at, before) = self.reported;
-            let counts = counter.counts();
-            let count = Count::between(&before, &counts, at.elapsed());
-            self.reported = (Instant::now(), counts);
-            self.tell(events, Report::Count(count));
+            Work::Count(counter) => {
+                let (at, before) = self.reported;
+                let counts = counter.counts();
+                let count = Count::between(&before, &counts, at.elapsed());
+                self.reported = (Instant::now(), counts);
+                self.tell(events, Report::Count(count));
+            }
+            Work::Observed(sight) => match session.stats().await {
+                Ok(stats) => sight.stats(stats),
+                Err(error) => tracing::debug!(%error, "no statistics"),
+            },
+            _ => {}
         }
     }
 
