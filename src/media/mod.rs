@@ -18,6 +18,7 @@
 
 mod arenas;
 mod codec;
+mod congestion;
 mod guard;
 mod overlay;
 mod packages;
@@ -32,11 +33,12 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 pub use codec::{Codec, Kind};
+pub use congestion::Rung;
 pub use pipeline::{PipelineError, PipelineFile};
 pub use received::{Container, Counter, Counts, Recorded, Recorder, Tap, TrackCount, display};
 pub use session::{
-    ChannelError, MakeReceiver, Offered, OfferedLine, OutboundStats, Receive, ReceivedTrack,
-    Session, SessionConfig, SessionEvent, SessionEvents, Stats, StreamConfig,
+    ChannelError, FrameAge, MakeReceiver, Offered, OfferedLine, OutboundStats, Receive,
+    ReceivedTrack, Session, SessionConfig, SessionEvent, SessionEvents, Stats, StreamConfig,
 };
 pub use source::{Activity, Source, SourceOptions};
 

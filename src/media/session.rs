@@ -8,6 +8,7 @@ mod check;
 mod events;
 mod feed;
 mod ice;
+mod meter;
 mod negotiation;
 mod receive;
 pub(super) mod sdp;
@@ -39,6 +40,7 @@ use negotiation::Negotiation;
 pub use channels::ChannelError;
 pub use check::{Offered, OfferedLine};
 pub use events::{SessionEvent, SessionEvents};
+pub use meter::FrameAge;
 pub use receive::{MakeReceiver, Receive, ReceivedTrack};
 pub use stats::{OutboundStats, Stats};
 

@@ -11,6 +11,7 @@ use gstreamer_video as gst_video;
 use gstreamer_webrtc::{WebRTCRTPTransceiver, WebRTCRTPTransceiverDirection};
 
 use super::events::{Emitter, Program};
+use super::meter::{self, Meter};
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
 use crate::media::source::{Source, filter_key_requests};
@@ -24,6 +25,7 @@ pub(super) struct Wire {
     pub(super) codec: Codec,
     pub(super) pt: u8,
     pub(super) ssrc: u32,
+    pub(super) meter: Arc<Meter>,
     /// For H.264, the negotiated `profile-level-id`.
     pub(super) profile: Option<String>,
     /// Which pad of webrtcbin: the index of the media section.
@@ -89,6 +91,7 @@ impl Feed {
         }
         let from = filter.static_pad("src").ok_or(MediaError::Closed)?;
         state_negotiated_caps(&from, wire);
+        meter::measure(&from, wire.codec.kind(), wire.meter.clone());
         from.link(&pad)
             .map_err(|error| MediaError::Build(error.to_string()))?;
 

@@ -121,6 +121,7 @@ impl Negotiation {
                     ssrc: wire.ssrc,
                     codec: wire.codec,
                     stream_id: stream.stream_id.clone(),
+                    meter: wire.meter.clone(),
                 })
             })
             .collect()
@@ -151,6 +152,7 @@ impl Negotiation {
                     codec,
                     pt: payload_type(index),
                     ssrc: new_ssrc(),
+                    meter: Arc::default(),
                     profile: None,
                     mline,
                     direction: if self.config.invite {
@@ -373,6 +375,7 @@ impl Negotiation {
             codec,
             pt: format.pt,
             ssrc: new_ssrc(),
+            meter: Arc::default(),
             profile: format.parameter("profile-level-id").map(String::from),
             mline,
             direction: if section.direction == "sendrecv" {

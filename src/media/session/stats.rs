@@ -1,12 +1,14 @@
 //! Statistics, out of webrtcbin's `get-stats` (W3C webrtc-stats, in GStreamer's 1.22 dress).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gst::glib;
 use gstreamer as gst;
 
-use crate::media::Codec;
+use super::meter::{FrameAge, Meter};
+use crate::media::{Codec, Rung};
 
 /// How a session is doing.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -46,6 +48,19 @@ pub struct OutboundStats {
     pub nacks: u64,
     /// Pictures that the other side asked for.
     pub picture_requests: u64,
+    /// How old the frames were when they left, since the last call.
+    pub frame_age: FrameAge,
+    /// Frames per second since the last call; 0 at the first.
+    pub frame_rate: f64,
+    /// What the network takes to this viewer, in bits per second, for all that we send together;
+    /// `None` as long as the other side gives no feedback.
+    pub estimate: Option<u64>,
+    /// What the encoder aims at, in bits per second; `None` for media that was encoded already.
+    pub target_bitrate: Option<u64>,
+    /// The width and height of the picture as it is sent, if known.
+    pub picture_size: Option<(u32, u32)>,
+    /// By which of its source's encoders the viewer is served.
+    pub rung: Rung,
 }
 
 /// What the bit rate is computed from.
@@ -73,6 +88,7 @@ pub(super) struct Sent {
     pub(super) ssrc: u32,
     pub(super) codec: Codec,
     pub(super) stream_id: String,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// Reads the reply of `get-stats`.
@@ -92,6 +108,7 @@ pub(super) fn read(
         ssrc,
         codec,
         stream_id,
+        meter,
     } in sent
     {
         let of = |name: &str| {
@@ -103,6 +120,7 @@ pub(super) fn read(
         let remote = of("remote-inbound-rtp");
         let count = |field: &str| outbound.map_or(0, |entry| unsigned(entry, field));
         let bytes = count("bytes-sent");
+        let (frame_age, quality) = (meter.take(), meter.quality());
         stats.outbound.push(OutboundStats {
             stream_id: stream_id.clone(),
             codec: *codec,
@@ -116,6 +134,14 @@ pub(super) fn read(
             }),
             nacks: count("nack-count"),
             picture_requests: count("pli-count") + count("fir-count"),
+            frame_age,
+            frame_rate: elapsed.map_or(0.0, |elapsed| {
+                frame_age.frames as f64 / elapsed.as_secs_f64().max(0.001)
+            }),
+            estimate: quality.estimate,
+            target_bitrate: quality.target,
+            picture_size: quality.size,
+            rung: quality.rung,
         });
     }
     let candidate = |name: &str| {
