@@ -37,8 +37,9 @@ pub use congestion::Rung;
 pub use pipeline::{PipelineError, PipelineFile};
 pub use received::{Container, Counter, Counts, Recorded, Recorder, Tap, TrackCount, display};
 pub use session::{
-    ChannelError, FrameAge, MakeReceiver, Offered, OfferedLine, OutboundStats, Receive,
-    ReceivedTrack, Session, SessionConfig, SessionEvent, SessionEvents, Stats, StreamConfig,
+    ChannelError, FrameAge, InboundStats, MakeReceiver, Offered, OfferedLine, OutboundStats,
+    Receive, ReceivedTrack, Session, SessionConfig, SessionEvent, SessionEvents, Stats,
+    StreamConfig,
 };
 pub use source::{Activity, Source, SourceOptions};
 

@@ -42,7 +42,7 @@ pub use check::{Offered, OfferedLine};
 pub use events::{SessionEvent, SessionEvents};
 pub use meter::FrameAge;
 pub use receive::{MakeReceiver, Receive, ReceivedTrack};
-pub use stats::{OutboundStats, Stats};
+pub use stats::{InboundStats, OutboundStats, Stats};
 
 /// The jitter buffer for received media if nothing else is said.
 const RECEIVE_LATENCY: Duration = Duration::from_millis(100);
@@ -288,16 +288,14 @@ impl Session {
         .await?;
         let sent = self.negotiation.sent();
         let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut stats = stats::read(&reply, &sent, &mut previous, Instant::now());
-        stats.received_packets = self
-            .received
-            .packets
-            .load(std::sync::atomic::Ordering::Relaxed);
-        stats.received_bytes = self
-            .received
-            .bytes
-            .load(std::sync::atomic::Ordering::Relaxed);
-        Ok(stats)
+        let received = self.received.read();
+        Ok(stats::read(
+            &reply,
+            &sent,
+            received,
+            &mut previous,
+            Instant::now(),
+        ))
     }
 
     /// Ends the session: tells the other side's channels, gives the streams back, stops the pipeline.

@@ -9,7 +9,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::events::Events;
 use super::observe::{Moment, Observer, Sight};
-use crate::media::{Container, Counter, Counts, MediaError, Receive, Recorder, Session, Tap, TrackCount};
+use crate::media::{
+    Container, Counter, Counts, MediaError, Receive, Recorder, Session, Tap, TrackCount,
+};
 
 /// How often the counts are told.
 const REPORT: Duration = Duration::from_secs(1);

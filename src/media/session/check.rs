@@ -91,7 +91,8 @@ impl Offered {
         for line in self.lines.iter().filter(|line| line.sends) {
             let mut ours = accepted.to_vec();
             ours.retain(|codec| codec.kind() == line.kind);
-            let is_ours = |name: &String| Codec::from_name(name).is_some_and(|it| ours.contains(&it));
+            let is_ours =
+                |name: &String| Codec::from_name(name).is_some_and(|it| ours.contains(&it));
             if !ours.is_empty() && !line.codecs.iter().any(is_ours) {
                 return Err(MediaError::NotTaken {
                     kind: line.kind,

@@ -1,13 +1,14 @@
 //! What the other side sends: drained and counted, or handed to a pipeline.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_webrtc::WebRTCRTPTransceiver;
 
 use super::events::{Emitter, SessionEvent};
+use super::stats::InboundStats;
 use crate::media::{Codec, Kind, MediaError};
 
 /// What becomes of received media.
@@ -46,11 +47,68 @@ pub struct ReceivedTrack {
     pub stream_id: Option<String>,
 }
 
+/// Tracks that are counted; more are received, but not counted.
+const TRACKS: usize = 256;
+
 /// What was received so far.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) packets: AtomicU64,
-    pub(super) bytes: AtomicU64,
+pub(super) struct Counters(Mutex<Vec<Arc<Counter>>>);
+
+/// What was received of one track.
+#[derive(Debug)]
+struct Counter {
+    track: ReceivedTrack,
+    /// Of the last packet.
+    ssrc: AtomicU32,
+    packets: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Counters {
+    /// What is known of each track without asking webrtcbin, and its SSRC.
+    pub(super) fn read(&self) -> Vec<(u32, InboundStats)> {
+        let tracks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stats = |counter: &Arc<Counter>| {
+            let stats = InboundStats {
+                track: counter.track.clone(),
+                packets: counter.packets.load(Ordering::Relaxed),
+                bytes: counter.bytes.load(Ordering::Relaxed),
+                lost: 0,
+                retransmitted: 0,
+                jitter: 0.0,
+                nacks: 0,
+            };
+            (counter.ssrc.load(Ordering::Relaxed), stats)
+        };
+        tracks.iter().map(stats).collect()
+    }
+
+    fn add(&self, track: &ReceivedTrack) -> Arc<Counter> {
+        let counter = Arc::new(Counter {
+            track: track.clone(),
+            ssrc: AtomicU32::new(0),
+            packets: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        });
+        let mut tracks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if tracks.len() < TRACKS {
+            tracks.push(Arc::clone(&counter));
+        }
+        counter
+    }
+}
+
+impl Counter {
+    fn count(&self, packet: &gst::BufferRef) {
+        self.packets.fetch_add(1, Ordering::Relaxed);
+        self.bytes
+            .fetch_add(packet.size() as u64, Ordering::Relaxed);
+        // RFC 3550 section 5.1.
+        let mut ssrc = [0; 4];
+        if packet.copy_to_slice(8, &mut ssrc).is_ok() {
+            self.ssrc.store(u32::from_be_bytes(ssrc), Ordering::Relaxed);
+        }
+    }
 }
 
 /// Takes every track that appears.
@@ -130,13 +188,10 @@ fn take(
     let to = sink
         .static_pad("sink")
         .ok_or_else(|| MediaError::Build("the receiving element has no pad `sink`".to_owned()))?;
-    let counters = counters.clone();
+    let counter = counters.add(track);
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         if let Some(buffer) = info.buffer() {
-            counters.packets.fetch_add(1, Ordering::Relaxed);
-            counters
-                .bytes
-                .fetch_add(buffer.size() as u64, Ordering::Relaxed);
+            counter.count(buffer);
         }
         gst::PadProbeReturn::Ok
     });

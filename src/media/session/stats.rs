@@ -8,6 +8,7 @@ use gst::glib;
 use gstreamer as gst;
 
 use super::meter::{FrameAge, Meter};
+use super::receive::ReceivedTrack;
 use crate::media::{Codec, Rung};
 
 /// How a session is doing.
@@ -15,6 +16,8 @@ use crate::media::{Codec, Rung};
 pub struct Stats {
     /// Each stream that we send.
     pub outbound: Vec<OutboundStats>,
+    /// Each track that we receive.
+    pub inbound: Vec<InboundStats>,
     /// Packets received from the other side since the start.
     pub received_packets: u64,
     /// Bytes received from the other side since the start, with RTP headers.
@@ -63,6 +66,25 @@ pub struct OutboundStats {
     pub rung: Rung,
 }
 
+/// How one track that we receive is doing. All is counted since the start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InboundStats {
+    /// Which one.
+    pub track: ReceivedTrack,
+    /// Packets, with those that came again.
+    pub packets: u64,
+    /// Bytes, with RTP headers.
+    pub bytes: u64,
+    /// Packets that never came.
+    pub lost: i64,
+    /// Packets that came again after we had asked for them.
+    pub retransmitted: u64,
+    /// Interarrival jitter, in seconds.
+    pub jitter: f64,
+    /// How often we asked for packets again.
+    pub nacks: u64,
+}
+
 /// What the bit rate is computed from.
 #[derive(Debug, Default)]
 pub(super) struct Previous {
@@ -95,6 +117,7 @@ pub(super) struct Sent {
 pub(super) fn read(
     reply: &gst::StructureRef,
     sent: &[Sent],
+    received: Vec<(u32, InboundStats)>,
     previous: &mut Previous,
     now: Instant,
 ) -> Stats {
@@ -143,6 +166,26 @@ pub(super) fn read(
             picture_size: quality.size,
             rung: quality.rung,
         });
+    }
+    for (ssrc, mut track) in received {
+        let entry = entries
+            .iter()
+            .find(|entry| kind(entry) == "inbound-rtp" && entry.get::<u32>("ssrc") == Ok(ssrc));
+        if let Some(entry) = entry {
+            let buffer = entry.get::<gst::Structure>("gst-rtpjitterbuffer-stats");
+            let buffered = |field| buffer.as_ref().map_or(0, |entry| unsigned(entry, field));
+            // The source counts what came late as lost; the jitter buffer knows what was missing in the end.
+            track.lost = match &buffer {
+                Ok(entry) => signed(entry, "num-lost"),
+                Err(_) => signed(entry, "packets-lost"),
+            };
+            track.retransmitted = buffered("rtx-success-count");
+            track.jitter = entry.get("jitter").unwrap_or_default();
+            track.nacks = unsigned(entry, "nack-count").max(buffered("rtx-count"));
+        }
+        stats.received_packets += track.packets;
+        stats.received_bytes += track.bytes;
+        stats.inbound.push(track);
     }
     let candidate = |name: &str| {
         entries
