@@ -77,7 +77,7 @@ pub struct InboundStats {
     pub bytes: u64,
     /// Packets that never came.
     pub lost: i64,
-    /// Packets that came again after we had asked for them.
+    /// Packets that came because we had asked for them, or a second time.
     pub retransmitted: u64,
     /// Interarrival jitter, in seconds.
     pub jitter: f64,
@@ -179,9 +179,9 @@ pub(super) fn read(
                 Ok(entry) => signed(entry, "num-lost"),
                 Err(_) => signed(entry, "packets-lost"),
             };
-            track.retransmitted = buffered("rtx-success-count");
+            track.retransmitted = buffered("rtx-success-count") + buffered("num-duplicates");
             track.jitter = entry.get("jitter").unwrap_or_default();
-            track.nacks = unsigned(entry, "nack-count").max(buffered("rtx-count"));
+            track.nacks = unsigned(entry, "nack-count");
         }
         stats.received_packets += track.packets;
         stats.received_bytes += track.bytes;
