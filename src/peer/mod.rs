@@ -10,6 +10,8 @@ pub mod ice;
 pub mod link;
 pub mod mesh;
 pub mod observe;
+pub mod page;
 pub mod participant;
 pub mod reception;
 pub mod viewer;
+mod watching;
