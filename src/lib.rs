@@ -9,6 +9,7 @@
 //! | [`config`] | file + environment + flags → one validated [`config::Config`]; every limit | nothing |
 //! | [`rooms`] | the forwarding plane: str0m endpoints, threads, UDP sockets | nothing |
 //! | [`server`] | the edge: listeners, TLS, HTTP, WebSockets, limits, metrics, the console | `dialect`, `hub`, `rooms`, `config` |
+//! | `probe` | coded test media and the judge of what arrives | `peer`, `media` |
 //! | [`peer`] | devices, callers and participants: a dialect's client × media, with reconnection | `dialect` clients, `media`, `worker` |
 //! | [`worker`] | JavaScript workers: the child process and its parent; what they may load | `web` |
 //! | [`media`] | GStreamer: pipeline files, encoders, fan-out, `webrtcbin` sessions, statistics | nothing |
@@ -28,6 +29,8 @@ pub mod hub;
 pub mod media;
 #[cfg(feature = "peer")]
 pub mod peer;
+#[cfg(feature = "peer")]
+pub mod probe;
 #[cfg(feature = "server")]
 pub mod rooms;
 #[cfg(feature = "server")]
