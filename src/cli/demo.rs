@@ -116,6 +116,7 @@ async fn participant() -> anyhow::Result<Participant> {
         media: media(&source),
         loopback: false,
         codec: None,
+        accepts: Vec::new(),
         channel: None,
         lines: Lines::Ended,
         is_one_of_many: false,

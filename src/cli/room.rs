@@ -154,6 +154,7 @@ impl Flags {
                 },
                 loopback: self.loopback,
                 codec: self.codec,
+                accepts: Vec::new(),
                 channel: self.channel.clone(),
                 lines,
                 is_one_of_many,

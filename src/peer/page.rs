@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
 
 use super::ice::Ice;
 use super::link::{Dialer, Link};
 use super::reception::Reception;
 use super::watching::{Watching, next, receive};
 use crate::config::Secret;
+use crate::dialect::cause::Errno;
 use crate::dialect::gecko::page::{PageClient, PageEvent};
 use crate::dialect::negotiation::Sdp;
 use crate::media::{Codec, SessionConfig, SessionEvent};
@@ -18,6 +20,9 @@ pub use super::watching::{Order, WatchError};
 
 /// Where pages connect.
 pub const PATH: &str = "/";
+
+/// How soon a server without a gecko is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// What a page is.
 pub struct Options {
@@ -31,6 +36,8 @@ pub struct Options {
     pub receive_latency: Duration,
     /// The codecs that are asked for, the preferred one first; no media without any.
     pub wanted: Vec<Codec>,
+    /// How long to ask again while the server has no gecko.
+    pub patience: Duration,
     /// Data channels to open, by label.
     pub channels: Vec<String>,
     /// How media finds its way.
@@ -84,12 +91,30 @@ impl Page {
         result
     }
 
-    /// Talks until something fails.
+    /// Watches until something fails.
     async fn watch(&mut self, dialer: &Dialer) -> Result<std::convert::Infallible, WatchError> {
         let offer = self.begin().await?;
+        let give_up = Instant::now() + self.options.patience;
+        loop {
+            match self.talk(dialer, &offer).await {
+                Err(WatchError::NoGecko) if Instant::now() < give_up => {
+                    tracing::debug!("no gecko yet");
+                    sleep(AGAIN).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Demands the worker, and talks until something fails.
+    async fn talk(
+        &mut self,
+        dialer: &Dialer,
+        offer: &Sdp,
+    ) -> Result<std::convert::Infallible, WatchError> {
         let mut link = dialer.dial().await?;
         let (token, source) = (self.options.token.expose(), &self.options.source);
-        link.send(self.client.hello(token, source, &offer)).await?;
+        link.send(self.client.hello(token, source, offer)).await?;
         self.link = Some(link);
         self.options.reception.registered();
         loop {
@@ -141,6 +166,9 @@ impl Page {
             Some(PageEvent::Answered { answer, .. }) => watching.accept_answer(&answer).await?,
             Some(PageEvent::Candidate(it)) => watching.candidate(&it),
             Some(PageEvent::Connected) | None => {}
+            Some(PageEvent::Refused { errno, .. }) if errno == Errno::NO_GECKO => {
+                return Err(WatchError::NoGecko);
+            }
             Some(PageEvent::Refused { errno, reason }) => {
                 let why = format!("no worker runs: {reason} (error {})", errno.0);
                 return Err(WatchError::Refused(why));

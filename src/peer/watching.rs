@@ -48,6 +48,9 @@ pub enum WatchError {
     /// The server, or through it the other side, refused.
     #[error("{0}")]
     Refused(String),
+    /// No gecko is registered.
+    #[error("the server has no gecko")]
+    NoGecko,
     /// The session failed here.
     #[error(transparent)]
     Media(#[from] MediaError),

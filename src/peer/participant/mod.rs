@@ -45,6 +45,8 @@ pub struct Options {
     /// The codec for pictures: what is published in, and the first one that is asked for. Without it
     /// the source decides, and the others of its codecs are tried if the room wants another one.
     pub codec: Option<Codec>,
+    /// The codecs that are received; empty for all that can be.
+    pub accepts: Vec<Codec>,
     /// The label of a data channel beside what is published.
     pub channel: Option<String>,
     /// What to send over the data channel.
@@ -148,7 +150,10 @@ impl Participant {
             .await
             .map_err(|error| MediaError::Run(error.to_string()))??;
         let mut wanted = Codec::ALL.to_vec();
-        wanted.retain(|codec| codec.can_receive());
+        let accepts = &options.accepts;
+        wanted.retain(|codec| {
+            codec.can_receive() && (accepts.is_empty() || accepts.contains(codec))
+        });
         wanted.sort_by_key(|codec| Some(*codec) != options.codec);
         Ok(Self { options, wanted })
     }
