@@ -17,6 +17,7 @@
 //! Written for GStreamer 1.22; the work-arounds are explained where they stand.
 
 mod arenas;
+pub(crate) mod code;
 mod codec;
 mod congestion;
 mod guard;
