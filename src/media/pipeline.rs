@@ -313,6 +313,12 @@ impl PipelineFile {
         &self.origin
     }
 
+    /// The same, to be offered in these codecs only, the preferred one first.
+    #[must_use]
+    pub fn with_codecs(self, codecs: Vec<Codec>) -> Self {
+        Self { codecs, ..self }
+    }
+
     /// The title, for people.
     #[must_use]
     pub fn title(&self) -> &str {

@@ -70,7 +70,8 @@ impl Case<'_> {
     /// The two sides have no codec in common: whoever noticed has said so.
     fn codecs(&self) -> Option<(String, String)> {
         let mut reasons = self.reasons();
-        let found = reasons.find(|why| why.contains("codec") || why.contains("can't be decoded"))?;
+        let found =
+            reasons.find(|why| why.contains("codec") || why.contains("can't be decoded"))?;
         let advice = "the two ends must have a codec in common: see --codec and --receive-codec, \
                       and `switchboard doctor` for what this machine can encode and decode";
         Some((found.to_owned(), advice.to_owned()))
@@ -84,12 +85,18 @@ impl Case<'_> {
             return Some((format!("ICE can't connect: {why}"), self.turn_advice()));
         }
         // A session that failed after it was connected, or an end that the server refused.
-        let sender = self.sender.as_ref().and_then(|it| Some((it.name, it.error?)));
+        let sender = self
+            .sender
+            .as_ref()
+            .and_then(|it| Some((it.name, it.error?)));
         if let Some((name, why)) = sender {
             return Some((format!("{name} ended: {why}"), server_advice()));
         }
         let why = self.reasons().find(told)?;
-        let is_path = self.progress.as_ref().is_some_and(|it| it.negotiated && !it.checked);
+        let is_path = self
+            .progress
+            .as_ref()
+            .is_some_and(|it| it.negotiated && !it.checked);
         match is_path {
             true => Some((self.no_path(Some(why)), self.path_advice())),
             false => Some((why.to_owned(), server_advice())),
@@ -101,7 +108,10 @@ impl Case<'_> {
         let waited = self.waited.as_secs();
         let sender = self.sender.as_ref();
         if let Some(sender) = sender.filter(|it| !it.registered) {
-            let why = format!("the server did not take {} in within {waited} s", sender.name);
+            let why = format!(
+                "the server did not take {} in within {waited} s",
+                sender.name
+            );
             return Some((why, server_advice()));
         }
         if !self.registered {
@@ -203,7 +213,9 @@ impl Case<'_> {
             true => "--ice-policy relay needs a TURN server that works: ",
             false => "",
         };
-        format!("{policy}give one with --ice-server turn:USER:PASSWORD@HOST, and try it with `switchboard doctor`")
+        format!(
+            "{policy}give one with --ice-server turn:USER:PASSWORD@HOST, and try it with `switchboard doctor`"
+        )
     }
 }
 
@@ -213,7 +225,10 @@ fn server_advice() -> String {
 
 /// `2 host and 1 relay`
 fn counts(kinds: &BTreeMap<String, u32>) -> String {
-    let each: Vec<_> = kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+    let each: Vec<_> = kinds
+        .iter()
+        .map(|(kind, n)| format!("{n} {kind}"))
+        .collect();
     match each.is_empty() {
         true => "no candidate".to_owned(),
         false => each.join(" and "),
@@ -241,9 +256,15 @@ pub(super) const fn advice(check: Check) -> &'static str {
         Check::LatencyP50 | Check::LatencyP95 | Check::LatencyP99 => {
             "a queue is too long or a machine too slow; between two machines the clocks must agree (NTP)"
         }
-        Check::LatencyGrowth => "a queue grows: an encoder, a sender or a player that doesn't keep up",
-        Check::AudioGap | Check::Silence => "sound is lost or comes too late: look at the network and the sender",
-        Check::AvOffset => "the sender's timestamps of sound and pictures don't belong together, or its RTCP reports are missing",
+        Check::LatencyGrowth => {
+            "a queue grows: an encoder, a sender or a player that doesn't keep up"
+        }
+        Check::AudioGap | Check::Silence => {
+            "sound is lost or comes too late: look at the network and the sender"
+        }
+        Check::AvOffset => {
+            "the sender's timestamps of sound and pictures don't belong together, or its RTCP reports are missing"
+        }
         Check::Bitrate => "the encoder's bit rate or the congestion control holds it down",
     }
 }
@@ -267,7 +288,9 @@ mod tests {
     }
 
     fn reason(case: &Case<'_>) -> String {
-        case.explain().map(|failure| failure.reason).unwrap_or_default()
+        case.explain()
+            .map(|failure| failure.reason)
+            .unwrap_or_default()
     }
 
     fn came(steps: impl Fn(&mut Progress)) -> Option<Progress> {
@@ -290,7 +313,10 @@ mod tests {
             it.ours.insert("host".to_owned(), 2);
         });
         let why = reason(&case);
-        assert!(why.contains("ICE can't connect") && why.contains("2 host"), "{why}");
+        assert!(
+            why.contains("ICE can't connect") && why.contains("2 host"),
+            "{why}"
+        );
         case.progress = came(|it| (it.negotiated, it.checked) = (true, true));
         assert!(reason(&case).contains("DTLS"));
         case.progress = came(|it| (it.negotiated, it.checked, it.connected) = (true, true, true));
@@ -315,8 +341,14 @@ mod tests {
         case.error = Some("no TURN server gave a relay address");
         case.relay_only = true;
         let failure = case.explain().unwrap();
-        assert!(failure.reason.starts_with("ICE can't connect: no TURN"), "{failure}");
-        assert!(failure.advice.starts_with("--ice-policy relay needs"), "{failure:?}");
+        assert!(
+            failure.reason.starts_with("ICE can't connect: no TURN"),
+            "{failure}"
+        );
+        assert!(
+            failure.advice.starts_with("--ice-policy relay needs"),
+            "{failure:?}"
+        );
         case.error = Some("the server says: no such device");
         assert_eq!(reason(&case), "the server says: no such device");
     }

@@ -144,11 +144,11 @@ impl Stage {
     pub(super) async fn new(plan: &Plan) -> Result<Self, Failure> {
         let sends = !matches!(plan.ends, Ends::Receive { .. });
         let source = match sends {
-            true => Some(open(plan, plan.media.codec).await?),
+            true => Some(open(plan, plan.media.codec, 0).await?),
             false => None,
         };
         let second = match plan.media.receive_codec {
-            Some(codec) if sends => Some(open(plan, Some(codec)).await?),
+            Some(codec) if sends => Some(open(plan, Some(codec), 1).await?),
             _ => source.clone(),
         };
         let script = match (plan.scenario, sends) {
@@ -332,7 +332,11 @@ impl Stage {
             (Ends::Both, Scenario::Mesh { members }) => {
                 let others = (1..=members).filter(|other| *other != number);
                 let expects = Expects::These(others.map(|other| Some(name(other))).collect());
-                let source = if number == 1 { &self.source } else { &self.second };
+                let source = if number == 1 {
+                    &self.source
+                } else {
+                    &self.second
+                };
                 (source.clone(), true, expects)
             }
             _ => (None, false, Expects::Nothing),
@@ -402,7 +406,12 @@ impl Stage {
     /// The codecs that receiving ends take; empty for all.
     fn accepts(&self) -> Vec<Codec> {
         let sound = Some(Codec::Opus).filter(|_| self.plan.media.receive_codec.is_some());
-        self.plan.media.receive_codec.into_iter().chain(sound).collect()
+        self.plan
+            .media
+            .receive_codec
+            .into_iter()
+            .chain(sound)
+            .collect()
     }
 
     fn call_media(
@@ -429,9 +438,9 @@ impl Stage {
     }
 }
 
-/// Coded pictures, and sound if it is wanted.
-async fn open(plan: &Plan, codec: Option<Codec>) -> Result<Arc<Source>, Failure> {
-    let opened = super::media::source(&plan.media, codec).await;
+/// Coded pictures and sound; `number` tells one source from the other.
+async fn open(plan: &Plan, codec: Option<Codec>, number: u8) -> Result<Arc<Source>, Failure> {
+    let opened = super::media::source(&plan.media, codec, number).await;
     let source = opened.map_err(|error| wrong("the coded source", error))?;
     match codec {
         Some(codec) if !source.codecs(Kind::Video).contains(&codec) => {

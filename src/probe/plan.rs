@@ -101,8 +101,6 @@ pub struct Media {
     pub size: (u32, u32),
     /// Pictures per second.
     pub frame_rate: u32,
-    /// Whether there is sound.
-    pub audio: bool,
     /// What pictures are sent in; without, what the source prefers.
     pub codec: Option<Codec>,
     /// What pictures are taken in; without, whatever comes. In calls and meshes, where everyone sends
@@ -117,7 +115,6 @@ impl Default for Media {
         Self {
             size: (640, 480),
             frame_rate: 30,
-            audio: true,
             codec: None,
             receive_codec: None,
             receive_latency: Duration::from_millis(100),

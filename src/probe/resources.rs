@@ -137,11 +137,13 @@ pub(super) fn machine(before: Option<(u64, u64)>) -> (Option<f64>, Option<(u64, 
         let idle = times[3] + times[4];
         Some((times.iter().sum::<u64>(), idle))
     });
-    let percent = before.zip(counts).map(|((all, idle), (all_now, idle_now))| {
-        let passed = all_now.saturating_sub(all).max(1);
-        let busy = passed.saturating_sub(idle_now.saturating_sub(idle));
-        (busy * 1000 / passed) as f64 / 10.0
-    });
+    let percent = before
+        .zip(counts)
+        .map(|((all, idle), (all_now, idle_now))| {
+            let passed = all_now.saturating_sub(all).max(1);
+            let busy = passed.saturating_sub(idle_now.saturating_sub(idle));
+            (busy * 1000 / passed) as f64 / 10.0
+        });
     (percent, counts)
 }
 

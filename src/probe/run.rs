@@ -144,9 +144,8 @@ impl Cast<'_> {
             let name = peer.spectator.name().to_owned();
             let waited = patience.as_secs();
             let why = peer.error().await;
-            let why = why.unwrap_or_else(|| {
-                format!("the server did not take it in within {waited} s")
-            });
+            let why =
+                why.unwrap_or_else(|| format!("the server did not take it in within {waited} s"));
             let advice = "look at the server's log, and whether it speaks this dialect at this URL";
             return Err(Failure::new(name, why, advice));
         }
@@ -261,13 +260,20 @@ impl Cast<'_> {
         {
             outcome.failures.push(Failure::new(
                 "those who came and left",
-                format!("{} of {} saw no picture", churn.joins - churn.seen, churn.joins),
+                format!(
+                    "{} of {} saw no picture",
+                    churn.joins - churn.seen,
+                    churn.joins
+                ),
                 "look at the server's log for what it says of them",
             ));
         }
         outcome.failures.extend(grown(outcome));
         outcome.echo = self.echo();
-        if let Some(Echo { sent, returned: 0, .. }) = outcome.echo {
+        if let Some(Echo {
+            sent, returned: 0, ..
+        }) = outcome.echo
+        {
             outcome.failures.push(Failure::new(
                 "the echo",
                 format!("of {sent} messages over the data channel none came back"),
@@ -409,7 +415,10 @@ impl Peer {
         };
         let state = if over { State::Over } else { State::Open };
         states.extend(std::iter::repeat_n(state, missing));
-        states.extend(std::iter::repeat_n(State::Flows, expected.saturating_sub(missing)));
+        states.extend(std::iter::repeat_n(
+            State::Flows,
+            expected.saturating_sub(missing),
+        ));
     }
 
     /// The reports of what it receives.

@@ -167,7 +167,20 @@ impl Connection {
             ..Progress::default()
         };
         drop(progress);
-        self.judge().observe(asked, Observation::Phase(Phase::Requested));
+        self.judge()
+            .observe(asked, Observation::Phase(Phase::Requested));
+    }
+
+    /// Whether anything was decoded.
+    pub(super) fn has_media(&self) -> bool {
+        let report = self.judge().report(now());
+        report.phases.first_frame_ms.is_some()
+    }
+
+    /// Whether its last session failed.
+    pub(super) fn is_broken(&self) -> bool {
+        let progress = lock(&self.progress);
+        progress.ended && progress.failed.is_some()
     }
 
     fn reached(&self, phase: Phase) {
@@ -293,7 +306,11 @@ mod tests {
             sight.tell(Moment::Candidate(line.to_owned()));
         }
         let progress = connection.connection(None).unwrap().progress();
-        let counts: Vec<_> = progress.ours.iter().map(|(k, n)| (k.as_str(), *n)).collect();
+        let counts: Vec<_> = progress
+            .ours
+            .iter()
+            .map(|(k, n)| (k.as_str(), *n))
+            .collect();
         assert_eq!(counts, [("host", 1), ("other", 1), ("relay", 2)]);
         assert_eq!(progress.sessions, 1);
     }
@@ -301,10 +318,15 @@ mod tests {
     #[test]
     fn a_partner_that_comes_back_is_the_same_connection() {
         let spectator = Spectator::new("user 1", false);
-        spectator.begins(Some("user 2")).tell(Moment::Failed("so".to_owned()));
+        spectator
+            .begins(Some("user 2"))
+            .tell(Moment::Failed("so".to_owned()));
         spectator.begins(Some("user 2"));
         assert_eq!(spectator.connections().len(), 1);
         let progress = spectator.connection(Some("user 2")).unwrap().progress();
-        assert_eq!((progress.sessions, progress.failed.as_deref()), (2, Some("so")));
+        assert_eq!(
+            (progress.sessions, progress.failed.as_deref()),
+            (2, Some("so"))
+        );
     }
 }

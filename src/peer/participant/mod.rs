@@ -151,9 +151,8 @@ impl Participant {
             .map_err(|error| MediaError::Run(error.to_string()))??;
         let mut wanted = Codec::ALL.to_vec();
         let accepts = &options.accepts;
-        wanted.retain(|codec| {
-            codec.can_receive() && (accepts.is_empty() || accepts.contains(codec))
-        });
+        wanted
+            .retain(|codec| codec.can_receive() && (accepts.is_empty() || accepts.contains(codec)));
         wanted.sort_by_key(|codec| Some(*codec) != options.codec);
         Ok(Self { options, wanted })
     }

@@ -47,7 +47,7 @@ impl EchoCounter {
             round_trip: counts
                 .times
                 .as_ref()
-                .and_then(|times| Percentiles::of(times, 0.0)),
+                .and_then(|times| Percentiles::of(times, 1000.0, 0.0)),
         }
     }
 
@@ -81,7 +81,9 @@ impl EchoCounter {
     }
 
     fn returned(&self, text: &str, start: Instant) {
-        let sent = text.strip_prefix(MARK).and_then(|micros| micros.parse().ok());
+        let sent = text
+            .strip_prefix(MARK)
+            .and_then(|micros| micros.parse().ok());
         if let Some(sent) = sent {
             let took = start.elapsed().saturating_sub(Duration::from_micros(sent));
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);

@@ -1,0 +1,45 @@
+//! The probe's media: what is sent, and what looks at what is received.
+
+use std::sync::{Arc, Mutex};
+
+use super::judge::{Judge, StreamId};
+use super::plan::Media;
+use crate::media::{
+    Codec, MediaError, PipelineFile, Receive, ReceivedTrack, Source, SourceOptions,
+};
+
+/// The pipeline file whose pictures and sound are coded.
+const PIPELINE: &str = "probe";
+
+/// Coded pictures and sound, in this codec if one is named. `number` tells sources apart.
+pub(super) async fn source(
+    media: &Media,
+    codec: Option<Codec>,
+    number: u8,
+) -> Result<Arc<Source>, MediaError> {
+    let (width, height) = media.size;
+    let value = |name: &str, value: u32| (name.to_owned(), value.to_string());
+    let values = [
+        value("width", width),
+        value("height", height),
+        value("fps", media.frame_rate),
+        value("source", number.into()),
+    ];
+    let file = PipelineFile::find(PIPELINE, &values)?;
+    let file = match codec {
+        Some(codec) => file.with_codecs(vec![codec]),
+        None => file,
+    };
+    Source::open(file, SourceOptions::default()).await
+}
+
+/// What gives all that is received to a judge.
+pub(super) fn receive(judge: &Arc<Mutex<Judge>>) -> Receive {
+    let _ = judge;
+    Receive::Drain
+}
+
+/// How a received track is called.
+pub(super) fn stream_id(track: &ReceivedTrack) -> StreamId {
+    StreamId::new(track.mid.as_deref().unwrap_or_default())
+}
