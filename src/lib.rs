@@ -6,7 +6,8 @@
 //! | room | what it is for | may use |
 //! |---|---|---|
 //! | [`cli`] | one file per subcommand: flags in, exit code out | everything below |
-//! | [`config`] | file + environment + flags → one validated [`config::Config`]; every limit | nothing |
+//! | [`config`] | file + environment + flags → one validated [`config::Config`]; every limit | `net` |
+//! | [`net`] | this machine's addresses: which carry media, and what is told instead of them | nothing |
 //! | [`rooms`] | the forwarding plane: str0m endpoints, threads, UDP sockets | nothing |
 //! | [`server`] | the edge: listeners, TLS, HTTP, WebSockets, limits, metrics, the console | `dialect`, `hub`, `rooms`, `config` |
 //! | `probe` | coded test media and the judge of what arrives | `peer`, `media` |
@@ -27,6 +28,7 @@ pub mod dialect;
 pub mod hub;
 #[cfg(feature = "peer")]
 pub mod media;
+pub mod net;
 #[cfg(feature = "peer")]
 pub mod peer;
 #[cfg(feature = "peer")]

@@ -9,7 +9,7 @@ mod secret;
 mod tests;
 
 pub use accounts::{Accounts, Algorithm, Authority, DEFAULT_FXA, DEFAULT_SCOPES, Scope};
-pub use ice::{DEFAULT_LIFETIME, Ice, IceKind, IceServer, IceUrl, Transport};
+pub use ice::{DEFAULT_LIFETIME, Ice, IceKind, IceServer, IceUrl, Transport, stun_servers};
 pub use limits::Limits;
 pub use secret::Secret;
 

@@ -3,6 +3,7 @@
 //! The session belongs to one task, which takes its events and calls its methods; the methods that
 //! negotiate need `&mut self`, so that one negotiation is in flight at a time.
 
+mod addresses;
 mod channels;
 mod check;
 mod events;
@@ -15,6 +16,7 @@ pub(super) mod sdp;
 mod stats;
 mod tunnel;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,6 +35,8 @@ use super::codec::{Codec, Kind};
 use super::guard::{self, Guard};
 use super::source::Source;
 use crate::config::IceServer;
+use crate::net::{InterfaceRules, PortRange};
+use addresses::Told;
 use channels::Channels;
 use events::Emitter;
 use negotiation::Negotiation;
@@ -56,6 +60,13 @@ pub struct SessionConfig {
     pub relay_only: bool,
     /// Who checks the certificates of TURN servers over TLS; without, these are left out.
     pub turn_tls: Option<Arc<rustls::ClientConfig>>,
+    /// Which of this machine's interfaces are used.
+    pub interfaces: InterfaceRules,
+    /// What the other side is told instead of this machine's own addresses of the same family; the ports
+    /// stay as they are. Nothing is hidden if there are none.
+    pub advertise: Vec<IpAddr>,
+    /// Which UDP ports are used; any, if nothing is said.
+    pub ports: Option<PortRange>,
     /// What we send.
     pub streams: Vec<StreamConfig>,
     /// What our first offer asks for without sending anything itself: one section for each kind of
@@ -85,6 +96,9 @@ impl Default for SessionConfig {
             ice_servers: Vec::new(),
             relay_only: false,
             turn_tls: None,
+            interfaces: InterfaceRules::default(),
+            advertise: Vec::new(),
+            ports: None,
             streams: Vec::new(),
             wanted: Vec::new(),
             channels: Vec::new(),
@@ -341,6 +355,7 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         .build()
         .map_err(|error| MediaError::Build(error.to_string()))?;
     ice::quieten(&webrtc);
+    addresses::configure(&webrtc, config)?;
     ice::configure(&webrtc, &config.ice_servers);
     if config.relay_only {
         webrtc.set_property_from_str("ice-transport-policy", "relay");
@@ -350,7 +365,7 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         .add(&webrtc)
         .map_err(|error| MediaError::Build(error.to_string()))?;
     let mids = negotiation::Mids::default();
-    listen(&webrtc, emitter, &mids);
+    listen(&webrtc, emitter, &mids, Told::new(config));
     let relays = ice::watch(&webrtc, config);
     let received = receive::listen(&webrtc, inner, config.receive.clone(), emitter.clone());
     let channels = Channels::listen(&webrtc, emitter.clone());
@@ -366,18 +381,20 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
 }
 
 /// Turns webrtcbin's signals into events.
-fn listen(webrtc: &gst::Element, emitter: &Emitter, mids: &negotiation::Mids) {
+fn listen(webrtc: &gst::Element, emitter: &Emitter, mids: &negotiation::Mids, told: Told) {
     let (to, mids) = (emitter.clone(), mids.clone());
     webrtc.connect("on-ice-candidate", false, move |values| {
         let index = values.get(1).and_then(|value| value.get::<u32>().ok());
         let candidate = values.get(2).and_then(|value| value.get::<String>().ok());
         if let (Some(mline_index), Some(candidate)) = (index, candidate) {
-            let mid = mids.get(mline_index);
-            to.emit(SessionEvent::Candidate {
-                mline_index,
-                mid,
-                candidate,
-            });
+            for candidate in told.candidates(&candidate) {
+                tracing::trace!(candidate, "our candidate");
+                to.emit(SessionEvent::Candidate {
+                    mline_index,
+                    mid: mids.get(mline_index),
+                    candidate,
+                });
+            }
         }
         None
     });

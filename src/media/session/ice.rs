@@ -168,7 +168,7 @@ pub(super) fn quieten(webrtc: &gst::Element) {
 }
 
 fn convert(url: &str, server: &IceServer) -> Result<Server, String> {
-    let parsed = parse(url)?;
+    let parsed = IceUrl::parse_leniently(url)?;
     let IceUrl {
         kind,
         tls,
@@ -199,14 +199,6 @@ fn convert(url: &str, server: &IceServer) -> Result<Server, String> {
     Ok(Server::Turn(format!(
         "turn://{user}:{password}@{host}:{port}{transport}"
     )))
-}
-
-/// RFC 7064 and 7065 have no slashes, but many write them.
-pub(super) fn parse(url: &str) -> Result<IceUrl, String> {
-    match url.split_once("://") {
-        Some((scheme, rest)) => IceUrl::parse(&format!("{scheme}:{rest}")),
-        None => IceUrl::parse(url),
-    }
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986: user names of short-lived

@@ -13,6 +13,7 @@ use gstreamer_webrtc::{
 use tokio::sync::oneshot;
 
 use super::SessionConfig;
+use super::addresses::Told;
 use super::channels::Channels;
 use super::check;
 use super::feed::{Feed, Wire};
@@ -178,6 +179,7 @@ impl Negotiation {
         let description = describe(WebRTCSDPType::Offer, &text)?;
         self.set("set-local-description", &description).await?;
         self.offering = true;
+        let text = Told::new(&self.config).description(text);
         Ok(if self.their_role.is_some() {
             sdp::with_open_role(&text)
         } else {
@@ -271,6 +273,7 @@ impl Negotiation {
             .or_else(|| sdp::role(&text).map(Role::other));
         self.remote_is_set();
         let offered: Vec<_> = self.offered.iter().map(String::as_str).collect();
+        let text = Told::new(&self.config).description(text);
         Ok(sdp::answering(&text, &offered))
     }
 
@@ -280,6 +283,7 @@ impl Negotiation {
         if candidate.is_empty() {
             return;
         }
+        tracing::trace!(candidate, "their candidate");
         // webrtcbin 1.22 hands such a name to the resolver, leaks the result, and finds nothing.
         if candidate
             .split(' ')
