@@ -3,17 +3,8 @@
 use gst::prelude::*;
 use gstreamer as gst;
 
+use super::encoder::{self, Encoder};
 use super::session::sdp::Format;
-
-/// What a video encoder aims at, in bits per second.
-pub(super) const VIDEO_BITRATE: u32 = 2_000_000;
-/// What the audio encoder aims at, in bits per second.
-const AUDIO_BITRATE: u32 = 64_000;
-/// Frames from one key frame to the next at most. Long: who joins or lost something asks for one.
-const KEY_FRAME_DISTANCE: u32 = 900;
-/// Pictures with at least this many pixels get more than one encoder thread. A second thread costs
-/// four times the CPU time on a small busy machine (gstreamer-notes.md, section 2).
-const THREADED_PIXELS: u32 = 1280 * 720;
 
 /// Video or audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,7 +77,7 @@ impl Codec {
     /// Whether this machine can encode and send it. Asked of the elements, never of versions.
     #[must_use]
     pub fn can_encode(self) -> bool {
-        self.can_send() && exists(self.encoder())
+        self.can_send() && encoder::installed(self).next().is_some()
     }
 
     /// Whether this machine can send it once it is encoded.
@@ -115,16 +106,6 @@ impl Codec {
         }
     }
 
-    const fn encoder(self) -> &'static str {
-        match self {
-            Self::Vp8 => "vp8enc",
-            Self::H264 => "x264enc",
-            Self::Vp9 => "vp9enc",
-            Self::Av1 => "av1enc",
-            Self::Opus => "opusenc",
-        }
-    }
-
     const fn payloader(self) -> &'static str {
         match self {
             Self::Vp8 => "rtpvp8pay",
@@ -140,39 +121,6 @@ impl Codec {
         match self.kind() {
             Kind::Video => 90_000,
             Kind::Audio => 48_000,
-        }
-    }
-
-    /// The gst-launch text from raw media to this codec, for a picture of this many pixels.
-    ///
-    /// Tuned for latency: no frame waits for a later one, constant bit rate with a buffer of a second.
-    pub(super) fn encoder_text(self, pixels: u32) -> String {
-        let threads = threads(pixels);
-        let kbit = VIDEO_BITRATE / 1000;
-        let vpx = format!(
-            "deadline=1 threads={threads} target-bitrate={VIDEO_BITRATE} end-usage=cbr \
-             lag-in-frames=0 keyframe-max-dist={KEY_FRAME_DISTANCE} min-quantizer=4 max-quantizer=56 \
-             buffer-size=1000 buffer-initial-size=500 buffer-optimal-size=600"
-        );
-        let convert = "videoconvert n-threads=1";
-        match self {
-            Self::Vp8 => format!("{convert} ! vp8enc cpu-used=-6 {vpx}"),
-            Self::Vp9 => format!("{convert} ! vp9enc cpu-used=8 row-mt=true {vpx}"),
-            Self::H264 => format!(
-                "{convert} ! x264enc tune=zerolatency speed-preset=ultrafast threads={threads} \
-                 bitrate={kbit} key-int-max={KEY_FRAME_DISTANCE} byte-stream=true \
-                 ! video/x-h264,profile=constrained-baseline,stream-format=byte-stream,alignment=au"
-            ),
-            // The default quantizers of av1enc 1.22 abort the whole process (gstreamer-notes.md, section 4).
-            Self::Av1 => format!(
-                "{convert} ! av1enc usage-profile=realtime cpu-used=10 end-usage=cbr threads={threads} \
-                 target-bitrate={kbit} keyframe-max-dist={KEY_FRAME_DISTANCE} min-quantizer=4 \
-                 max-quantizer=56 ! av1parse"
-            ),
-            Self::Opus => format!(
-                "audioconvert ! audioresample ! audio/x-raw,rate=48000,channels=2 \
-                 ! opusenc bitrate={AUDIO_BITRATE} inband-fec=true packet-loss-percentage=5"
-            ),
         }
     }
 
@@ -235,8 +183,14 @@ impl Codec {
     }
 
     /// The RTP caps of a stream that we offer, or answer with the parameters of the other side's offer.
-    pub(super) fn rtp_caps(self, pt: u8, ssrc: u32, profile: Option<&str>) -> gst::Caps {
-        let mut caps = self.wanted_caps(pt);
+    pub(super) fn rtp_caps(
+        self,
+        pt: u8,
+        ssrc: u32,
+        profile: Option<&str>,
+        feedback: Option<u8>,
+    ) -> gst::Caps {
+        let mut caps = self.wanted_caps(pt, feedback);
         let stream = caps.make_mut();
         stream.set("ssrc", ssrc);
         if let (Self::H264, Some(profile)) = (self, profile) {
@@ -246,13 +200,14 @@ impl Codec {
     }
 
     /// The RTP caps of a stream that we would like to receive.
-    pub(super) fn wanted_caps(self, pt: u8) -> gst::Caps {
+    /// `feedback` is the id of the extension by which the packets of a transport are numbered.
+    pub(super) fn wanted_caps(self, pt: u8, feedback: Option<u8>) -> gst::Caps {
         let caps = gst::Caps::builder("application/x-rtp")
             .field("media", self.kind().name())
             .field("encoding-name", self.name())
             .field("payload", i32::from(pt))
             .field("clock-rate", self.clock_rate());
-        match self {
+        let caps = match self {
             // No `sprop-stereo`: webrtcbin compares it, and a peer with mono sound would answer
             // `recvonly`, or be answered so. What we want to hear is said by `stereo`.
             Self::Opus => caps
@@ -268,20 +223,32 @@ impl Codec {
             Self::Vp8 | Self::Av1 => caps,
         }
         .field("rtcp-fb-nack-pli", self.kind() == Kind::Video)
-        .field("rtcp-fb-ccm-fir", self.kind() == Kind::Video)
+        .field("rtcp-fb-ccm-fir", self.kind() == Kind::Video);
+        match feedback {
+            Some(id) => caps
+                .field("rtcp-fb-transport-cc", true)
+                .field(format!("extmap-{id}"), TRANSPORT_NUMBERS),
+            None => caps,
+        }
         .build()
     }
 
     /// What the payloader's own output must be. For H.264 without the profile, which the encoder
     /// states a little differently than was negotiated (gstreamer-notes.md, section 4, 3).
-    pub(super) fn filter_caps(self, pt: u8, ssrc: u32) -> gst::Caps {
-        gst::Caps::builder("application/x-rtp")
+    ///
+    /// With `feedback`, the payloader adds the extension by itself.
+    pub(super) fn filter_caps(self, pt: u8, ssrc: u32, feedback: Option<u8>) -> gst::Caps {
+        let caps = gst::Caps::builder("application/x-rtp")
             .field("media", self.kind().name())
             .field("encoding-name", self.name())
             .field("payload", i32::from(pt))
             .field("clock-rate", self.clock_rate())
-            .field("ssrc", ssrc)
-            .build()
+            .field("ssrc", ssrc);
+        match feedback {
+            Some(id) => caps.field(format!("extmap-{id}"), TRANSPORT_NUMBERS),
+            None => caps,
+        }
+        .build()
     }
 
     /// Whether a format that the other side offers is this codec in a form that we send.
@@ -304,6 +271,10 @@ impl Codec {
     }
 }
 
+/// The header extension that numbers the packets of a transport
+/// (draft-holmer-rmcat-transport-wide-cc-extensions-01).
+pub(super) const TRANSPORT_NUMBERS: &str =
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 /// Constrained baseline, level 3.1: what every browser offers.
 const H264_PROFILE: &str = "42e01f";
 
@@ -316,13 +287,10 @@ pub(super) fn names(codecs: &[Codec]) -> String {
 /// Loads the plugins of every codec that is installed.
 pub(super) fn warm() {
     for codec in Codec::ALL {
-        for name in [codec.encoder(), codec.payloader()] {
+        let encoders = encoder::installed(codec).map(Encoder::element);
+        for name in encoders.chain([codec.payloader()]) {
             if gst::ElementFactory::make(name).build().is_err() {
-                tracing::debug!(
-                    codec = codec.name(),
-                    element = name,
-                    "a codec isn't available"
-                );
+                tracing::debug!(codec = codec.name(), element = name, "not available");
             }
         }
     }
@@ -330,13 +298,4 @@ pub(super) fn warm() {
 
 fn exists(element: &str) -> bool {
     gst::ElementFactory::find(element).is_some()
-}
-
-fn threads(pixels: u32) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    if pixels < THREADED_PIXELS {
-        1
-    } else {
-        (cores / 2).clamp(1, 4)
-    }
 }

@@ -1,4 +1,24 @@
 //! What the network takes, and what the encoders do about it. Pure: time is an argument.
+//!
+//! ```text
+//! transport-wide feedback ─► Estimator, one per viewer ─► Sharing, one per source and codec
+//!                                                            ├─► Aim of each encoder: bit rate, then
+//!                                                            │   frame rate, then size (Ladder)
+//!                                                            └─► which Rung each viewer is on
+//! ```
+//!
+//! Written by ourselves, because the `rtpgccbwe` of gst-plugin-rtp doesn't hold up (its estimate falls
+//! with every report while a queue drains, and its own queue of packets has no bound).
+
+mod budget;
+mod estimator;
+mod ladder;
+mod sharing;
+
+pub(super) use budget::{FrameGate, Retransmissions};
+pub(super) use estimator::{Estimator, Packet};
+pub(super) use ladder::{Aim, Picture};
+pub(super) use sharing::{Plan, Report, Sharing, ViewerId};
 
 /// Which of a source's encoders of one codec a viewer is served by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

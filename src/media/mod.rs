@@ -20,6 +20,7 @@ mod arenas;
 pub(crate) mod code;
 mod codec;
 mod congestion;
+mod encoder;
 mod guard;
 mod overlay;
 mod packages;
@@ -38,6 +39,7 @@ use crate::net::PortRange;
 
 pub use codec::{Codec, Kind};
 pub use congestion::Rung;
+pub use encoder::EncoderKind;
 pub use pipeline::{PipelineError, PipelineFile};
 pub use received::{Container, Counter, Counts, Recorded, Recorder, Tap, TrackCount, display};
 pub use session::{

@@ -8,8 +8,9 @@ mod channels;
 mod check;
 mod events;
 mod feed;
+pub(super) mod feedback;
 mod ice;
-mod meter;
+pub(super) mod meter;
 mod negotiation;
 mod receive;
 pub(super) mod sdp;
@@ -39,6 +40,7 @@ use crate::net::{InterfaceRules, PortRange};
 use addresses::Told;
 use channels::Channels;
 use events::Emitter;
+use feedback::Paths;
 use negotiation::Negotiation;
 
 pub use channels::ChannelError;
@@ -162,6 +164,7 @@ impl Session {
             channels,
             mids,
             relays,
+            paths,
         } = started
             .await
             .map_err(|error| MediaError::Run(error.to_string()))??;
@@ -171,7 +174,7 @@ impl Session {
         if let Some(bus) = pipeline.get()?.bus() {
             tasks.spawn(watch_bus(pipeline.get()?.downgrade(), bus, emitter.clone()));
         }
-        let negotiation = Negotiation::new(config, webrtc.clone(), mids);
+        let negotiation = Negotiation::new(config, webrtc.clone(), mids, paths);
         let previous = Mutex::default();
         let session = Self {
             negotiation,
@@ -341,6 +344,7 @@ struct Parts {
     channels: Channels,
     mids: negotiation::Mids,
     relays: Option<watch::Receiver<ice::Search>>,
+    paths: Arc<Paths>,
 }
 
 /// Builds the pipeline and starts it. Blocks for some milliseconds.
@@ -367,6 +371,7 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
     let mids = negotiation::Mids::default();
     listen(&webrtc, emitter, &mids, Told::new(config));
     let relays = ice::watch(&webrtc, config);
+    let paths = Paths::listen(&webrtc);
     let received = receive::listen(&webrtc, inner, config.receive.clone(), emitter.clone());
     let channels = Channels::listen(&webrtc, emitter.clone());
     pipeline.set_state(gst::State::Playing)?;
@@ -377,6 +382,7 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         channels,
         mids,
         relays,
+        paths,
     })
 }
 

@@ -4,8 +4,11 @@
 //! that somebody wants; a while after its last lease an encoder stops, and with the last encoder the
 //! pipeline. One task per source does all of this, one step after the other.
 
+mod adapt;
+mod knobs;
 mod run;
 mod stage;
+mod viewer;
 mod worker;
 
 use std::sync::Arc;
@@ -19,6 +22,7 @@ use super::overlay::Touch;
 use super::pipeline::PipelineFile;
 use run::{Format, Output};
 pub(super) use stage::{Lease, filter_key_requests};
+pub(super) use viewer::Viewer;
 
 /// Requests for streams that wait at once. More wait at the sender.
 const REQUESTS: usize = 64;
@@ -64,6 +68,7 @@ pub struct Source {
 struct Ask {
     kind: Kind,
     codec: Codec,
+    viewer: Option<Arc<Viewer>>,
     reply: oneshot::Sender<Result<Lease, MediaError>>,
 }
 
@@ -171,10 +176,21 @@ impl Source {
         self.activity.clone()
     }
 
-    /// Leases a stream in a codec; starts what is needed for it.
-    pub(super) async fn lease(&self, kind: Kind, codec: Codec) -> Result<Lease, MediaError> {
+    /// Leases a stream in a codec; starts what is needed for it. Pictures have a viewer, who gets them
+    /// on the rung that it should be on.
+    pub(super) async fn lease(
+        &self,
+        kind: Kind,
+        codec: Codec,
+        viewer: Option<Arc<Viewer>>,
+    ) -> Result<Lease, MediaError> {
         let (reply, answer) = oneshot::channel();
-        let ask = Ask { kind, codec, reply };
+        let ask = Ask {
+            kind,
+            codec,
+            viewer,
+            reply,
+        };
         self.asks.send(ask).await.map_err(|_| MediaError::Closed)?;
         answer.await.map_err(|_| MediaError::Closed)?
     }

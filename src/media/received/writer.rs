@@ -10,6 +10,7 @@ use gstreamer_app as gst_app;
 
 use super::Frame;
 use super::record::Recorded;
+use crate::media::encoder::{self, EncoderKind};
 use crate::media::guard::Guard;
 use crate::media::{Codec, Kind, MediaError};
 
@@ -83,27 +84,29 @@ impl Container {
 
     /// The gst-launch text from a track's frames to what the muxer takes. A transcoded picture keeps
     /// its first size, because a file's can't change.
-    fn convert_text(self, codec: Codec, caps: &gst::Caps) -> String {
+    fn convert_text(self, codec: Codec, caps: &gst::Caps) -> Result<String, MediaError> {
         let encoder = match (self, codec) {
             (_, Codec::Opus) | (Self::Matroska, _) | (Self::Mp4, Codec::H264) => None,
             (Self::Webm, Codec::Vp8 | Codec::Vp9 | Codec::Av1) => None,
-            (Self::Webm, Codec::H264) => Some(Codec::Vp8.encoder_text(0)),
+            (Self::Webm, Codec::H264) => Some(encoder_text(Codec::Vp8)?),
             (Self::Mp4, _) => Some(format!(
                 "{} ! h264parse ! video/x-h264,stream-format=avc,alignment=au",
-                Codec::H264.encoder_text(0)
+                encoder_text(Codec::H264)?
             )),
         };
         let Some(encoder) = encoder else {
-            return "identity silent=true".to_owned();
+            return Ok("identity silent=true".to_owned());
         };
         let field = |name| caps.structure(0)?.get::<i32>(name).ok();
         let size = match field("width").zip(field("height")) {
             Some((width, height)) => {
-                format!("videoscale ! video/x-raw,width={width},height={height} ! ")
+                format!(
+                    "videoconvert n-threads=1 ! videoscale ! video/x-raw,width={width},height={height} ! "
+                )
             }
             None => String::new(),
         };
-        format!("decodebin ! videoconvert n-threads=1 ! {size}{encoder}")
+        Ok(format!("decodebin ! {size}{encoder}"))
     }
 }
 
@@ -124,7 +127,7 @@ impl Writer {
         for (kind, codec, caps) in tracks {
             text += &format!(
                 " appsrc name={kind} format=time max-bytes=0 ! {} ! mux.{kind}_0",
-                container.convert_text(*codec, caps),
+                container.convert_text(*codec, caps)?,
                 kind = kind.name(),
             );
         }
@@ -246,6 +249,14 @@ impl Track {
             }
         }
     }
+}
+
+/// A recording leaves the encoders of the hardware, which can be few, to what is sent.
+fn encoder_text(codec: Codec) -> Result<String, MediaError> {
+    encoder::installed(codec)
+        .find(|encoder| encoder.kind() == EncoderKind::Software)
+        .map(|encoder| encoder.launch_text(0))
+        .ok_or_else(|| MediaError::Build(format!("nothing here encodes {}", codec.name())))
 }
 
 /// Makes an empty file under a name that is free: the wanted one, or that with a number.

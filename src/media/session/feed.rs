@@ -9,12 +9,15 @@ use gstreamer_app as gst_app;
 use gstreamer_utils::streamproducer::{ConsumerSettings, ConsumptionLink};
 use gstreamer_video as gst_video;
 use gstreamer_webrtc::{WebRTCRTPTransceiver, WebRTCRTPTransceiverDirection};
+use tokio::sync::watch;
 
 use super::events::{Emitter, Program};
+use super::feedback::{Paths, Way};
 use super::meter::{self, Meter};
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
-use crate::media::source::{Source, filter_key_requests};
+use crate::media::congestion::Rung;
+use crate::media::source::{Lease, Source, Viewer, filter_key_requests};
 
 /// Encoded media that waits for a stuck viewer; more pushes out the oldest.
 const WAITING: gst::ClockTime = gst::ClockTime::from_mseconds(500);
@@ -28,6 +31,8 @@ pub(super) struct Wire {
     pub(super) meter: Arc<Meter>,
     /// For H.264, the negotiated `profile-level-id`.
     pub(super) profile: Option<String>,
+    /// The id of the extension that numbers its packets, if the other side gives feedback.
+    pub(super) feedback: Option<u8>,
     /// Which pad of webrtcbin: the index of the media section.
     pub(super) mline: u32,
     pub(super) direction: WebRTCRTPTransceiverDirection,
@@ -42,6 +47,9 @@ type Throttle = Arc<Mutex<Option<Allows>>>;
 pub(super) struct Feed {
     link: ConsumptionLink,
     throttle: Throttle,
+    meter: Arc<Meter>,
+    /// For pictures, which can follow it.
+    way: Option<Way>,
 }
 
 impl Feed {
@@ -49,6 +57,7 @@ impl Feed {
     pub(super) fn bind(
         pipeline: &gst::Pipeline,
         webrtc: &gst::Element,
+        paths: &Arc<Paths>,
         wire: &Wire,
         stream_id: &str,
     ) -> Result<Self, MediaError> {
@@ -68,7 +77,10 @@ impl Feed {
             .make_payloader(wire.pt, wire.ssrc)
             .map_err(build)?;
         let filter = gst::ElementFactory::make("capsfilter")
-            .property("caps", wire.codec.filter_caps(wire.pt, wire.ssrc))
+            .property(
+                "caps",
+                wire.codec.filter_caps(wire.pt, wire.ssrc, wire.feedback),
+            )
             .build()
             .map_err(build)?;
         let elements = [appsrc.upcast_ref::<gst::Element>(), &payloader, &filter];
@@ -81,13 +93,19 @@ impl Feed {
                 MediaError::Build(format!("webrtcbin has no pad for section {}", wire.mline))
             })?;
         pad.set_property("msid", stream_id);
+        paths.share(wire.codec.kind());
+        let mut way = None;
         if let Some(transceiver) = pad.property::<Option<WebRTCRTPTransceiver>>("transceiver") {
-            let caps = wire
-                .codec
-                .rtp_caps(wire.pt, wire.ssrc, wire.profile.as_deref());
+            let caps =
+                wire.codec
+                    .rtp_caps(wire.pt, wire.ssrc, wire.profile.as_deref(), wire.feedback);
             transceiver.set_direction(wire.direction);
             transceiver.set_codec_preferences(Some(&caps));
             transceiver.set_property("do-nack", wire.codec.kind() == Kind::Video);
+            way = (wire.codec.kind() == Kind::Video).then(|| Way {
+                paths: paths.clone(),
+                transceiver,
+            });
         }
         let from = filter.static_pad("src").ok_or(MediaError::Closed)?;
         state_negotiated_caps(&from, wire);
@@ -102,7 +120,12 @@ impl Feed {
         for element in elements {
             element.sync_state_with_parent().map_err(build)?;
         }
-        Ok(Self { link, throttle })
+        Ok(Self {
+            link,
+            throttle,
+            meter: wire.meter.clone(),
+            way,
+        })
     }
 
     /// Plays the source, or whatever the program says later, and stays until it is aborted. A failure
@@ -135,39 +158,82 @@ impl Feed {
         let Some(source) = source else {
             return std::future::pending().await;
         };
-        let mut lease = match source.lease(codec.kind(), codec).await {
+        let viewer = self
+            .way
+            .clone()
+            .map(|way| Viewer::new(way, self.meter.clone()));
+        let mut rung = viewer.as_ref().map(|viewer| viewer.rung());
+        let lease = source.lease(codec.kind(), codec, viewer.clone());
+        let mut lease = match lease.await {
             Ok(lease) => lease,
             Err(error) => return error.to_string(),
         };
-        self.set_throttle(Some(Box::new(lease.loss_throttle())));
-        self.link.set_discard(true);
-        self.link.set_wait_for_keyframe(true);
-        if let Err(error) = self.link.change_producer(lease.producer(), false) {
-            return error.to_string();
+        if let Err(why) = self.take(&lease) {
+            return why;
         }
         let mut connected = emitter.connected();
         if connected.wait_for(|connected| *connected).await.is_err() {
             return std::future::pending().await;
         }
-        if codec.kind() == Kind::Video {
-            lease.request_key_frame();
-        }
-        self.link.set_discard(false);
-        let throttle = lease.loss_throttle();
+        self.show(&lease, codec);
         loop {
             tokio::select! {
                 why = lease.failed() => return why,
                 () = emitter.refreshed() => {
-                    if codec.kind() == Kind::Video && throttle() {
+                    if codec.kind() == Kind::Video && lease.may_refresh() {
                         lease.request_key_frame();
                     }
+                }
+                () = changed(&mut rung) => {
+                    // What the viewer gets meanwhile is too much for it.
+                    self.link.set_discard(true);
+                    match source.lease(codec.kind(), codec, viewer.clone()).await {
+                        Ok(other) => {
+                            if let Err(why) = self.take(&other) {
+                                return why;
+                            }
+                            lease = other;
+                        }
+                        Err(error) => tracing::warn!(%error, "a viewer can't get another encoder"),
+                    }
+                    self.show(&lease, codec);
                 }
             }
         }
     }
 
+    /// Connects to an encoder; nothing flows yet, and the first frame will be a key frame.
+    fn take(&mut self, lease: &Lease) -> Result<(), String> {
+        self.set_throttle(Some(Box::new(lease.loss_throttle())));
+        self.link.set_discard(true);
+        self.link.set_wait_for_keyframe(true);
+        self.link
+            .change_producer(lease.producer(), false)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Lets media flow.
+    fn show(&self, lease: &Lease, codec: Codec) {
+        if codec.kind() == Kind::Video {
+            lease.request_key_frame();
+        }
+        self.link.set_discard(false);
+    }
+
     fn set_throttle(&self, throttle: Option<Allows>) {
         *self.throttle.lock().unwrap_or_else(PoisonError::into_inner) = throttle;
+    }
+}
+
+/// Waits for the viewer to be put on another rung.
+async fn changed(rung: &mut Option<watch::Receiver<Rung>>) {
+    match rung {
+        Some(rung) => {
+            if rung.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+        None => std::future::pending().await,
     }
 }
 
@@ -179,7 +245,7 @@ fn state_negotiated_caps(pad: &gst::Pad, wire: &Wire) {
     }
     let caps = wire
         .codec
-        .rtp_caps(wire.pt, wire.ssrc, wire.profile.as_deref());
+        .rtp_caps(wire.pt, wire.ssrc, wire.profile.as_deref(), wire.feedback);
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
         if let Some(gst::PadProbeData::Event(event)) = &info.data
             && event.type_() == gst::EventType::Caps

@@ -22,20 +22,20 @@ pub struct FrameAge {
 
 /// How a stream is encoded for its viewer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Quality {
+pub(in crate::media) struct Quality {
     /// What the network takes, in bits per second.
-    pub(super) estimate: Option<u64>,
+    pub(in crate::media) estimate: Option<u64>,
     /// What the encoder aims at, in bits per second.
-    pub(super) target: Option<u64>,
+    pub(in crate::media) target: Option<u64>,
     /// The picture's width and height.
-    pub(super) size: Option<(u32, u32)>,
+    pub(in crate::media) size: Option<(u32, u32)>,
     /// Which of the source's encoders.
-    pub(super) rung: Rung,
+    pub(in crate::media) rung: Rung,
 }
 
 /// Shared by a stream's pipeline, its task, and its session.
 #[derive(Debug, Default)]
-pub(super) struct Meter {
+pub(in crate::media) struct Meter {
     inner: Mutex<Inner>,
 }
 
@@ -57,7 +57,7 @@ impl Meter {
     }
 
     /// Notes how the stream is encoded from now on.
-    pub(super) fn set_quality(&self, quality: Quality) {
+    pub(in crate::media) fn set_quality(&self, quality: Quality) {
         self.lock().quality = quality;
     }
 

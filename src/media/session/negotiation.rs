@@ -17,6 +17,7 @@ use super::addresses::Told;
 use super::channels::Channels;
 use super::check;
 use super::feed::{Feed, Wire};
+use super::feedback::{self, Paths};
 use super::sdp::{self, Role};
 use super::stats::Sent;
 use crate::media::MediaError;
@@ -77,6 +78,7 @@ pub(super) struct Negotiation {
     config: SessionConfig,
     webrtc: gst::Element,
     mids: Mids,
+    paths: Arc<Paths>,
     /// The sections of the last description of ours.
     layout: Vec<check::Known>,
     /// For each configured stream how it was bound, once it is.
@@ -94,12 +96,18 @@ pub(super) struct Negotiation {
 }
 
 impl Negotiation {
-    pub(super) fn new(config: SessionConfig, webrtc: gst::Element, mids: Mids) -> Self {
+    pub(super) fn new(
+        config: SessionConfig,
+        webrtc: gst::Element,
+        mids: Mids,
+        paths: Arc<Paths>,
+    ) -> Self {
         let wires = vec![None; config.streams.len()];
         Self {
             config,
             webrtc,
             mids,
+            paths,
             layout: Vec::new(),
             wires,
             has_channels: false,
@@ -155,6 +163,7 @@ impl Negotiation {
                     ssrc: new_ssrc(),
                     meter: Arc::default(),
                     profile: None,
+                    feedback: offered_feedback(),
                     mline,
                     direction: if self.config.invite {
                         Direction::Sendrecv
@@ -381,6 +390,7 @@ impl Negotiation {
             ssrc: new_ssrc(),
             meter: Arc::default(),
             profile: format.parameter("profile-level-id").map(String::from),
+            feedback: section.feedback.filter(|_| feedback::is_possible()),
             mline,
             direction: if section.direction == "sendrecv" {
                 Direction::Sendrecv
@@ -397,7 +407,13 @@ impl Negotiation {
         pipeline: &gst::Pipeline,
     ) -> Result<Bound, MediaError> {
         let stream = &self.config.streams[index];
-        let feed = Feed::bind(pipeline, &self.webrtc, &wire, &stream.stream_id)?;
+        let feed = Feed::bind(
+            pipeline,
+            &self.webrtc,
+            &self.paths,
+            &wire,
+            &stream.stream_id,
+        )?;
         let bound = Bound {
             feed,
             source: stream.source.clone(),
@@ -412,7 +428,9 @@ impl Negotiation {
         for (index, section) in (self.wires.len()..).zip(sections_of(&self.config.wanted)) {
             let mut caps = gst::Caps::new_empty();
             for (alternative, codec) in section.iter().enumerate() {
-                caps.merge(codec.wanted_caps(alternative_type(index, alternative)));
+                caps.merge(
+                    codec.wanted_caps(alternative_type(index, alternative), offered_feedback()),
+                );
             }
             let transceiver = self.webrtc.emit_by_name::<Option<WebRTCRTPTransceiver>>(
                 "add-transceiver",
@@ -508,6 +526,11 @@ fn describe(kind: WebRTCSDPType, text: &str) -> Result<WebRTCSessionDescription,
     let sdp = SDPMessage::parse_buffer(text.as_bytes())
         .map_err(|error| MediaError::Description(error.to_string()))?;
     Ok(WebRTCSessionDescription::new(kind, sdp))
+}
+
+/// The id by which we offer feedback.
+fn offered_feedback() -> Option<u8> {
+    feedback::is_possible().then_some(feedback::OFFERED_ID)
 }
 
 /// The payload type that we offer for a section.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::media::codec::TRANSPORT_NUMBERS;
+
 /// A media section, from its `m=` line to the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::media) struct Section<'a> {
@@ -15,6 +17,9 @@ pub(in crate::media) struct Section<'a> {
     pub(in crate::media) formats: Vec<Format<'a>>,
     /// Whether it is refused: port 0 without `a=bundle-only`.
     pub(in crate::media) refused: bool,
+    /// The id of the extension that numbers the packets of a transport, if its sender gives or takes
+    /// feedback by these numbers.
+    pub(in crate::media) feedback: Option<u8>,
 }
 
 /// A payload type with what `a=rtpmap` and `a=fmtp` say about it.
@@ -125,7 +130,22 @@ fn section<'a>(lines: &[&'a str]) -> Section<'a> {
         direction,
         formats,
         refused: port == "0" && !bundled,
+        feedback: feedback(lines),
     }
+}
+
+/// See [`Section::feedback`]. Ids from 1 to 14 have the one-byte form (RFC 8285), which is all that
+/// webrtcbin 1.22 can number in.
+fn feedback(lines: &[&str]) -> Option<u8> {
+    let asks = lines
+        .iter()
+        .any(|line| line.starts_with("a=rtcp-fb:") && line.ends_with(" transport-cc"));
+    let id = lines.iter().find_map(|line| {
+        let (id, uri) = line.strip_prefix("a=extmap:")?.split_once(' ')?;
+        let number = id.split('/').next()?.parse().ok()?;
+        (uri == TRANSPORT_NUMBERS).then_some(number)
+    });
+    id.filter(|id| asks && (1..=14).contains(id))
 }
 
 /// The role that a description's sender chose; `None` if it leaves the choice open.

@@ -12,9 +12,12 @@ use gstreamer_utils::streamproducer::{ConsumerSettings, ConsumptionLink, Produce
 use gstreamer_video as gst_video;
 use tokio::sync::{Notify, watch};
 
+use super::knobs::{self, Knobs};
 use super::run::{Format, Output, Run};
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
+use crate::media::congestion::Rung;
+use crate::media::encoder;
 use crate::media::guard::{self, Guard};
 
 /// Raw frames that wait for the encoder; more push out the oldest. Few, because each adds to the latency.
@@ -37,8 +40,12 @@ const KEY_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) struct Stage {
     pub(super) kind: Kind,
     pub(super) codec: Codec,
+    pub(super) rung: Rung,
     pub(super) shared: Arc<Shared>,
     link: ConsumptionLink,
+    /// What encodes, if it is us.
+    /// For pictures that we encode.
+    pub(super) knobs: Option<Arc<Knobs>>,
     pipeline: Guard,
 }
 
@@ -72,7 +79,7 @@ impl Stage {
     /// Starts an encoder behind a running source. Blocks for some milliseconds.
     pub(super) fn start(
         output: &Output,
-        codec: Codec,
+        (codec, rung): (Codec, Rung),
         run: &Run,
         changed: Arc<Notify>,
     ) -> Result<Self, MediaError> {
@@ -81,19 +88,37 @@ impl Stage {
             kind,
             wanted: vec![codec],
         };
-        let middle = match output.format {
-            Format::Raw if codec.can_encode() && codec.kind() == kind => {
-                let (width, height) = output.size.unwrap_or_default();
-                codec.encoder_text(width.saturating_mul(height))
+        let encoder = match output.format {
+            Format::Raw if codec.can_send() && codec.kind() == kind => {
+                Some(encoder::installed(codec).next().ok_or_else(wanted)?)
             }
-            Format::Encoded(given) if given == codec => codec.pass_text().to_owned(),
+            Format::Encoded(given) if given == codec => None,
             _ => return Err(wanted()),
+        };
+        let middle = match encoder {
+            Some(encoder) => {
+                let (width, height) = output.size.unwrap_or_default();
+                let text = encoder.launch_text(width.saturating_mul(height));
+                match kind {
+                    Kind::Video => format!("{} ! {text}", knobs::SIZE_TEXT),
+                    Kind::Audio => text,
+                }
+            }
+            None => codec.pass_text().to_owned(),
         };
         let text = format!("appsrc name=in ! {middle} ! appsink name=out max-buffers=8 drop=false");
         let pipeline = Guard::launch(&text)?;
         pipeline.use_common_time();
         let input: gst_app::AppSrc = pipeline.find("in")?;
         let out: gst_app::AppSink = pipeline.find("out")?;
+        let knobs = match (encoder, input.static_pad("src"), out.static_pad("sink")) {
+            (Some(encoder), Some(from), Some(to)) if kind == Kind::Video => {
+                let element = pipeline.find(encoder::ELEMENT_NAME)?;
+                let size = pipeline.find(knobs::SIZE_NAME)?;
+                Some(Knobs::new(encoder, element, size, (&from, &to)))
+            }
+            _ => None,
+        };
         let settings = match (output.format, kind) {
             (Format::Raw, Kind::Video) => ConsumerSettings {
                 max_buffer: RAW_FRAMES,
@@ -121,8 +146,10 @@ impl Stage {
         let mut stage = Self {
             kind,
             codec,
+            rung,
             shared,
             link,
+            knobs,
             pipeline,
         };
         stage.connect(run)?;
@@ -198,6 +225,11 @@ impl Lease {
     pub(in crate::media) fn loss_throttle(&self) -> impl Fn() -> bool + Send + Sync + 'static {
         let shared = self.shared.clone();
         move || shared.loss.allows()
+    }
+
+    /// Decides the same for a viewer that asks in its own words.
+    pub(in crate::media) fn may_refresh(&self) -> bool {
+        self.shared.loss.allows()
     }
 
     /// Waits until the encoder fails, and says why.

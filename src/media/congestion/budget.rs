@@ -1,0 +1,155 @@
+//! Two gates that keep what is sent below what was meant: one before the encoder, one for
+//! retransmissions.
+
+use std::time::Duration;
+
+/// How far an encoder may exceed its bit rate before frames are left out: what it may be ahead.
+const AHEAD: f64 = 0.3;
+/// More is forgotten, so that one big key frame doesn't stop the picture.
+const AHEAD_MOST: f64 = 0.6;
+/// What the encoder may exceed its bit rate by for ever; encoders aren't exact.
+const TOLERANCE: f64 = 1.1;
+/// The part of the path that retransmissions may take, and while a queue stands.
+const SHARE: (f64, f64) = (0.25, 0.05);
+/// Retransmissions saved up for a burst of losses: the time over which the share is taken.
+const SAVED: f64 = 0.5;
+
+/// Lets frames pass to the encoder at the rate that is aimed at, and fewer while it makes too much.
+#[derive(Debug, Default)]
+pub(in crate::media) struct FrameGate {
+    /// When the next frame is due.
+    due: Option<Duration>,
+    /// Bits that were made too early.
+    ahead: f64,
+    last: Option<Duration>,
+}
+
+impl FrameGate {
+    /// Whether the frame of this time passes; `rate` is in frames, `bitrate` in bits per second.
+    pub(in crate::media) fn passes(&mut self, time: Duration, rate: f64, bitrate: u32) -> bool {
+        let gap = Duration::from_secs_f64(1.0 / rate.clamp(1.0, 1000.0));
+        let bits = f64::from(bitrate);
+        let last = self.last.replace(time).unwrap_or(time);
+        let elapsed = time.saturating_sub(last).as_secs_f64();
+        self.ahead = (self.ahead - bits * TOLERANCE * elapsed).clamp(0.0, bits * AHEAD_MOST);
+        if self.ahead > bits * AHEAD {
+            return false;
+        }
+        // Half a frame early is in time: the frames' times aren't exact.
+        match self.due {
+            Some(due) if time + gap / 4 < due && due < time + gap * 2 => false,
+            Some(due) if time < due + gap && due < time + gap * 2 => {
+                self.due = Some(due + gap);
+                true
+            }
+            _ => {
+                self.due = Some(time + gap);
+                true
+            }
+        }
+    }
+
+    /// Notes that the encoder made so many bytes.
+    pub(in crate::media) fn made(&mut self, bytes: usize) {
+        self.ahead += bytes as f64 * 8.0;
+    }
+}
+
+/// Lets retransmissions pass as long as they don't take the place of the picture.
+#[derive(Debug, Default)]
+pub(in crate::media) struct Retransmissions {
+    /// Bits that may be sent again.
+    saved: Option<f64>,
+    last: Duration,
+}
+
+impl Retransmissions {
+    /// Whether a packet of so many bytes may be sent again.
+    pub(in crate::media) fn pass(
+        &mut self,
+        now: Duration,
+        bytes: usize,
+        estimate: u64,
+        congested: bool,
+    ) -> bool {
+        let share = if congested { SHARE.1 } else { SHARE.0 };
+        let rate = estimate as f64 * share;
+        let elapsed = now.saturating_sub(self.last).as_secs_f64();
+        self.last = now;
+        let most = estimate as f64 * SHARE.0 * SAVED;
+        let saved = (self.saved.unwrap_or(most) + rate * elapsed).min(most);
+        let bits = bytes as f64 * 8.0;
+        let passes = saved >= bits;
+        self.saved = Some(if passes { saved - bits } else { saved });
+        passes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAME: Duration = Duration::from_micros(33_333);
+
+    /// How many of 300 frames in 10 s pass if each becomes so many bytes.
+    fn passed(rate: f64, bitrate: u32, bytes: usize) -> usize {
+        let mut gate = FrameGate::default();
+        (0..300_u32)
+            .filter(|&frame| {
+                let passes = gate.passes(FRAME * frame, rate, bitrate);
+                if passes {
+                    gate.made(bytes);
+                }
+                passes
+            })
+            .count()
+    }
+
+    #[test]
+    fn frames_pass_at_the_rate_that_is_aimed_at() {
+        for (rate, frames) in [(30.0, 300), (20.0, 200), (15.0, 150), (60.0, 300)] {
+            let passed = passed(rate, 2_000_000, 1000);
+            assert!(passed.abs_diff(frames) <= 3, "{rate}: {passed}");
+        }
+    }
+
+    #[test]
+    fn an_encoder_that_makes_too_much_gets_fewer_frames() {
+        // A frame of 8000 bytes is 64000 bits: 15.6 of them in a second are a million.
+        let passed = passed(30.0, 1_000_000, 8000);
+        assert!((150..185).contains(&passed), "{passed}");
+    }
+
+    #[test]
+    fn one_big_frame_stops_the_picture_for_a_moment_only() {
+        let mut gate = FrameGate::default();
+        assert!(gate.passes(Duration::ZERO, 30.0, 500_000));
+        gate.made(10_000_000);
+        let next = (1..100).find(|&frame| gate.passes(FRAME * frame, 30.0, 500_000));
+        assert!(next.is_some_and(|frame| frame <= 11), "{next:?}");
+    }
+
+    #[test]
+    fn a_jump_of_the_time_does_not_stop_the_picture() {
+        let mut gate = FrameGate::default();
+        assert!(gate.passes(Duration::from_secs(1000), 30.0, 500_000));
+        assert!(gate.passes(Duration::from_secs(1), 30.0, 500_000));
+        assert!(gate.passes(Duration::from_secs(5000), 30.0, 500_000));
+    }
+
+    #[test]
+    fn retransmissions_take_their_share_and_less_of_a_full_path() {
+        for (congested, share) in [(false, 0.25), (true, 0.05)] {
+            let mut budget = Retransmissions::default();
+            let passed = (0..10_000_u32)
+                .filter(|&at| {
+                    budget.pass(Duration::from_millis(at.into()), 1250, 2_000_000, congested)
+                })
+                .count();
+            let wanted = 10.0 * 2_000_000.0 * share / 10_000.0;
+            let saved = 2_000_000.0 * 0.125 / 10_000.0;
+            let most = wanted + saved + 1.0;
+            assert!((wanted - 1.0..=most).contains(&(passed as f64)), "{passed}");
+        }
+    }
+}
