@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::addresses::Addresses;
 use super::say;
+use super::sessions::Sessions;
 use crate::config::{IceKind, IceServer, IceUrl, Secret};
 use crate::dialect::gstreamer::client::PeerId;
 use crate::media::pipeline::PipelineFile;
@@ -69,6 +70,8 @@ pub(super) struct Ice {
     /// each address [default: any]
     #[arg(long, value_name = "MIN-MAX")]
     ports: Option<PortRange>,
+    #[command(flatten)]
+    sessions: Sessions,
 }
 
 /// The names of the browsers' `iceTransportPolicy`.
@@ -118,22 +121,23 @@ impl Send {
         reception: Reception,
     ) -> anyhow::Result<Media> {
         let source = source("--send", &self.send, variables).await?;
-        Ok(self.ice.media(dialer, source, reception))
+        self.ice.media(dialer, source, reception)
     }
 }
 
 impl Ice {
     /// For a peer of this server, which is told of more in its own messages.
-    pub(super) fn prepare(self, dialer: &Dialer) -> ice::Ice {
+    pub(super) fn prepare(self, dialer: &Dialer) -> anyhow::Result<ice::Ice> {
         let (interfaces, advertise) = self.addresses.into_rules();
         let network = ice::Network {
             interfaces,
             advertise,
             ports: self.ports,
         };
-        ice::Ice::new(self.ice_server, self.ice_policy == Policy::Relay)
+        let ice = ice::Ice::new(self.ice_server, self.ice_policy == Policy::Relay)
             .through(network)
-            .trusting(dialer)
+            .trusting(dialer);
+        self.sessions.apply(ice)
     }
 
     /// For a peer that asks this server for more; with what is sent and received.
@@ -142,12 +146,12 @@ impl Ice {
         dialer: &Dialer,
         source: Option<Arc<Source>>,
         reception: Reception,
-    ) -> Media {
-        Media {
+    ) -> anyhow::Result<Media> {
+        Ok(Media {
             source,
             reception,
-            ice: Arc::new(self.prepare(dialer).asking(dialer)),
-        }
+            ice: Arc::new(self.prepare(dialer)?.asking(dialer)),
+        })
     }
 }
 

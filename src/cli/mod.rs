@@ -22,6 +22,8 @@ mod pipelines;
 mod room;
 #[cfg(feature = "server")]
 mod serve;
+#[cfg(feature = "peer")]
+mod sessions;
 
 use std::io::Write;
 use std::process::ExitCode;

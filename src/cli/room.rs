@@ -126,7 +126,7 @@ impl Flags {
                 );
             }
         }
-        let media = self.ice.media(&dialer, source, reception);
+        let media = self.ice.media(&dialer, source, reception)?;
         let users = match self.users {
             None => vec![self.user],
             Some(users) => (1..=users.get())

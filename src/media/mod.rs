@@ -22,6 +22,7 @@ mod codec;
 mod congestion;
 mod encoder;
 mod guard;
+mod metrics;
 mod overlay;
 mod packages;
 pub mod pipeline;
@@ -40,12 +41,13 @@ use crate::net::PortRange;
 pub use codec::{Codec, Kind};
 pub use congestion::Rung;
 pub use encoder::EncoderKind;
+pub use metrics::Metrics;
 pub use pipeline::{PipelineError, PipelineFile};
 pub use received::{Container, Counter, Counts, Recorded, Recorder, Tap, TrackCount, display};
 pub use session::{
     ChannelError, FrameAge, InboundStats, MakeReceiver, Offered, OfferedLine, OutboundStats,
-    Receive, ReceivedTrack, Session, SessionConfig, SessionEvent, SessionEvents, Stats,
-    StreamConfig,
+    Phases, RECEIVE_LATENCY, Reason, Receive, ReceivedTrack, Session, SessionConfig, SessionEvent,
+    SessionEvents, Stats, StreamConfig, TrackStats, Verdict,
 };
 pub use source::{Activity, Source, SourceOptions};
 

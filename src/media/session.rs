@@ -10,12 +10,16 @@ mod events;
 mod feed;
 pub(super) mod feedback;
 mod ice;
+mod jitter;
 pub(super) mod meter;
 mod negotiation;
 mod receive;
+mod sampler;
 pub(super) mod sdp;
 mod stats;
 mod tunnel;
+mod verdict;
+mod witness;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +38,7 @@ use tokio::task::JoinSet;
 use super::MediaError;
 use super::codec::{Codec, Kind};
 use super::guard::{self, Guard};
+use super::metrics::Metrics;
 use super::source::Source;
 use crate::config::IceServer;
 use crate::net::{InterfaceRules, PortRange};
@@ -41,21 +46,28 @@ use addresses::Told;
 use channels::Channels;
 use events::Emitter;
 use feedback::Paths;
+use jitter::JitterBuffers;
 use negotiation::Negotiation;
+use witness::Witness;
 
 pub use channels::ChannelError;
 pub use check::{Offered, OfferedLine};
 pub use events::{SessionEvent, SessionEvents};
+pub use jitter::InboundStats;
 pub use meter::FrameAge;
 pub use receive::{MakeReceiver, Receive, ReceivedTrack};
-pub use stats::{InboundStats, OutboundStats, Stats};
+pub use stats::{OutboundStats, Stats, TrackStats};
+pub use verdict::{Reason, Verdict};
+pub use witness::Phases;
 
-/// The jitter buffer for received media if nothing else is said.
-const RECEIVE_LATENCY: Duration = Duration::from_millis(100);
+/// How long received packets wait for late ones if nothing else is said.
+pub const RECEIVE_LATENCY: Duration = Duration::from_millis(100);
 
 /// What a session sends and takes.
 #[derive(Debug, Clone)]
 pub struct SessionConfig {
+    /// What the log calls the other side.
+    pub name: String,
     /// STUN and TURN servers, in the browser's form.
     pub ice_servers: Vec<IceServer>,
     /// Use TURN only.
@@ -87,6 +99,8 @@ pub struct SessionConfig {
     pub receive: Receive,
     /// How long received packets wait for late ones.
     pub receive_latency: Duration,
+    /// Where the session is counted.
+    pub metrics: Option<Metrics>,
     /// Events that wait for the session's owner. One more fails the session: a reliable channel with
     /// a hole would be worse, and it is the other side of this session alone that sends too fast.
     pub queue: usize,
@@ -95,6 +109,7 @@ pub struct SessionConfig {
 impl Default for SessionConfig {
     fn default() -> Self {
         Self {
+            name: String::new(),
             ice_servers: Vec::new(),
             relay_only: false,
             turn_tls: None,
@@ -109,6 +124,7 @@ impl Default for SessionConfig {
             bundle: true,
             receive: Receive::default(),
             receive_latency: RECEIVE_LATENCY,
+            metrics: None,
             queue: events::QUEUE,
         }
     }
@@ -136,6 +152,8 @@ pub struct Session {
     received: Arc<receive::Counters>,
     previous: Mutex<stats::Previous>,
     emitter: Emitter,
+    witness: Arc<Witness>,
+    jitter: JitterBuffers,
     /// Ends with the session, before the pipeline.
     tasks: JoinSet<()>,
     webrtc: gst::Element,
@@ -153,9 +171,10 @@ impl Session {
         let mut tasks = JoinSet::new();
         let tls = config.turn_tls.as_ref();
         config.ice_servers = tunnel::open(&config.ice_servers, tls, &mut tasks).await;
+        let witness = Witness::new(&config, emitter.clone());
         let started = {
-            let (config, emitter) = (config.clone(), emitter.clone());
-            tokio::task::spawn_blocking(move || build(&config, &emitter))
+            let (config, emitter, witness) = (config.clone(), emitter.clone(), witness.clone());
+            tokio::task::spawn_blocking(move || build(&config, &emitter, &witness))
         };
         let Parts {
             pipeline,
@@ -165,16 +184,23 @@ impl Session {
             mids,
             relays,
             paths,
+            jitter,
         } = started
             .await
             .map_err(|error| MediaError::Run(error.to_string()))??;
         if let Some(relays) = relays {
-            tasks.spawn(ice::judge(relays, config.clone(), emitter.clone()));
+            tasks.spawn(ice::judge(relays, witness.clone()));
         }
+        tasks.spawn(sampler::run(
+            webrtc.downgrade(),
+            jitter.clone(),
+            witness.clone(),
+        ));
         if let Some(bus) = pipeline.get()?.bus() {
-            tasks.spawn(watch_bus(pipeline.get()?.downgrade(), bus, emitter.clone()));
+            let (pipeline, witness) = (pipeline.get()?.downgrade(), witness.clone());
+            tasks.spawn(watch_bus(pipeline, bus, emitter.clone(), witness));
         }
-        let negotiation = Negotiation::new(config, webrtc.clone(), mids, paths);
+        let negotiation = Negotiation::new(config, webrtc.clone(), mids, paths, witness.clone());
         let previous = Mutex::default();
         let session = Self {
             negotiation,
@@ -182,6 +208,8 @@ impl Session {
             received,
             previous,
             emitter,
+            witness,
+            jitter,
             tasks,
             webrtc,
             pipeline,
@@ -207,7 +235,9 @@ impl Session {
     /// # Errors
     /// If there is no offer to answer, or the answer can't be used.
     pub async fn accept_answer(&mut self, sdp: &str) -> Result<(), MediaError> {
-        self.negotiation.accept_answer(sdp).await
+        self.negotiation.accept_answer(sdp).await?;
+        self.witness.described(sdp, true);
+        Ok(())
     }
 
     /// Answers an offer: the first one, or a later one, whoever made the first.
@@ -220,13 +250,16 @@ impl Session {
             .negotiation
             .prepare_answer(offer, self.pipeline.get()?, &self.channels)?;
         self.spawn(feeds);
-        self.negotiation.answer().await
+        let answer = self.negotiation.answer().await?;
+        self.witness.described(offer, true);
+        Ok(answer)
     }
 
     /// Adds a candidate of the other side; kept until there is a remote description. An empty one
     /// (the end of candidates) and one that names an mDNS host are ignored: the other side's own
     /// checks reveal its address.
     pub fn add_candidate(&mut self, mline_index: u32, mid: Option<&str>, candidate: &str) {
+        self.witness.remote_candidate(candidate);
         self.negotiation.add_candidate(mline_index, mid, candidate);
     }
 
@@ -298,21 +331,44 @@ impl Session {
     /// # Errors
     /// If webrtcbin doesn't answer.
     pub async fn stats(&self) -> Result<Stats, MediaError> {
-        let pad: Option<gst::Pad> = None;
-        let reply = negotiation::ask(&self.webrtc, "get-stats", |webrtc, promise| {
-            webrtc.emit_by_name::<()>("get-stats", &[&pad, promise]);
-        })
-        .await?;
+        let reply = negotiation::statistics(&self.webrtc).await?;
         let sent = self.negotiation.sent();
         let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
         let received = self.received.read();
-        Ok(stats::read(
-            &reply,
-            &sent,
-            received,
-            &mut previous,
-            Instant::now(),
-        ))
+        let mut stats = stats::read(&reply, &sent, received, &mut previous, Instant::now());
+        stats.inbound = self.jitter.stats();
+        stats.receive_latency = self.receive_latency();
+        stats.phases = self.witness.phases();
+        Ok(stats)
+    }
+
+    /// What the jitter buffers did until now, for each kind of media that came.
+    #[must_use]
+    pub fn inbound(&self) -> Vec<InboundStats> {
+        self.jitter.stats()
+    }
+
+    /// How long received packets wait for late ones.
+    #[must_use]
+    pub fn receive_latency(&self) -> Duration {
+        Duration::from_millis(self.webrtc.property::<u32>("latency").into())
+    }
+
+    /// Lets received packets wait this long for late ones, from now on. What is played shifts once.
+    pub fn set_receive_latency(&self, latency: Duration) {
+        self.webrtc.set_property("latency", milliseconds(latency));
+    }
+
+    /// Whether it has connected, even if the connection is lost for now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        *self.emitter.connected().borrow()
+    }
+
+    /// Why there is no connection, for who ends the session for that; it is logged and counted.
+    #[must_use]
+    pub fn give_up(&self) -> Verdict {
+        self.witness.give_up()
     }
 
     /// Ends the session: tells the other side's channels, gives the streams back, stops the pipeline.
@@ -345,17 +401,21 @@ struct Parts {
     mids: negotiation::Mids,
     relays: Option<watch::Receiver<ice::Search>>,
     paths: Arc<Paths>,
+    jitter: JitterBuffers,
 }
 
 /// Builds the pipeline and starts it. Blocks for some milliseconds.
-fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError> {
+fn build(
+    config: &SessionConfig,
+    emitter: &Emitter,
+    witness: &Arc<Witness>,
+) -> Result<Parts, MediaError> {
     super::init()?;
     let pipeline = Guard::new(gst::Pipeline::new());
     pipeline.use_common_time();
-    let latency = u32::try_from(config.receive_latency.as_millis()).unwrap_or(u32::MAX);
     let webrtc = gst::ElementFactory::make("webrtcbin")
         .property_from_str("bundle-policy", "max-bundle")
-        .property("latency", latency)
+        .property("latency", milliseconds(config.receive_latency))
         .build()
         .map_err(|error| MediaError::Build(error.to_string()))?;
     ice::quieten(&webrtc);
@@ -369,10 +429,14 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         .add(&webrtc)
         .map_err(|error| MediaError::Build(error.to_string()))?;
     let mids = negotiation::Mids::default();
-    listen(&webrtc, emitter, &mids, Told::new(config));
+    // Before the events: who is told that it failed asks why.
+    witness::listen(&webrtc, witness);
+    listen(&webrtc, (emitter, witness), &mids, Told::new(config));
     let relays = ice::watch(&webrtc, config);
     let paths = Paths::listen(&webrtc);
-    let received = receive::listen(&webrtc, inner, config.receive.clone(), emitter.clone());
+    let jitter = JitterBuffers::listen(&webrtc);
+    let (receive, told) = (config.receive.clone(), emitter.clone());
+    let received = receive::listen(&webrtc, inner, receive, told, witness.clone());
     let channels = Channels::listen(&webrtc, emitter.clone());
     pipeline.set_state(gst::State::Playing)?;
     Ok(Parts {
@@ -383,11 +447,17 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         mids,
         relays,
         paths,
+        jitter,
     })
 }
 
 /// Turns webrtcbin's signals into events.
-fn listen(webrtc: &gst::Element, emitter: &Emitter, mids: &negotiation::Mids, told: Told) {
+fn listen(
+    webrtc: &gst::Element,
+    (emitter, witness): (&Emitter, &Arc<Witness>),
+    mids: &negotiation::Mids,
+    told: Told,
+) {
     let (to, mids) = (emitter.clone(), mids.clone());
     webrtc.connect("on-ice-candidate", false, move |values| {
         let index = values.get(1).and_then(|value| value.get::<u32>().ok());
@@ -420,19 +490,21 @@ fn listen(webrtc: &gst::Element, emitter: &Emitter, mids: &negotiation::Mids, to
             to.emit(SessionEvent::Checked);
         }
     });
-    let to = emitter.clone();
+    let (to, witness) = (emitter.clone(), witness.clone());
     webrtc.connect_notify(Some("connection-state"), move |webrtc, _| match webrtc
         .property::<WebRTCPeerConnectionState>(
         "connection-state",
     ) {
         WebRTCPeerConnectionState::Connected => {
+            witness.connected();
             to.set_connected(true);
             to.emit(SessionEvent::Connected);
         }
-        WebRTCPeerConnectionState::Disconnected => to.emit(SessionEvent::Disconnected),
-        WebRTCPeerConnectionState::Failed => {
-            to.fail("no network path to the other side works, or it is gone".to_owned());
+        WebRTCPeerConnectionState::Disconnected => {
+            witness.lost();
+            to.emit(SessionEvent::Disconnected);
         }
+        WebRTCPeerConnectionState::Failed => witness.fail(),
         WebRTCPeerConnectionState::Closed => {
             to.fail("the other side ended the connection".to_owned())
         }
@@ -441,7 +513,12 @@ fn listen(webrtc: &gst::Element, emitter: &Emitter, mids: &negotiation::Mids, to
 }
 
 /// Fails the session on an error of its pipeline, and keeps the latency right.
-async fn watch_bus(pipeline: gst::glib::WeakRef<gst::Pipeline>, bus: gst::Bus, emitter: Emitter) {
+async fn watch_bus(
+    pipeline: gst::glib::WeakRef<gst::Pipeline>,
+    bus: gst::Bus,
+    emitter: Emitter,
+    witness: Arc<Witness>,
+) {
     let mut messages = bus.stream();
     while let Some(message) = messages.next().await {
         match message.view() {
@@ -464,12 +541,19 @@ async fn watch_bus(pipeline: gst::glib::WeakRef<gst::Pipeline>, bus: gst::Bus, e
                 // A viewer that leaves takes its SCTP association along; that is how it ends.
                 emitter.fail(match from.starts_with("sctp") {
                     true => "the other side ended the connection".to_owned(),
-                    false => guard::describe(&message),
+                    false => {
+                        witness.failed("pipeline");
+                        guard::describe(&message)
+                    }
                 });
             }
             _ => {}
         }
     }
+}
+
+fn milliseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

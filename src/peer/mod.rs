@@ -9,6 +9,7 @@ pub mod gecko;
 pub mod ice;
 pub mod link;
 pub mod mesh;
+pub mod metrics;
 pub mod observe;
 pub mod page;
 pub mod participant;

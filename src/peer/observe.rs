@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::media::{Kind, Receive, SessionEvent, Stats};
+use crate::media::{Kind, Receive, SessionEvent, Stats, Verdict};
 
 /// Looks at a peer. What it is told, it is told on the task that owns the peer or the session: it must
 /// not wait.
@@ -45,6 +45,8 @@ pub enum Moment {
     Track(Kind),
     /// The connection is lost for now.
     Disconnected,
+    /// Something doesn't come about; this is why.
+    Trouble(Box<Verdict>),
     /// The session failed.
     Failed(String),
     /// The session is over.
@@ -60,6 +62,7 @@ impl Moment {
             SessionEvent::Checked => Self::Checked,
             SessionEvent::Connected => Self::Connected,
             SessionEvent::Disconnected => Self::Disconnected,
+            SessionEvent::Trouble { verdict } => Self::Trouble(verdict.clone()),
             SessionEvent::Failed { why } => Self::Failed(why.clone()),
             SessionEvent::Track { kind, .. } => Self::Track(*kind),
             _ => return None,

@@ -32,8 +32,6 @@ pub struct Options {
     pub source: String,
     /// What becomes of its media.
     pub reception: Reception,
-    /// How long received packets wait for late ones.
-    pub receive_latency: Duration,
     /// The codecs that are asked for, the preferred one first; no media without any.
     pub wanted: Vec<Codec>,
     /// How long to ask again while the server has no gecko.
@@ -148,7 +146,6 @@ impl Page {
         let config = SessionConfig {
             wanted: self.options.wanted.clone(),
             channels: self.options.channels.clone(),
-            receive_latency: self.options.receive_latency,
             ..self.options.ice.session(&[]).await
         };
         let told = self.options.events.clone();

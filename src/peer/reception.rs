@@ -10,7 +10,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use super::events::Events;
 use super::observe::{Moment, Observer, Sight};
 use crate::media::{
-    Container, Counter, Counts, MediaError, Receive, Recorder, Session, Tap, TrackCount,
+    Container, Counter, Counts, InboundStats, Kind, MediaError, Receive, Recorder, Session, Tap,
+    TrackCount,
 };
 
 /// How often the counts are told.
@@ -48,10 +49,27 @@ pub struct Observation {
 pub(super) struct Receiver {
     partner: Option<Arc<str>>,
     work: Work,
-    started: Instant,
     ticks: Interval,
-    /// The time of the last report, and the counts then.
-    reported: (Instant, Counts),
+    started: Reported,
+    /// The last report.
+    reported: Reported,
+    /// The last look at the jitter buffers.
+    buffered: Buffered,
+}
+
+/// What was counted until some time.
+#[derive(Clone)]
+struct Reported {
+    at: Instant,
+    counts: Counts,
+    buffered: Buffered,
+}
+
+/// What the session's jitter buffers say.
+#[derive(Clone, Default)]
+struct Buffered {
+    latency: Duration,
+    inbound: Vec<InboundStats>,
 }
 
 enum Work {
@@ -91,6 +109,8 @@ enum Report<'a> {
 #[derive(Serialize)]
 struct Count {
     seconds: f64,
+    /// How long packets wait for late ones.
+    latency_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     video: Option<Rate>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,6 +128,12 @@ struct Rate {
     frames: u64,
     /// Bits per second, without packet headers.
     bitrate: u64,
+    /// Packets that didn't come in time, with the late ones.
+    lost: u64,
+    /// Packets that came after their time, and were dropped.
+    late: u64,
+    /// The mean deviation of the packets' arrival.
+    jitter_ms: f64,
 }
 
 impl Reception {
@@ -170,9 +196,10 @@ impl Reception {
         Receiver {
             partner: partner.map(Arc::from),
             work,
-            started: Instant::now(),
             ticks,
-            reported: (Instant::now(), Counts::default()),
+            started: Reported::nothing(),
+            reported: Reported::nothing(),
+            buffered: Buffered::default(),
         }
     }
 }
@@ -209,13 +236,18 @@ impl Receiver {
     }
 
     /// Tells what was counted since the last report, or how the session is doing.
-    pub(super) async fn report(&mut self, events: &Events, session: &Session) {
+    pub(super) async fn report(&mut self, session: &Session, events: &Events) {
         match &self.work {
             Work::Count(counter) => {
-                let (at, before) = self.reported;
+                let buffered = Buffered::of(session);
                 let counts = counter.counts();
-                let count = Count::between(&before, &counts, at.elapsed());
-                self.reported = (Instant::now(), counts);
+                let count = self.reported.until((&counts, &buffered));
+                self.buffered = buffered.clone();
+                self.reported = Reported {
+                    at: Instant::now(),
+                    counts,
+                    buffered,
+                };
                 self.tell(events, Report::Count(count));
             }
             Work::Observed(sight) => match session.stats().await {
@@ -224,6 +256,11 @@ impl Receiver {
             },
             _ => {}
         }
+    }
+
+    /// The session is about to be closed: looks at it once more.
+    pub(super) fn look(&mut self, session: &Session) {
+        self.buffered = Buffered::of(session);
     }
 
     /// The session is closed: completes the file, or tells the sum.
@@ -237,8 +274,7 @@ impl Receiver {
             Work::Nothing | Work::Display(_) => {}
             Work::Observed(sight) => sight.tell(Moment::Ended),
             Work::Count(counter) => {
-                let elapsed = self.started.elapsed();
-                let total = Count::between(&Counts::default(), &counter.counts(), elapsed);
+                let total = self.started.until((&counter.counts(), &self.buffered));
                 let report = Report::Total(total);
                 events.tell(&Line { peer, report });
             }
@@ -308,31 +344,67 @@ pub(super) async fn complete(
     Ok(())
 }
 
-impl Count {
-    fn between(before: &Counts, now: &Counts, elapsed: Duration) -> Self {
+impl Buffered {
+    fn of(session: &Session) -> Self {
         Self {
+            latency: session.receive_latency(),
+            inbound: session.inbound(),
+        }
+    }
+
+    fn get(&self, kind: Kind) -> Option<&InboundStats> {
+        self.inbound.iter().find(|inbound| inbound.kind == kind)
+    }
+}
+
+impl Reported {
+    fn nothing() -> Self {
+        Self {
+            at: Instant::now(),
+            counts: Counts::default(),
+            buffered: Buffered::default(),
+        }
+    }
+
+    /// What was counted since.
+    fn until(&self, (counts, buffered): (&Counts, &Buffered)) -> Count {
+        let elapsed = self.at.elapsed();
+        let rate = |kind, before: Option<TrackCount>, now: Option<TrackCount>| {
+            let inbound = (self.buffered.get(kind), buffered.get(kind));
+            now.map(|now| Rate::between(before, now, inbound, elapsed))
+        };
+        Count {
             seconds: rounded(elapsed),
-            video: now
-                .video
-                .map(|track| Rate::between(before.video, track, elapsed)),
-            audio: now
-                .audio
-                .map(|track| Rate::between(before.audio, track, elapsed)),
+            latency_ms: u64::try_from(buffered.latency.as_millis()).unwrap_or(u64::MAX),
+            video: rate(Kind::Video, self.counts.video, counts.video),
+            audio: rate(Kind::Audio, self.counts.audio, counts.audio),
         }
     }
 }
 
 impl Rate {
-    fn between(before: Option<TrackCount>, now: TrackCount, elapsed: Duration) -> Self {
+    fn between(
+        before: Option<TrackCount>,
+        now: TrackCount,
+        inbound: (Option<&InboundStats>, Option<&InboundStats>),
+        elapsed: Duration,
+    ) -> Self {
         let (frames, bytes) = before.map_or((0, 0), |track| (track.frames, track.bytes));
         let bits = u128::from(now.bytes.saturating_sub(bytes)) * 8;
         let bitrate = bits * 1000 / elapsed.as_millis().max(1);
+        let since = |of: fn(&InboundStats) -> u64| {
+            let (before, now) = (inbound.0.map_or(0, of), inbound.1.map_or(0, of));
+            now.saturating_sub(before)
+        };
         Self {
             codec: now.codec.name(),
             width: now.size.map(|(width, _)| width),
             height: now.size.map(|(_, height)| height),
             frames: now.frames.saturating_sub(frames),
             bitrate: u64::try_from(bitrate).unwrap_or(u64::MAX),
+            lost: since(|it| it.lost),
+            late: since(|it| it.late),
+            jitter_ms: rounded(inbound.1.map_or(Duration::ZERO, |it| it.jitter) * 1000),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! A viewer of a Cuttlefish device, as a page is one: it asks for an offer, answers it, and receives.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -27,8 +26,6 @@ pub struct Options {
     pub device: EndpointId,
     /// What becomes of its media.
     pub reception: Reception,
-    /// How long received packets wait for late ones.
-    pub receive_latency: Duration,
     /// The codecs that are taken; an offer that sends media in none of them is refused. Empty for all.
     pub accepts: Vec<Codec>,
     /// Data channels to open, by label.
@@ -143,7 +140,6 @@ impl Viewer {
     async fn begin(&mut self) -> Result<(), WatchError> {
         let config = SessionConfig {
             channels: self.options.channels.clone(),
-            receive_latency: self.options.receive_latency,
             ..self.options.ice.session(&[&self.ice_servers]).await
         };
         let told = self.options.events.clone();

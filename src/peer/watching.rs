@@ -19,12 +19,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a broken connection may take to mend itself.
 const MEND_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Told when no connection comes about.
-const NO_PATH: &str =
-    "no connection within 30 s: no pair of candidates works; is a STUN or TURN server needed?";
-/// Told when a connection broke and stayed broken.
-const BROKEN: &str = "the connection broke and did not come back within 15 s";
-
 /// Something to do in the session.
 #[derive(Debug)]
 pub enum Order {
@@ -65,8 +59,8 @@ pub(super) struct Watching {
     events: SessionEvents,
     pub(super) receiver: Receiver,
     connected: bool,
-    /// When to give up, and what to say then.
-    deadline: Option<(Instant, &'static str)>,
+    /// When to give up.
+    deadline: Option<Instant>,
     told: Option<mpsc::Sender<SessionEvent>>,
 }
 
@@ -77,7 +71,7 @@ pub(super) enum Happening {
     /// It is time to tell how the session is doing.
     Report,
     /// It took too long.
-    Late(&'static str),
+    Late,
     /// It is over.
     Over,
 }
@@ -98,7 +92,7 @@ impl Watching {
             events,
             receiver,
             connected: false,
-            deadline: Some((Instant::now() + CONNECT_TIMEOUT, NO_PATH)),
+            deadline: Some(Instant::now() + CONNECT_TIMEOUT),
             told,
         })
     }
@@ -114,9 +108,7 @@ impl Watching {
         tokio::select! {
             event = self.events.recv() => event.map_or(Happening::Over, Happening::Event),
             () = self.receiver.due() => Happening::Report,
-            () = super::conversation::until(deadline.map(|(at, _)| at)) => {
-                Happening::Late(deadline.map_or(BROKEN, |(_, why)| why))
-            }
+            () = super::conversation::until(deadline) => Happening::Late,
         }
     }
 
@@ -130,10 +122,16 @@ impl Watching {
             Happening::Report => {
                 // Nobody listens to lines: who watches is told in person.
                 let events = Events::new(Vec::new());
-                self.receiver.report(&events, &self.session).await;
+                self.receiver.report(&self.session, &events).await;
                 return Ok(None);
             }
-            Happening::Late(why) => return Err(WatchError::NotConnected(why.to_owned())),
+            Happening::Late => {
+                let verdict = self.session.give_up();
+                let why = verdict.to_string();
+                self.receiver
+                    .tell_sight(|| Some(Moment::Trouble(Box::new(verdict))));
+                return Err(WatchError::NotConnected(why));
+            }
             Happening::Over => {
                 return Err(WatchError::NotConnected("the session is over".to_owned()));
             }
@@ -153,7 +151,7 @@ impl Watching {
             }
             SessionEvent::Connected => (self.connected, self.deadline) = (true, None),
             SessionEvent::Disconnected => {
-                self.deadline = Some((Instant::now() + MEND_TIMEOUT, BROKEN));
+                self.deadline = Some(Instant::now() + MEND_TIMEOUT);
             }
             SessionEvent::Failed { ref why } => {
                 return Err(WatchError::NotConnected(why.clone()));

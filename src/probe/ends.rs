@@ -240,7 +240,7 @@ impl Stage {
             info: serde_json::Map::new(),
             events: Vec::new(),
             adb: None,
-            ice: (self.plan.way.ice)(&dialer),
+            ice: Arc::clone(&self.plan.way.ice),
             observer: Some(Arc::clone(&spectator) as Arc<dyn crate::peer::observe::Observer>),
         });
         let device = device.map_err(|error| wrong("the device", error))?;
@@ -257,10 +257,9 @@ impl Stage {
         let viewer = Viewer::new(viewer::Options {
             device: self.device_id()?,
             reception: spectator.reception(true),
-            receive_latency: self.plan.media.receive_latency,
             accepts: self.plan.media.receive_codec.into_iter().collect(),
             channels: Vec::new(),
-            ice: Arc::new((self.plan.way.ice)(&dialer)),
+            ice: Arc::clone(&self.plan.way.ice),
             orders,
             events: None,
         });
@@ -286,7 +285,7 @@ impl Stage {
             wait: false,
             keep: is_alone,
             channel: None,
-            media: self.call_media(&spectator, self.source.clone(), !is_alone)?,
+            media: self.call_media(&spectator, self.source.clone(), !is_alone),
             lines: Lines::Ended,
             events: Vec::new(),
         };
@@ -304,7 +303,7 @@ impl Stage {
             wait: false,
             keep: false,
             channel: None,
-            media: self.call_media(&spectator, self.second.clone(), true)?,
+            media: self.call_media(&spectator, self.second.clone(), true),
             lines: Lines::Ended,
             events: Vec::new(),
         };
@@ -351,7 +350,7 @@ impl Stage {
         let mesh = Mesh::new(mesh::Options {
             id: self.peer_id(&own)?,
             room,
-            media: self.call_media(&spectator, source, receives)?,
+            media: self.call_media(&spectator, source, receives),
             events: Vec::new(),
         });
         let dialer = self.dialer(mesh::PATH)?;
@@ -386,7 +385,7 @@ impl Stage {
         let options = participant::Options {
             user,
             room: self.tag.clone(),
-            media: self.call_media(&spectator, source, receives)?,
+            media: self.call_media(&spectator, source, receives),
             loopback: false,
             codec: self.plan.media.codec.filter(|_| publishes),
             accepts: self.accepts(),
@@ -419,13 +418,12 @@ impl Stage {
         spectator: &Arc<Spectator>,
         source: Option<Arc<Source>>,
         receives: bool,
-    ) -> Result<call::Media, Failure> {
-        let dialer = self.dialer(call::PATH)?;
-        Ok(call::Media {
+    ) -> call::Media {
+        call::Media {
             source,
             reception: spectator.reception(receives),
-            ice: Arc::new((self.plan.way.ice)(&dialer).asking(&dialer)),
-        })
+            ice: Arc::clone(&self.plan.way.ice),
+        }
     }
 
     fn device_id(&self) -> Result<EndpointId, Failure> {

@@ -88,8 +88,8 @@ pub struct Way {
     pub trust: Trust,
     /// What to show to the server.
     pub token: Option<Secret>,
-    /// Makes what a peer of this server knows of ICE servers.
-    pub ice: Arc<dyn Fn(&Dialer) -> Ice + Send + Sync>,
+    /// How media finds its way, with all ends of this process.
+    pub ice: Arc<Ice>,
     /// Whether media goes through TURN servers only.
     pub relay_only: bool,
 }
@@ -106,8 +106,6 @@ pub struct Media {
     /// What pictures are taken in; without, whatever comes. In calls and meshes, where everyone sends
     /// too, what those send in who come later.
     pub receive_codec: Option<Codec>,
-    /// How long received packets wait for late ones.
-    pub receive_latency: Duration,
 }
 
 impl Default for Media {
@@ -117,7 +115,6 @@ impl Default for Media {
             frame_rate: 30,
             codec: None,
             receive_codec: None,
-            receive_latency: Duration::from_millis(100),
         }
     }
 }

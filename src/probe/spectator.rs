@@ -51,6 +51,8 @@ pub(super) struct Progress {
     /// Our candidates, and the other side's, by kind.
     pub(super) ours: BTreeMap<String, u32>,
     pub(super) theirs: BTreeMap<String, u32>,
+    /// What the session itself knows of why something doesn't come about, and what to do.
+    pub(super) trouble: Option<(String, String)>,
     /// Why the last session that failed did.
     pub(super) failed: Option<String>,
     pub(super) ended: bool,
@@ -229,6 +231,10 @@ impl Sight for Connection {
                 Some(Phase::FirstPacket)
             }
             Moment::Disconnected => None,
+            Moment::Trouble(verdict) => {
+                progress.trouble = Some((verdict.what, verdict.advice));
+                None
+            }
             Moment::Failed(why) => {
                 progress.failed = Some(why);
                 None
@@ -258,7 +264,7 @@ impl Sight for Connection {
                     .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             }),
         );
-        for received in &stats.inbound {
+        for received in &stats.tracks {
             let track = &received.track;
             let sample = StreamSample {
                 codec: track.codec.map(|codec| codec.name().to_owned()),

@@ -46,10 +46,9 @@ impl Watcher {
         let viewer = Viewer::new(Options {
             device: EndpointId::new(Namespace::Device, device).unwrap(),
             reception: Reception::Display(eyes.receive()),
-            receive_latency: Duration::ZERO,
             accepts: Vec::new(),
             channels: channels.iter().map(|&label| label.to_owned()).collect(),
-            ice: Arc::new(ice),
+            ice: Arc::new(ice.waiting(Duration::ZERO)),
             orders: ordered,
             events: Some(tell),
         });

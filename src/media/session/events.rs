@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::verdict::Verdict;
 use crate::media::{Kind, Source};
 
 /// Events that wait for the owner if nothing else is said.
@@ -34,6 +35,11 @@ pub enum SessionEvent {
     Connected,
     /// The connection is lost for now; it may come back.
     Disconnected,
+    /// Media doesn't come, or not any more: why, and what to do about it. The session goes on if it can.
+    Trouble {
+        /// What is known.
+        verdict: Box<Verdict>,
+    },
     /// The session is over; close it. Nothing follows.
     Failed {
         /// What happened, for a log.

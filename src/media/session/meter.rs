@@ -1,11 +1,13 @@
 //! What is measured of one stream that we send, between two calls of the statistics.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gst::prelude::*;
 use gstreamer as gst;
+use prometheus_client::metrics::histogram::Histogram;
 
+use super::witness::Witness;
 use crate::media::Kind;
 use crate::media::congestion::Rung;
 
@@ -37,10 +39,15 @@ pub(in crate::media) struct Quality {
 #[derive(Debug, Default)]
 pub(in crate::media) struct Meter {
     inner: Mutex<Inner>,
+    /// Who else wants to know of frames that leave.
+    told: Option<(Arc<Witness>, Option<Histogram>)>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// Since the start.
+    total: u64,
+    /// Since the last call.
     frames: u64,
     sum: Duration,
     max: Duration,
@@ -48,12 +55,38 @@ struct Inner {
 }
 
 impl Meter {
+    /// For a stream of this kind in the witness's session.
+    pub(super) fn new(kind: Kind, witness: &Arc<Witness>) -> Self {
+        let ages = witness.instruments().map(|it| it.frame_age(kind));
+        Self {
+            told: Some((Arc::clone(witness), ages)),
+            ..Self::default()
+        }
+    }
+
     /// Notes that a frame of this age leaves.
     pub(super) fn frame(&self, age: Duration) {
         let mut inner = self.lock();
         inner.frames = inner.frames.saturating_add(1);
         inner.sum = inner.sum.saturating_add(age);
         inner.max = inner.max.max(age);
+        inner.total = inner.total.saturating_add(1);
+        let is_first = inner.total == 1;
+        drop(inner);
+        let Some((witness, ages)) = &self.told else {
+            return;
+        };
+        if is_first {
+            witness.sent();
+        }
+        if let Some(ages) = ages {
+            ages.observe(age.as_secs_f64());
+        }
+    }
+
+    /// The frames that left since the start.
+    pub(super) fn frames(&self) -> u64 {
+        self.lock().total
     }
 
     /// Notes how the stream is encoded from now on.
@@ -111,7 +144,7 @@ fn is_last(kind: Kind, info: &gst::PadProbeInfo<'_>) -> bool {
 }
 
 /// Measures every frame that leaves through a pad of packets.
-pub(super) fn measure(pad: &gst::Pad, kind: Kind, meter: std::sync::Arc<Meter>) {
+pub(super) fn measure(pad: &gst::Pad, kind: Kind, meter: Arc<Meter>) {
     let packets = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
     pad.add_probe(packets, move |pad, info| {
         if is_last(kind, info)

@@ -18,8 +18,10 @@ use super::channels::Channels;
 use super::check;
 use super::feed::{Feed, Wire};
 use super::feedback::{self, Paths};
+use super::meter::Meter;
 use super::sdp::{self, Role};
-use super::stats::Sent;
+use super::stats::{Reply, Sent};
+use super::witness::Witness;
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
 use crate::media::source::Source;
@@ -79,6 +81,7 @@ pub(super) struct Negotiation {
     webrtc: gst::Element,
     mids: Mids,
     paths: Arc<Paths>,
+    witness: Arc<Witness>,
     /// The sections of the last description of ours.
     layout: Vec<check::Known>,
     /// For each configured stream how it was bound, once it is.
@@ -101,6 +104,7 @@ impl Negotiation {
         webrtc: gst::Element,
         mids: Mids,
         paths: Arc<Paths>,
+        witness: Arc<Witness>,
     ) -> Self {
         let wires = vec![None; config.streams.len()];
         Self {
@@ -108,6 +112,7 @@ impl Negotiation {
             webrtc,
             mids,
             paths,
+            witness,
             layout: Vec::new(),
             wires,
             has_channels: false,
@@ -161,7 +166,7 @@ impl Negotiation {
                     codec,
                     pt: payload_type(index),
                     ssrc: new_ssrc(),
-                    meter: Arc::default(),
+                    meter: Arc::new(Meter::new(kind, &self.witness)),
                     profile: None,
                     feedback: offered_feedback(),
                     mline,
@@ -388,7 +393,7 @@ impl Negotiation {
             codec,
             pt: format.pt,
             ssrc: new_ssrc(),
-            meter: Arc::default(),
+            meter: Arc::new(Meter::new(kind, &self.witness)),
             profile: format.parameter("profile-level-id").map(String::from),
             feedback: section.feedback.filter(|_| feedback::is_possible()),
             mline,
@@ -420,6 +425,7 @@ impl Negotiation {
             codec: wire.codec,
         };
         self.wires[index] = Some(wire);
+        self.witness.sends(self.sent());
         Ok(bound)
     }
 
@@ -492,8 +498,18 @@ impl Negotiation {
     }
 }
 
+/// Asks webrtcbin for its statistics.
+pub(super) async fn statistics(webrtc: &gst::Element) -> Result<Reply, MediaError> {
+    let pad: Option<gst::Pad> = None;
+    let reply = ask(webrtc, "get-stats", |webrtc, promise| {
+        webrtc.emit_by_name::<()>("get-stats", &[&pad, promise]);
+    })
+    .await?;
+    Ok(Reply::new(&reply))
+}
+
 /// Emits a signal that answers through a promise, and waits for the answer with a deadline.
-pub(super) async fn ask(
+async fn ask(
     webrtc: &gst::Element,
     step: &'static str,
     emit: impl FnOnce(&gst::Element, &gst::Promise),

@@ -1,6 +1,6 @@
 //! What the other side sends: drained and counted, or handed to a pipeline.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gst::prelude::*;
@@ -8,7 +8,8 @@ use gstreamer as gst;
 use gstreamer_webrtc::WebRTCRTPTransceiver;
 
 use super::events::{Emitter, SessionEvent};
-use super::stats::InboundStats;
+use super::stats::TrackStats;
+use super::witness::Witness;
 use crate::media::{Codec, Kind, MediaError};
 
 /// What becomes of received media.
@@ -52,7 +53,13 @@ const TRACKS: usize = 256;
 
 /// What was received so far.
 #[derive(Debug, Default)]
-pub(super) struct Counters(Mutex<Vec<Arc<Counter>>>);
+pub(super) struct Counters {
+    tracks: Mutex<Vec<Arc<Counter>>>,
+    /// A packet came.
+    began: AtomicBool,
+    /// A whole frame came.
+    framed: AtomicBool,
+}
 
 /// What was received of one track.
 #[derive(Debug)]
@@ -66,17 +73,15 @@ struct Counter {
 
 impl Counters {
     /// What is known of each track without asking webrtcbin, and its SSRC.
-    pub(super) fn read(&self) -> Vec<(u32, InboundStats)> {
-        let tracks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn read(&self) -> Vec<(u32, TrackStats)> {
+        let tracks = self.tracks.lock().unwrap_or_else(PoisonError::into_inner);
         let stats = |counter: &Arc<Counter>| {
-            let stats = InboundStats {
+            let stats = TrackStats {
                 track: counter.track.clone(),
                 packets: counter.packets.load(Ordering::Relaxed),
                 bytes: counter.bytes.load(Ordering::Relaxed),
                 lost: 0,
                 retransmitted: 0,
-                jitter: 0.0,
-                nacks: 0,
             };
             (counter.ssrc.load(Ordering::Relaxed), stats)
         };
@@ -90,11 +95,22 @@ impl Counters {
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         });
-        let mut tracks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tracks = self.tracks.lock().unwrap_or_else(PoisonError::into_inner);
         if tracks.len() < TRACKS {
             tracks.push(Arc::clone(&counter));
         }
         counter
+    }
+
+    /// Notes the first packet, and the first that completes a frame.
+    fn note(&self, kind: Kind, packet: &gst::BufferRef, witness: &Witness) {
+        let is_first =
+            |of: &AtomicBool| !of.load(Ordering::Relaxed) && !of.swap(true, Ordering::Relaxed);
+        let ends_frame = kind == Kind::Audio || packet.flags().contains(gst::BufferFlags::MARKER);
+        let began = is_first(&self.began);
+        if (ends_frame && is_first(&self.framed)) || began {
+            witness.received(ends_frame);
+        }
     }
 }
 
@@ -117,6 +133,7 @@ pub(super) fn listen(
     pipeline: &gst::Pipeline,
     receive: Receive,
     emitter: Emitter,
+    witness: Arc<Witness>,
 ) -> Arc<Counters> {
     let counters = Arc::new(Counters::default());
     let counted = counters.clone();
@@ -130,7 +147,7 @@ pub(super) fn listen(
             return;
         }
         let track = describe(pad);
-        if let Err(error) = take(&pipeline, pad, &track, &receive, &counted) {
+        if let Err(error) = take(&pipeline, pad, &track, &receive, (&counted, &witness)) {
             tracing::warn!(%error, "received media can't be taken");
             return;
         }
@@ -169,7 +186,7 @@ fn take(
     pad: &gst::Pad,
     track: &ReceivedTrack,
     receive: &Receive,
-    counters: &Arc<Counters>,
+    (counters, witness): (&Arc<Counters>, &Arc<Witness>),
 ) -> Result<(), MediaError> {
     let build = |error: gst::glib::BoolError| MediaError::Build(error.to_string());
     let wanted = match receive {
@@ -188,10 +205,12 @@ fn take(
     let to = sink
         .static_pad("sink")
         .ok_or_else(|| MediaError::Build("the receiving element has no pad `sink`".to_owned()))?;
-    let counter = counters.add(track);
+    let (counter, kind) = (counters.add(track), track.kind);
+    let (counters, witness) = (counters.clone(), witness.clone());
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         if let Some(buffer) = info.buffer() {
             counter.count(buffer);
+            counters.note(kind, buffer, &witness);
         }
         gst::PadProbeReturn::Ok
     });

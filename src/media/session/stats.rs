@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use gst::glib;
 use gstreamer as gst;
 
+use super::jitter::InboundStats;
 use super::meter::{FrameAge, Meter};
 use super::receive::ReceivedTrack;
+use super::witness::Phases;
 use crate::media::{Codec, Rung};
 
 /// How a session is doing.
@@ -17,11 +19,19 @@ pub struct Stats {
     /// Each stream that we send.
     pub outbound: Vec<OutboundStats>,
     /// Each track that we receive.
-    pub inbound: Vec<InboundStats>,
+    pub tracks: Vec<TrackStats>,
     /// Packets received from the other side since the start.
     pub received_packets: u64,
     /// Bytes received from the other side since the start, with RTP headers.
     pub received_bytes: u64,
+    /// Packets that we sent once more.
+    pub retransmitted_packets: u64,
+    /// What the jitter buffers did with each kind of media that is received.
+    pub inbound: Vec<InboundStats>,
+    /// How long received packets wait for late ones.
+    pub receive_latency: Duration,
+    /// How long the phases of the session's beginning took.
+    pub phases: Phases,
     /// The kind of the local candidate in use: `host`, `srflx`, `prflx`, `relay`. Empty if not told.
     pub local_candidate: String,
     /// The kind of the remote candidate in use.
@@ -68,7 +78,7 @@ pub struct OutboundStats {
 
 /// How one track that we receive is doing. All is counted since the start.
 #[derive(Debug, Clone, PartialEq)]
-pub struct InboundStats {
+pub struct TrackStats {
     /// Which one.
     pub track: ReceivedTrack,
     /// Packets, with those that came again.
@@ -79,10 +89,6 @@ pub struct InboundStats {
     pub lost: i64,
     /// Packets that came because we had asked for them, or a second time.
     pub retransmitted: u64,
-    /// Interarrival jitter, in seconds.
-    pub jitter: f64,
-    /// How often we asked for packets again.
-    pub nacks: u64,
 }
 
 /// What the bit rate is computed from.
@@ -106,6 +112,7 @@ impl Previous {
 }
 
 /// A stream of ours as the session knows it.
+#[derive(Debug, Clone)]
 pub(super) struct Sent {
     pub(super) ssrc: u32,
     pub(super) codec: Codec,
@@ -113,20 +120,117 @@ pub(super) struct Sent {
     pub(super) meter: Arc<Meter>,
 }
 
+/// The reply of `get-stats`.
+pub(super) struct Reply(Vec<gst::Structure>);
+
+/// What webrtcbin counts of one stream that we send, and what the other side reports of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Outbound {
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+    pub(super) lost: i64,
+    pub(super) round_trip: f64,
+    jitter: f64,
+    nacks: u64,
+    picture_requests: u64,
+}
+
+impl Reply {
+    pub(super) fn new(reply: &gst::StructureRef) -> Self {
+        let entries = reply.iter();
+        Self(
+            entries
+                .filter_map(|(_, value)| value.get::<gst::Structure>().ok())
+                .collect(),
+        )
+    }
+
+    /// One stream that we send.
+    pub(super) fn outbound(&self, ssrc: u32) -> Outbound {
+        let of = |name: &str| {
+            let mut entries = self.0.iter();
+            entries.find(|entry| kind(entry) == name && entry.get::<u32>("ssrc") == Ok(ssrc))
+        };
+        let outbound = of("outbound-rtp");
+        let remote = of("remote-inbound-rtp");
+        let count = |field: &str| outbound.map_or(0, |entry| unsigned(entry, field));
+        let report = |field: &str| remote.and_then(|entry| entry.get::<f64>(field).ok());
+        Outbound {
+            packets: count("packets-sent"),
+            bytes: count("bytes-sent"),
+            lost: remote.map_or(0, |entry| signed(entry, "packets-lost")),
+            round_trip: report("round-trip-time").unwrap_or_default(),
+            jitter: report("jitter").unwrap_or_default(),
+            nacks: count("nack-count"),
+            picture_requests: count("pli-count") + count("fir-count"),
+        }
+    }
+
+    /// Packets that were sent once more: those of our streams that the session doesn't know.
+    pub(super) fn retransmitted(&self, sent: &[Sent]) -> u64 {
+        let is_ours = |ssrc| sent.iter().any(|sent| Ok(sent.ssrc) == ssrc);
+        let streams = self
+            .0
+            .iter()
+            .filter(|entry| kind(entry) == "outbound-rtp" && !is_ours(entry.get::<u32>("ssrc")));
+        streams.map(|entry| unsigned(entry, "packets-sent")).sum()
+    }
+
+    /// What happened to the packets of a track with this SSRC.
+    fn received(&self, ssrc: u32, track: &mut TrackStats) {
+        let mut entries = self.0.iter();
+        let entry = entries
+            .find(|entry| kind(entry) == "inbound-rtp" && entry.get::<u32>("ssrc") == Ok(ssrc));
+        let buffer = entry.map(|entry| entry.get::<gst::Structure>("gst-rtpjitterbuffer-stats"));
+        match (entry, buffer) {
+            (_, Some(Ok(buffer))) => {
+                track.lost = signed(&buffer, "num-lost");
+                track.retransmitted =
+                    unsigned(&buffer, "rtx-success-count") + unsigned(&buffer, "num-duplicates");
+            }
+            // That counts what came late as lost.
+            (Some(entry), _) => track.lost = signed(entry, "packets-lost"),
+            (None, _) => {}
+        }
+    }
+
+    /// Packets that came, whether or not they can be used.
+    pub(super) fn arrived(&self) -> u64 {
+        let streams = self.0.iter().filter(|entry| kind(entry) == "inbound-rtp");
+        streams
+            .map(|entry| unsigned(entry, "packets-received"))
+            .sum()
+    }
+
+    /// The kinds of the local and the remote candidate in use.
+    pub(super) fn path(&self) -> Option<(String, String)> {
+        let of = |id: &str| {
+            // By its id: 1.22 says "remote-candidate" of the local one, and the other way round.
+            let mut entries = self.0.iter();
+            let entry = entries.find(|entry| {
+                let known = entry.get::<&str>("id");
+                kind(entry).ends_with("-candidate")
+                    && known.is_ok_and(|known| known.starts_with(id))
+            })?;
+            entry.get::<String>("candidate-type").ok()
+        };
+        of("ice-candidate-local_").zip(of("ice-candidate-remote_"))
+    }
+}
+
 /// Reads the reply of `get-stats`.
 pub(super) fn read(
-    reply: &gst::StructureRef,
+    reply: &Reply,
     sent: &[Sent],
-    received: Vec<(u32, InboundStats)>,
+    received: Vec<(u32, TrackStats)>,
     previous: &mut Previous,
     now: Instant,
 ) -> Stats {
     let elapsed = previous.at.replace(now).map(|at| now.duration_since(at));
-    let mut stats = Stats::default();
-    let entries: Vec<gst::Structure> = reply
-        .iter()
-        .filter_map(|(_, value)| value.get::<gst::Structure>().ok())
-        .collect();
+    let mut stats = Stats {
+        retransmitted_packets: reply.retransmitted(sent),
+        ..Stats::default()
+    };
     for Sent {
         ssrc,
         codec,
@@ -134,29 +238,19 @@ pub(super) fn read(
         meter,
     } in sent
     {
-        let of = |name: &str| {
-            entries
-                .iter()
-                .find(|entry| kind(entry) == name && entry.get::<u32>("ssrc") == Ok(*ssrc))
-        };
-        let outbound = of("outbound-rtp");
-        let remote = of("remote-inbound-rtp");
-        let count = |field: &str| outbound.map_or(0, |entry| unsigned(entry, field));
-        let bytes = count("bytes-sent");
+        let outbound = reply.outbound(*ssrc);
         let (frame_age, quality) = (meter.take(), meter.quality());
         stats.outbound.push(OutboundStats {
             stream_id: stream_id.clone(),
             codec: *codec,
-            packets: count("packets-sent"),
-            bytes,
-            bitrate: previous.rate(*ssrc, bytes, elapsed),
-            lost: remote.map_or(0, |entry| signed(entry, "packets-lost")),
-            jitter: remote.map_or(0.0, |entry| entry.get("jitter").unwrap_or_default()),
-            round_trip: remote.map_or(0.0, |entry| {
-                entry.get("round-trip-time").unwrap_or_default()
-            }),
-            nacks: count("nack-count"),
-            picture_requests: count("pli-count") + count("fir-count"),
+            packets: outbound.packets,
+            bytes: outbound.bytes,
+            bitrate: previous.rate(*ssrc, outbound.bytes, elapsed),
+            lost: outbound.lost,
+            jitter: outbound.jitter,
+            round_trip: outbound.round_trip,
+            nacks: outbound.nacks,
+            picture_requests: outbound.picture_requests,
             frame_age,
             frame_rate: elapsed.map_or(0.0, |elapsed| {
                 frame_age.frames as f64 / elapsed.as_secs_f64().max(0.001)
@@ -168,34 +262,12 @@ pub(super) fn read(
         });
     }
     for (ssrc, mut track) in received {
-        let entry = entries
-            .iter()
-            .find(|entry| kind(entry) == "inbound-rtp" && entry.get::<u32>("ssrc") == Ok(ssrc));
-        if let Some(entry) = entry {
-            let buffer = entry.get::<gst::Structure>("gst-rtpjitterbuffer-stats");
-            let buffered = |field| buffer.as_ref().map_or(0, |entry| unsigned(entry, field));
-            // The source counts what came late as lost; the jitter buffer knows what was missing in the end.
-            track.lost = match &buffer {
-                Ok(entry) => signed(entry, "num-lost"),
-                Err(_) => signed(entry, "packets-lost"),
-            };
-            track.retransmitted = buffered("rtx-success-count") + buffered("num-duplicates");
-            track.jitter = entry.get("jitter").unwrap_or_default();
-            track.nacks = unsigned(entry, "nack-count");
-        }
+        reply.received(ssrc, &mut track);
         stats.received_packets += track.packets;
         stats.received_bytes += track.bytes;
-        stats.inbound.push(track);
+        stats.tracks.push(track);
     }
-    let candidate = |name: &str| {
-        entries
-            .iter()
-            .find(|entry| kind(entry) == name)
-            .and_then(|entry| entry.get::<String>("candidate-type").ok())
-            .unwrap_or_default()
-    };
-    stats.local_candidate = candidate("local-candidate");
-    stats.remote_candidate = candidate("remote-candidate");
+    (stats.local_candidate, stats.remote_candidate) = reply.path().unwrap_or_default();
     stats
 }
 

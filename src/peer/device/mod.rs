@@ -58,7 +58,7 @@ pub struct Options {
     /// The TCP address of an adb daemon.
     pub adb: Option<String>,
     /// How media finds its way, beside what the server and the viewers tell of ICE servers.
-    pub ice: Ice,
+    pub ice: Arc<Ice>,
     /// Who looks at the viewers' sessions, if anybody does.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -87,7 +87,7 @@ struct Shared {
     streams: Vec<StreamConfig>,
     events: Events,
     adb: Option<String>,
-    ice: Ice,
+    ice: Arc<Ice>,
     observer: Option<Arc<dyn Observer>>,
 }
 

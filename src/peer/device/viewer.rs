@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
 use super::adb::Adb;
 use super::{Shared, ViewerKey};
@@ -14,7 +14,8 @@ use crate::dialect::cuttlefish::channels::{self, Control, ControlEvent, Input, S
 use crate::dialect::cuttlefish::payload::{FromClient, FromDevice};
 use crate::dialect::negotiation::{Candidate, Sdp};
 use crate::hub::CallNumber;
-use crate::media::{MediaError, Session, SessionConfig, SessionEvent, SessionEvents};
+use crate::media::{MediaError, Session, SessionConfig, SessionEvent, SessionEvents, Verdict};
+use crate::peer::conversation::until;
 use crate::peer::events::{Content, Event};
 use crate::peer::observe::{Moment, Sight};
 
@@ -29,12 +30,6 @@ const ADB_BUFFER: u64 = 1024 * 1024;
 /// How often a paused adb transport looks again.
 const ADB_PAUSE: Duration = Duration::from_millis(10);
 
-/// Told when no connection comes about.
-const NO_PATH: &str =
-    "no connection within 30 s: no pair of candidates works; is a TURN server needed?";
-/// Told when a connection broke and stayed broken.
-const BROKEN: &str = "the connection broke and did not come back within 15 s";
-
 /// One viewer, from its first message to its end.
 pub(super) struct Viewer {
     key: ViewerKey,
@@ -46,8 +41,8 @@ pub(super) struct Viewer {
     adb: Option<Adb>,
     /// Bytes of the photo that is arriving.
     photo: usize,
-    /// When to give up, and what to say then.
-    deadline: Option<(Instant, &'static str)>,
+    /// When to give up.
+    deadline: Option<Instant>,
     asked: Instant,
     /// Who looks at the session, and when to tell how it is doing.
     sight: Option<(Arc<dyn Sight>, Interval)>,
@@ -126,7 +121,14 @@ impl Viewer {
                     self.adb_bytes(session.as_ref(), bytes);
                     Ok(())
                 }
-                why = expired(deadline) => Err(End::Failed(why.to_owned())),
+                () = until(deadline) => match session.as_ref() {
+                    Some(session) => {
+                        let verdict = session.give_up();
+                        self.trouble(&verdict);
+                        Err(End::Failed(verdict.to_string()))
+                    }
+                    None => Err(End::Left),
+                },
                 () = next_look(&mut self.sight) => {
                     self.look(session.as_ref()).await;
                     Ok(())
@@ -188,11 +190,12 @@ impl Viewer {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             (observer.begins(Some(&self.client.to_string())), ticks)
         });
-        self.deadline = Some((self.asked + CONNECT_TIMEOUT, NO_PATH));
+        self.deadline = Some(self.asked + CONNECT_TIMEOUT);
         // The viewer has its list from the same server, and later: its credentials last longer.
         let told = [&ice_servers[..], &self.ice_servers[..]];
         let ice = self.shared.ice.session(&told).await;
         let config = SessionConfig {
+            name: self.client.to_string(),
             streams: self.shared.streams.clone(),
             channels: vec![channels::DEVICE_CONTROL.to_owned()],
             ..ice
@@ -221,9 +224,8 @@ impl Viewer {
                 let milliseconds = self.asked.elapsed().as_millis();
                 tracing::info!(client = %self.client, milliseconds, "viewer connected");
             }
-            SessionEvent::Disconnected => {
-                self.deadline = Some((Instant::now() + MEND_TIMEOUT, BROKEN))
-            }
+            SessionEvent::Disconnected => self.deadline = Some(Instant::now() + MEND_TIMEOUT),
+            SessionEvent::Trouble { verdict } => self.trouble(&verdict),
             SessionEvent::Failed { why } => return Err(End::Failed(why)),
             SessionEvent::ChannelOpen { label } => self.channel_open(session, &label),
             SessionEvent::ChannelClosed { label } if label == channels::ADB => self.adb = None,
@@ -343,6 +345,11 @@ impl Viewer {
         }
     }
 
+    fn trouble(&self, verdict: &Verdict) {
+        let events = &self.shared.events;
+        events.trouble(Some(self.client.0), None, verdict);
+    }
+
     fn tell(&self, channel: &str, content: Content<'_>) {
         self.shared.events.tell(&Event {
             client: Some(self.client.0),
@@ -396,15 +403,4 @@ async fn next_adb(adb: &mut Option<Adb>, session: Option<&Session>) -> Option<By
         sleep(ADB_PAUSE).await;
     }
     adb.receive().await
-}
-
-/// Ends at the deadline, with what to say; never without one.
-async fn expired(deadline: Option<(Instant, &'static str)>) -> &'static str {
-    match deadline {
-        Some((at, why)) => {
-            sleep_until(at).await;
-            why
-        }
-        None => std::future::pending().await,
-    }
 }

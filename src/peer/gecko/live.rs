@@ -18,7 +18,7 @@ use crate::dialect::gecko::client::WorkerId;
 use crate::dialect::gecko::wire;
 use crate::dialect::negotiation::{Candidate, Sdp};
 use crate::hub::Payload;
-use crate::media::{ChannelError, Session, SessionEvent, SessionEvents};
+use crate::media::{ChannelError, Session, SessionEvent, SessionEvents, Verdict};
 use crate::peer::conversation::until;
 use crate::peer::reception::Receiver;
 use crate::worker::{self, Ended, Level, Limits, Message, PostError, Worker};
@@ -34,10 +34,8 @@ const CHANNEL_PAUSE: Duration = Duration::from_millis(10);
 /// Messages each way that are passed on before the task looks at everything else again.
 const BATCH: usize = 64;
 
-/// Told when no connection comes about.
-const NO_PATH: &str = "no connection within 30 s: no pair of candidates works (is a STUN or TURN server needed?), or the client opened no data channel";
-/// Told when a connection broke and stayed broken.
-const BROKEN: &str = "the connection broke and did not come back within 15 s";
+/// Told when there is a connection, but no way to the worker.
+const NO_CHANNEL: &str = "the client connected, but opened no data channel within 30 s";
 
 /// See the module.
 pub(super) struct Live {
@@ -54,8 +52,8 @@ pub(super) struct Live {
     /// The server and the client know that they are connected.
     is_connected: bool,
     lines: Lines,
-    /// When to give up, and what to say then.
-    deadline: Option<(Instant, &'static str)>,
+    /// When to give up.
+    deadline: Option<Instant>,
 }
 
 /// A running script and its channel.
@@ -140,7 +138,7 @@ impl Live {
         for candidate in candidates {
             self.candidate(&candidate);
         }
-        self.deadline = Some((Instant::now() + CONNECT_TIMEOUT, NO_PATH));
+        self.deadline = Some(Instant::now() + CONNECT_TIMEOUT);
         Ok(())
     }
 
@@ -156,7 +154,7 @@ impl Live {
 
     /// What happens next. The client's messages wait while one of them does.
     async fn next(&mut self, inbox: &mut mpsc::Receiver<Told>) -> Happening {
-        let deadline = self.deadline.map(|(at, _)| at);
+        let deadline = self.deadline;
         let Some(script) = &mut self.script else {
             return tokio::select! {
                 told = inbox.recv() => Happening::Told(told),
@@ -200,10 +198,7 @@ impl Live {
                 let spare = self.script.as_ref().and_then(|it| it.channel.spare(None));
                 return spare.map_or(Ok(()), |label| self.choose(label));
             }
-            Happening::Late => {
-                let why = self.deadline.map_or(BROKEN, |(_, why)| why);
-                return Err(End::failed(Errno::GECKO_TIMEOUT, why));
-            }
+            Happening::Late => return Err(self.give_up()),
         }
         Ok(())
     }
@@ -275,8 +270,9 @@ impl Live {
             SessionEvent::Connected if self.has_channels && !self.is_connected => {}
             SessionEvent::Connected => self.connected(),
             SessionEvent::Disconnected if self.is_connected => {
-                self.deadline = Some((Instant::now() + MEND_TIMEOUT, BROKEN));
+                self.deadline = Some(Instant::now() + MEND_TIMEOUT);
             }
+            SessionEvent::Trouble { verdict } => self.trouble(&verdict),
             SessionEvent::Failed { why } if self.is_connected => return Err(End::Left(why)),
             SessionEvent::Failed { why } => return Err(End::failed(Errno::INTERNAL, why)),
             SessionEvent::ChannelOpen { label } => return self.opened(&label),
@@ -291,6 +287,21 @@ impl Live {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The time is over.
+    fn give_up(&self) -> End {
+        if self.session.is_connected() && !self.is_connected {
+            return End::failed(Errno::GECKO_TIMEOUT, NO_CHANNEL);
+        }
+        let verdict = self.session.give_up();
+        self.trouble(&verdict);
+        End::failed(Errno::GECKO_TIMEOUT, verdict.to_string())
+    }
+
+    fn trouble(&self, verdict: &Verdict) {
+        let peer = Some(self.id.as_str());
+        self.shared.events.trouble(None, peer, verdict);
     }
 
     /// The client can be reached, and is told so once.

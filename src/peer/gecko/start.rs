@@ -74,6 +74,7 @@ pub(super) async fn start(shared: &Shared, demand: &Demand) -> Result<Started, R
         receiver.is_some(),
     );
     let config = SessionConfig {
+        name: demand.worker.as_str().to_owned(),
         streams: streams(source.as_ref()),
         receive: receiver.as_ref().map(Receiver::receive).unwrap_or_default(),
         queue: QUEUE,

@@ -105,7 +105,7 @@ impl Stage {
         let gecko = Gecko::new(gecko::Options {
             id: self.tag.clone(),
             capacity: CAPACITY,
-            media: self.call_media(&spectator, self.source.clone(), false)?,
+            media: self.call_media(&spectator, self.source.clone(), false),
             pipelines: self.source.iter().cloned().collect(),
             fetcher: Fetcher::new(tls, origins, fetch_limits),
             limits,
@@ -137,11 +137,10 @@ impl Stage {
             token: token.unwrap_or_else(|| Secret::new(TOKEN)),
             source,
             reception: spectator.reception(true),
-            receive_latency: self.plan.media.receive_latency,
             wanted,
             patience: PATIENCE,
             channels: echoes.then(|| CHANNEL.to_owned()).into_iter().collect(),
-            ice: Arc::new((self.plan.way.ice)(&dialer).asking(&dialer)),
+            ice: Arc::clone(&self.plan.way.ice),
             orders,
             events: Some(tell),
         });
