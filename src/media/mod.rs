@@ -47,7 +47,7 @@ pub use received::{Container, Counter, Counts, Recorded, Recorder, Tap, TrackCou
 pub use session::{
     ChannelError, FrameAge, InboundStats, MakeReceiver, Offered, OfferedLine, OutboundStats,
     Phases, RECEIVE_LATENCY, Reason, Receive, ReceivedTrack, Session, SessionConfig, SessionEvent,
-    SessionEvents, Stats, StreamConfig, TrackStats, Verdict,
+    SessionEvents, Stats, StreamConfig, Verdict,
 };
 pub use source::{Activity, Source, SourceOptions};
 

@@ -56,7 +56,7 @@ pub use events::{SessionEvent, SessionEvents};
 pub use jitter::InboundStats;
 pub use meter::FrameAge;
 pub use receive::{MakeReceiver, Receive, ReceivedTrack};
-pub use stats::{OutboundStats, Stats, TrackStats};
+pub use stats::{OutboundStats, Stats};
 pub use verdict::{Reason, Verdict};
 pub use witness::Phases;
 
@@ -334,8 +334,15 @@ impl Session {
         let reply = negotiation::statistics(&self.webrtc).await?;
         let sent = self.negotiation.sent();
         let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
-        let received = self.received.read();
-        let mut stats = stats::read(&reply, &sent, received, &mut previous, Instant::now());
+        let mut stats = stats::read(&reply, &sent, &mut previous, Instant::now());
+        stats.received_packets = self
+            .received
+            .packets
+            .load(std::sync::atomic::Ordering::Relaxed);
+        stats.received_bytes = self
+            .received
+            .bytes
+            .load(std::sync::atomic::Ordering::Relaxed);
         stats.inbound = self.jitter.stats();
         stats.receive_latency = self.receive_latency();
         stats.phases = self.witness.phases();

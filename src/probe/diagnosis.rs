@@ -51,6 +51,7 @@ impl Case<'_> {
         }
         let (reason, advice) = self
             .codecs()
+            .or_else(|| self.trouble())
             .or_else(|| self.said())
             .or_else(|| self.signaling())
             .or_else(|| self.path())
@@ -75,6 +76,23 @@ impl Case<'_> {
         let advice = "the two ends must have a codec in common: see --codec and --receive-codec, \
                       and `switchboard doctor` for what this machine can encode and decode";
         Some((found.to_owned(), advice.to_owned()))
+    }
+
+    /// What the session itself knows, once there is a session on both sides.
+    fn trouble(&self) -> Option<(String, String)> {
+        let progress = self.progress.as_ref().filter(|it| it.negotiated)?;
+        let theirs = self.sender.as_ref().and_then(|it| it.progress.as_ref());
+        let (what, advice) = [Some(progress), theirs]
+            .into_iter()
+            .flatten()
+            .find_map(|progress| progress.trouble.clone())?;
+        let stage = match (progress.checked || progress.connected, progress.connected) {
+            (false, _) => "ICE can't connect",
+            (true, false) => "no encryption (DTLS)",
+            // Then what was sent says more.
+            (true, true) => return None,
+        };
+        Some((format!("{stage}: {what}"), advice))
     }
 
     /// Why an end or a session says that it failed, if that isn't just that nothing came.

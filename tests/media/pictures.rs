@@ -225,12 +225,6 @@ async fn the_other_side_s_media_is_taken_and_counted() {
         stats.received_packets > 0 && stats.received_bytes > 0,
         "{stats:?}"
     );
-    let [track] = &stats.tracks[..] else {
-        panic!("{:?}", stats.tracks);
-    };
-    assert_eq!(track.track.kind, Kind::Video);
-    assert_eq!(track.packets, stats.received_packets);
-    assert_eq!(track.lost, 0);
     pair.close().await;
 }
 

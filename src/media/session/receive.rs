@@ -1,14 +1,13 @@
 //! What the other side sends: drained and counted, or handed to a pipeline.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_webrtc::WebRTCRTPTransceiver;
 
 use super::events::{Emitter, SessionEvent};
-use super::stats::TrackStats;
 use super::witness::Witness;
 use crate::media::{Codec, Kind, MediaError};
 
@@ -48,81 +47,27 @@ pub struct ReceivedTrack {
     pub stream_id: Option<String>,
 }
 
-/// Tracks that are counted; more are received, but not counted.
-const TRACKS: usize = 256;
-
 /// What was received so far.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    tracks: Mutex<Vec<Arc<Counter>>>,
-    /// A packet came.
-    began: AtomicBool,
+    pub(super) packets: AtomicU64,
+    pub(super) bytes: AtomicU64,
     /// A whole frame came.
     framed: AtomicBool,
 }
 
-/// What was received of one track.
-#[derive(Debug)]
-struct Counter {
-    track: ReceivedTrack,
-    /// Of the last packet.
-    ssrc: AtomicU32,
-    packets: AtomicU64,
-    bytes: AtomicU64,
-}
-
 impl Counters {
-    /// What is known of each track without asking webrtcbin, and its SSRC.
-    pub(super) fn read(&self) -> Vec<(u32, TrackStats)> {
-        let tracks = self.tracks.lock().unwrap_or_else(PoisonError::into_inner);
-        let stats = |counter: &Arc<Counter>| {
-            let stats = TrackStats {
-                track: counter.track.clone(),
-                packets: counter.packets.load(Ordering::Relaxed),
-                bytes: counter.bytes.load(Ordering::Relaxed),
-                lost: 0,
-                retransmitted: 0,
-            };
-            (counter.ssrc.load(Ordering::Relaxed), stats)
-        };
-        tracks.iter().map(stats).collect()
-    }
-
-    fn add(&self, track: &ReceivedTrack) -> Arc<Counter> {
-        let counter = Arc::new(Counter {
-            track: track.clone(),
-            ssrc: AtomicU32::new(0),
-            packets: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-        });
-        let mut tracks = self.tracks.lock().unwrap_or_else(PoisonError::into_inner);
-        if tracks.len() < TRACKS {
-            tracks.push(Arc::clone(&counter));
-        }
-        counter
-    }
-
-    /// Notes the first packet, and the first that completes a frame.
-    fn note(&self, kind: Kind, packet: &gst::BufferRef, witness: &Witness) {
-        let is_first =
-            |of: &AtomicBool| !of.load(Ordering::Relaxed) && !of.swap(true, Ordering::Relaxed);
-        let ends_frame = kind == Kind::Audio || packet.flags().contains(gst::BufferFlags::MARKER);
-        let began = is_first(&self.began);
-        if (ends_frame && is_first(&self.framed)) || began {
-            witness.received(ends_frame);
-        }
-    }
-}
-
-impl Counter {
-    fn count(&self, packet: &gst::BufferRef) {
-        self.packets.fetch_add(1, Ordering::Relaxed);
+    /// Counts a packet; the first one, and the first that completes a frame, are noted.
+    fn count(&self, kind: Kind, packet: &gst::BufferRef, witness: &Witness) {
+        let is_first = self.packets.fetch_add(1, Ordering::Relaxed) == 0;
         self.bytes
             .fetch_add(packet.size() as u64, Ordering::Relaxed);
-        // RFC 3550 section 5.1.
-        let mut ssrc = [0; 4];
-        if packet.copy_to_slice(8, &mut ssrc).is_ok() {
-            self.ssrc.store(u32::from_be_bytes(ssrc), Ordering::Relaxed);
+        let ends_frame = kind == Kind::Audio || packet.flags().contains(gst::BufferFlags::MARKER);
+        let is_first_frame = ends_frame
+            && !self.framed.load(Ordering::Relaxed)
+            && !self.framed.swap(true, Ordering::Relaxed);
+        if is_first || is_first_frame {
+            witness.received(ends_frame);
         }
     }
 }
@@ -205,12 +150,10 @@ fn take(
     let to = sink
         .static_pad("sink")
         .ok_or_else(|| MediaError::Build("the receiving element has no pad `sink`".to_owned()))?;
-    let (counter, kind) = (counters.add(track), track.kind);
-    let (counters, witness) = (counters.clone(), witness.clone());
+    let (counters, witness, kind) = (counters.clone(), witness.clone(), track.kind);
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         if let Some(buffer) = info.buffer() {
-            counter.count(buffer);
-            counters.note(kind, buffer, &witness);
+            counters.count(kind, buffer, &witness);
         }
         gst::PadProbeReturn::Ok
     });

@@ -9,7 +9,6 @@ use gstreamer as gst;
 
 use super::jitter::InboundStats;
 use super::meter::{FrameAge, Meter};
-use super::receive::ReceivedTrack;
 use super::witness::Phases;
 use crate::media::{Codec, Rung};
 
@@ -18,8 +17,6 @@ use crate::media::{Codec, Rung};
 pub struct Stats {
     /// Each stream that we send.
     pub outbound: Vec<OutboundStats>,
-    /// Each track that we receive.
-    pub tracks: Vec<TrackStats>,
     /// Packets received from the other side since the start.
     pub received_packets: u64,
     /// Bytes received from the other side since the start, with RTP headers.
@@ -74,21 +71,6 @@ pub struct OutboundStats {
     pub picture_size: Option<(u32, u32)>,
     /// By which of its source's encoders the viewer is served.
     pub rung: Rung,
-}
-
-/// How one track that we receive is doing. All is counted since the start.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TrackStats {
-    /// Which one.
-    pub track: ReceivedTrack,
-    /// Packets, with those that came again.
-    pub packets: u64,
-    /// Bytes, with RTP headers.
-    pub bytes: u64,
-    /// Packets that never came.
-    pub lost: i64,
-    /// Packets that came because we had asked for them, or a second time.
-    pub retransmitted: u64,
 }
 
 /// What the bit rate is computed from.
@@ -176,24 +158,6 @@ impl Reply {
         streams.map(|entry| unsigned(entry, "packets-sent")).sum()
     }
 
-    /// What happened to the packets of a track with this SSRC.
-    fn received(&self, ssrc: u32, track: &mut TrackStats) {
-        let mut entries = self.0.iter();
-        let entry = entries
-            .find(|entry| kind(entry) == "inbound-rtp" && entry.get::<u32>("ssrc") == Ok(ssrc));
-        let buffer = entry.map(|entry| entry.get::<gst::Structure>("gst-rtpjitterbuffer-stats"));
-        match (entry, buffer) {
-            (_, Some(Ok(buffer))) => {
-                track.lost = signed(&buffer, "num-lost");
-                track.retransmitted =
-                    unsigned(&buffer, "rtx-success-count") + unsigned(&buffer, "num-duplicates");
-            }
-            // That counts what came late as lost.
-            (Some(entry), _) => track.lost = signed(entry, "packets-lost"),
-            (None, _) => {}
-        }
-    }
-
     /// Packets that came, whether or not they can be used.
     pub(super) fn arrived(&self) -> u64 {
         let streams = self.0.iter().filter(|entry| kind(entry) == "inbound-rtp");
@@ -219,13 +183,7 @@ impl Reply {
 }
 
 /// Reads the reply of `get-stats`.
-pub(super) fn read(
-    reply: &Reply,
-    sent: &[Sent],
-    received: Vec<(u32, TrackStats)>,
-    previous: &mut Previous,
-    now: Instant,
-) -> Stats {
+pub(super) fn read(reply: &Reply, sent: &[Sent], previous: &mut Previous, now: Instant) -> Stats {
     let elapsed = previous.at.replace(now).map(|at| now.duration_since(at));
     let mut stats = Stats {
         retransmitted_packets: reply.retransmitted(sent),
@@ -260,12 +218,6 @@ pub(super) fn read(
             picture_size: quality.size,
             rung: quality.rung,
         });
-    }
-    for (ssrc, mut track) in received {
-        reply.received(ssrc, &mut track);
-        stats.received_packets += track.packets;
-        stats.received_bytes += track.bytes;
-        stats.tracks.push(track);
     }
     (stats.local_candidate, stats.remote_candidate) = reply.path().unwrap_or_default();
     stats
