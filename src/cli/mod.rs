@@ -19,6 +19,8 @@ mod mesh;
 #[cfg(feature = "peer")]
 mod pipelines;
 #[cfg(feature = "peer")]
+mod probe;
+#[cfg(feature = "peer")]
 mod room;
 #[cfg(feature = "server")]
 mod serve;
@@ -58,6 +60,8 @@ enum Command {
     #[cfg(all(feature = "server", feature = "peer"))]
     Demo(demo::Flags),
     #[cfg(feature = "peer")]
+    Probe(Box<probe::Flags>),
+    #[cfg(feature = "peer")]
     Pipelines(pipelines::Flags),
 }
 
@@ -84,7 +88,7 @@ pub fn main() -> ExitCode {
         return crate::worker::host::run();
     }
     let cli = Cli::parse();
-    cli.log.init();
+    cli.log.init(cli.command.log());
     let outcome = match cli.command {
         #[cfg(feature = "server")]
         Command::Serve(flags) => block_on(serve::run(*flags)),
@@ -101,6 +105,8 @@ pub fn main() -> ExitCode {
         #[cfg(all(feature = "server", feature = "peer"))]
         Command::Demo(flags) => block_on(demo::run(flags)),
         #[cfg(feature = "peer")]
+        Command::Probe(flags) => block_on(probe::run(*flags)),
+        #[cfg(feature = "peer")]
         Command::Pipelines(flags) => pipelines::run(flags),
     };
     let (error, code) = match outcome {
@@ -111,6 +117,18 @@ pub fn main() -> ExitCode {
     // Nothing is left to do when standard error is gone too.
     let _ = writeln!(std::io::stderr(), "switchboard: {error:#}");
     ExitCode::from(code)
+}
+
+impl Command {
+    /// What is logged if nothing is asked for.
+    const fn log(&self) -> &'static str {
+        match self {
+            // Its own words say what is to be said.
+            #[cfg(feature = "peer")]
+            Self::Probe(_) => "warn",
+            _ => "info",
+        }
+    }
 }
 
 impl Failure {

@@ -1,12 +1,9 @@
-//! The probe's media: what is sent, and what looks at what is received.
+//! What the probe sends.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use super::judge::{Judge, StreamId};
 use super::plan::Media;
-use crate::media::{
-    Codec, MediaError, PipelineFile, Receive, ReceivedTrack, Source, SourceOptions,
-};
+use crate::media::{Codec, MediaError, PipelineFile, Source, SourceOptions};
 
 /// The pipeline file whose pictures and sound are coded.
 const PIPELINE: &str = "probe";
@@ -31,15 +28,4 @@ pub(super) async fn source(
         None => file,
     };
     Source::open(file, SourceOptions::default()).await
-}
-
-/// What gives all that is received to a judge.
-pub(super) fn receive(judge: &Arc<Mutex<Judge>>) -> Receive {
-    let _ = judge;
-    Receive::Drain
-}
-
-/// How a received track is called.
-pub(super) fn stream_id(track: &ReceivedTrack) -> StreamId {
-    StreamId::new(track.mid.as_deref().unwrap_or_default())
 }

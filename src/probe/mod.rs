@@ -2,14 +2,18 @@
 
 mod diagnosis;
 mod ends;
+pub mod html;
 pub mod judge;
+pub mod junit;
 mod media;
 pub mod outcome;
 pub mod plan;
+pub mod plot;
 mod ramp;
 pub mod resources;
 mod run;
 mod spectator;
+pub mod suite;
 
 pub use run::{News, Tell, Tick, run};
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::now;
 use super::outcome::{Failure, Level, Outcome, Ramp};
 use super::resources;
 use super::run::{Cast, News, Tell, judged};
@@ -43,6 +42,7 @@ pub(super) async fn run(
             }
         }
         next = match broken {
+            _ if *cast.stop.borrow() => break,
             None if next >= most => break,
             None => (next * 2).min(most),
             Some(broken) if broken - ramp.held <= 1 + ramp.held / CLOSE => break,
@@ -78,7 +78,7 @@ async fn level(cast: &mut Cast<'_>, receivers: u32) -> Result<(Level, String), F
     // From here on it counts.
     for peer in &cast.receivers {
         for (_, connection) in peer.spectator.connections() {
-            let _ = connection.judge().interval(now());
+            let _ = connection.interval();
         }
     }
     let before = packets(cast);
@@ -99,7 +99,7 @@ async fn level(cast: &mut Cast<'_>, receivers: u32) -> Result<(Level, String), F
     };
     for peer in cast.receivers.iter().take(JUDGED as usize) {
         for (_, connection) in peer.spectator.connections() {
-            let report = connection.judge().interval(now());
+            let report = connection.interval();
             for (_, video) in report.videos() {
                 level.frame_rate = level.frame_rate.min(video.frame_rate);
                 let latency = video.latency.map(|it| it.p95_ms);

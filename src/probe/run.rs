@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::diagnosis::{self, Case, Sender};
@@ -57,8 +58,9 @@ pub struct Tick {
 /// Who is told what happens.
 pub type Tell<'a> = &'a (dyn Fn(News) + Sync);
 
-/// Runs a scenario to its end. What goes wrong is part of the outcome.
-pub async fn run(plan: &Plan, tell: Tell<'_>) -> Outcome {
+/// Runs a scenario to its end, or until `stop` is true; what was seen until then is judged. What goes
+/// wrong is part of the outcome.
+pub async fn run(plan: &Plan, stop: &watch::Receiver<bool>, tell: Tell<'_>) -> Outcome {
     let began = now();
     let mut outcome = Outcome {
         name: plan.title(),
@@ -78,15 +80,30 @@ pub async fn run(plan: &Plan, tell: Tell<'_>) -> Outcome {
         echo: None,
         resources: super::outcome::Resources::default(),
     };
-    if let Err(failure) = attempt(plan, &mut outcome, tell).await {
+    if let Err(failure) = attempt(plan, stop, &mut outcome, tell).await {
         outcome.failures.insert(0, failure);
+    }
+    if *stop.borrow() {
+        let why = format!(
+            "it was interrupted after {:.0} s",
+            (now() - began).as_secs_f64()
+        );
+        let advice = "let it run to its end";
+        outcome
+            .failures
+            .push(Failure::new("the probe", why, advice));
     }
     outcome.seconds = (now() - began).as_secs_f64();
     outcome.passed = outcome.failures.is_empty();
     outcome
 }
 
-async fn attempt(plan: &Plan, outcome: &mut Outcome, tell: Tell<'_>) -> Result<(), Failure> {
+async fn attempt(
+    plan: &Plan,
+    stop: &watch::Receiver<bool>,
+    outcome: &mut Outcome,
+    tell: Tell<'_>,
+) -> Result<(), Failure> {
     tell(News::Step("preparing the ends".to_owned()));
     let stage = Stage::new(plan).await?;
     reach(plan, stage.path()).await?;
@@ -94,6 +111,7 @@ async fn attempt(plan: &Plan, outcome: &mut Outcome, tell: Tell<'_>) -> Result<(
     let mut cast = Cast {
         plan,
         stage,
+        stop: stop.clone(),
         senders: Vec::new(),
         receivers: Vec::new(),
     };
@@ -127,6 +145,7 @@ async fn reach(plan: &Plan, path: &str) -> Result<(), Failure> {
 pub(super) struct Cast<'a> {
     pub(super) plan: &'a Plan,
     pub(super) stage: Stage,
+    pub(super) stop: watch::Receiver<bool>,
     pub(super) senders: Vec<Peer>,
     pub(super) receivers: Vec<Peer>,
 }
@@ -182,7 +201,7 @@ impl Cast<'_> {
             let states = self.states().await;
             let any = states.iter().any(|state| *state == State::Flows);
             let open = is_lonely || states.iter().any(|state| *state == State::Open);
-            if !open || Instant::now() > deadline {
+            if !open || Instant::now() > deadline || *self.stop.borrow() {
                 return any;
             }
             sleep(LOOK).await;
@@ -213,19 +232,21 @@ impl Cast<'_> {
         let mut recorder = Recorder::new(plan.length);
         let Self {
             stage,
+            stop,
             senders,
             receivers,
             ..
         } = self;
         let watch = Watch {
             plan,
+            stop: stop.clone(),
             senders,
             receivers,
         };
         let churn = async {
             match plan.churn {
                 0 => None,
-                churn => Some(come_and_leave(stage, plan, churn).await),
+                churn => Some(come_and_leave(stage, plan, stop, churn).await),
             }
         };
         let flow = watch.flow(&mut recorder, &mut outcome.minutes, tell);
@@ -432,7 +453,7 @@ impl Peer {
         connections
             .iter()
             .filter(|(partner, _)| is_expected(partner))
-            .map(|(_, connection)| connection.judge().report(now()))
+            .map(|(_, connection)| connection.report())
             .collect()
     }
 }
@@ -478,6 +499,7 @@ impl Seen {
 /// Who is looked at while media flows.
 struct Watch<'a> {
     plan: &'a Plan,
+    stop: watch::Receiver<bool>,
     senders: &'a [Peer],
     receivers: &'a [Peer],
 }
@@ -488,7 +510,7 @@ impl Watch<'_> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
-        let end = start + length;
+        let (end, mut stop) = (start + length, self.stop.clone());
         let mut minute = start + Duration::from_secs(60);
         loop {
             recorder.tick(self.frame_age());
@@ -502,6 +524,7 @@ impl Watch<'_> {
             tell(News::Tick(self.tick(start.elapsed(), length)));
             tokio::select! {
                 () = tokio::time::sleep_until(end) => break,
+                _ = stop.wait_for(|stop| *stop) => break,
                 _ = ticks.tick() => {}
             }
         }
@@ -559,7 +582,7 @@ impl Watch<'_> {
         };
         let connections = self.peers().flat_map(|peer| peer.spectator.connections());
         for (_, connection) in connections {
-            let report = connection.judge().interval(now());
+            let report = connection.interval();
             minute.connected += usize::from(!report.streams.is_empty());
             for stream in &report.streams {
                 minute.bitrate += stream.traffic.as_ref().map_or(0.0, |it| it.bitrate);
@@ -580,10 +603,18 @@ impl Watch<'_> {
 }
 
 /// Lets ends come, wait for their first picture, and leave, one after the other.
-async fn come_and_leave(stage: &Stage, plan: &Plan, joins: u32) -> Churn {
+async fn come_and_leave(
+    stage: &Stage,
+    plan: &Plan,
+    stop: &watch::Receiver<bool>,
+    joins: u32,
+) -> Churn {
     let mut churn = Churn::default();
     let each = plan.length / joins;
     for number in 0..joins {
+        if *stop.borrow() {
+            break;
+        }
         let next = Instant::now() + each;
         churn.joins += 1;
         match stage.receiver(CHURN_NUMBERS + number, true).await {

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::judge::{ConnectionSample, Judge, Observation, Phase, StreamSample};
-use super::media;
-use super::now;
+use super::judge::{Phase, Report};
+use super::{Witness, now};
 use crate::media::{OutboundStats, Receive, Stats};
 use crate::peer::observe::{Moment, Observer, Sight};
 use crate::peer::reception::{Observation as Observed, Reception};
@@ -34,7 +33,7 @@ pub(super) struct Spectator {
 /// All sessions with one partner, one after the other.
 pub(super) struct Connection {
     judges: bool,
-    judge: Arc<Mutex<Judge>>,
+    witness: Witness,
     progress: Mutex<Progress>,
 }
 
@@ -133,7 +132,7 @@ impl Observer for Spectator {
             };
             let connection = Arc::new(Connection {
                 judges: self.judges,
-                judge: Arc::new(Mutex::new(Judge::new(&name))),
+                witness: Witness::new(&name),
                 progress: Mutex::default(),
             });
             if partners.len() < PARTNERS {
@@ -150,9 +149,14 @@ impl Observer for Spectator {
 }
 
 impl Connection {
-    /// The judge of what is received.
-    pub(super) fn judge(&self) -> MutexGuard<'_, Judge> {
-        lock(&self.judge)
+    /// What was received until now.
+    pub(super) fn report(&self) -> Report {
+        self.witness.report()
+    }
+
+    /// What was received since the last call.
+    pub(super) fn interval(&self) -> Report {
+        self.witness.interval()
     }
 
     /// How far it came.
@@ -169,14 +173,12 @@ impl Connection {
             ..Progress::default()
         };
         drop(progress);
-        self.judge()
-            .observe(asked, Observation::Phase(Phase::Requested));
+        self.witness.requested(asked);
     }
 
     /// Whether anything was decoded.
     pub(super) fn has_media(&self) -> bool {
-        let report = self.judge().report(now());
-        report.phases.first_frame_ms.is_some()
+        self.report().phases.first_frame_ms.is_some()
     }
 
     /// Whether its last session failed.
@@ -184,16 +186,12 @@ impl Connection {
         let progress = lock(&self.progress);
         progress.ended && progress.failed.is_some()
     }
-
-    fn reached(&self, phase: Phase) {
-        self.judge().observe(now(), Observation::Phase(phase));
-    }
 }
 
 impl Sight for Connection {
     fn receive(&self) -> Receive {
         match self.judges {
-            true => media::receive(&self.judge),
+            true => self.witness.receive(),
             false => Receive::Drain,
         }
     }
@@ -246,37 +244,12 @@ impl Sight for Connection {
         };
         drop(progress);
         if let Some(phase) = phase {
-            self.reached(phase);
+            self.witness.phase(phase);
         }
     }
 
     fn stats(&self, stats: Stats) {
-        let mut judge = self.judge();
-        let round_trip = stats.outbound.iter().map(|sent| sent.round_trip);
-        judge.observe(
-            now(),
-            Observation::Connection(ConnectionSample {
-                local_candidate: stats.local_candidate,
-                remote_candidate: stats.remote_candidate,
-                round_trip: round_trip
-                    .reduce(f64::max)
-                    .filter(|seconds| *seconds > 0.0)
-                    .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
-            }),
-        );
-        for received in &stats.tracks {
-            let track = &received.track;
-            let sample = StreamSample {
-                codec: track.codec.map(|codec| codec.name().to_owned()),
-                bytes: received.bytes,
-                packets: received.packets,
-                lost: u64::try_from(received.lost).unwrap_or(0),
-                retransmitted: received.retransmitted,
-            };
-            let stream = media::stream_id(track);
-            judge.observe(now(), Observation::Stream(stream, track.kind, sample));
-        }
-        drop(judge);
+        self.witness.stats(&stats);
         let mut progress = lock(&self.progress);
         progress.packets = stats.received_packets;
         progress.sent = stats.outbound;
