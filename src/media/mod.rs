@@ -23,7 +23,7 @@ mod congestion;
 mod encoder;
 mod guard;
 mod metrics;
-mod overlay;
+pub(crate) mod overlay;
 mod packages;
 pub mod pipeline;
 mod received;
@@ -43,6 +43,7 @@ pub use congestion::Rung;
 pub use encoder::EncoderKind;
 pub use metrics::Metrics;
 pub use pipeline::{PipelineError, PipelineFile};
+pub(crate) use received::decoded_samples;
 pub use received::{Container, Counter, Counts, Recorded, Recorder, Tap, TrackCount, display};
 pub use session::{
     ChannelError, FrameAge, InboundStats, MakeReceiver, Offered, OfferedLine, OutboundStats,
@@ -109,9 +110,10 @@ pub enum MediaError {
         /// What it carries.
         caps: String,
     },
-    /// An overlay needs another picture format.
+    /// An overlay needs another format.
     #[error(
-        "overlays need `video/x-raw,format=I420` before the appsink, but the pipeline gives {0}"
+        "overlays need `video/x-raw,format=I420` before the appsink (marks in sound need \
+         `audio/x-raw,format=S16LE,layout=interleaved`), but the pipeline gives {0}"
     )]
     OverlayFormat(String),
     /// A stream was asked for that its source doesn't have, or no codec for it is installed.

@@ -10,7 +10,8 @@
 //! `appsink name=video` and `appsink name=audio` are the outputs. Raw media is encoded by the peer;
 //! VP8, VP9, H.264, AV1 and Opus are passed on as they are, and only that codec is offered then.
 //! `loop = true` plays a file again from its start; `codecs = ["H264"]` restricts and orders what is
-//! offered; `overlay = ["touch", "timestamp"]` paints onto an I420 picture.
+//! offered; `overlay = ["touch", "timestamp"]` paints onto an I420 picture; `overlay = ["code"]` puts
+//! marks into picture and sound that the probe reads, with the variable `source` as the source's number.
 //!
 //! A pipeline can do whatever gst-launch can (read files, open sockets): such files are trusted
 //! configuration and never come from the network.
@@ -32,10 +33,14 @@ const SYSTEM_DIRECTORY: &str = "/usr/share/switchboard/pipelines";
 /// The environment variable that names another directory of pipeline files.
 const DIRECTORY_VARIABLE: &str = "SWITCHBOARD_PIPELINES";
 
+/// The variable that numbers a source in the marks of its media.
+const SOURCE_VARIABLE: &str = "source";
+
 /// The files that are part of the program.
 const BUILT_IN: &[(&str, &str)] = &[
     ("camera", include_str!("../../pipelines/camera.toml")),
     ("file", include_str!("../../pipelines/file.toml")),
+    ("probe", include_str!("../../pipelines/probe.toml")),
     ("rtsp", include_str!("../../pipelines/rtsp.toml")),
     ("screen", include_str!("../../pipelines/screen.toml")),
     ("test", include_str!("../../pipelines/test.toml")),
@@ -55,6 +60,7 @@ pub struct PipelineFile {
     repeat: bool,
     codecs: Vec<Codec>,
     overlays: Vec<Overlay>,
+    source: u8,
     variables: BTreeMap<String, String>,
 }
 
@@ -347,6 +353,11 @@ impl PipelineFile {
         &self.overlays
     }
 
+    /// The source's number in the marks that are put into its media.
+    pub(super) const fn source(&self) -> u8 {
+        self.source
+    }
+
     /// The video codecs to offer, in order.
     pub(super) fn video_codecs(&self) -> Vec<Codec> {
         let all: Vec<_> = if self.codecs.is_empty() {
@@ -417,6 +428,14 @@ impl PipelineFile {
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
+        let source = match variables.get(SOURCE_VARIABLE) {
+            Some(value) if written.overlay.contains(&Overlay::Code) => value.parse().map_err(|_| {
+                syntax(format!(
+                    "the variable `{SOURCE_VARIABLE}` must be a number from 0 to 255, not `{value}`"
+                ))
+            })?,
+            _ => 0,
+        };
         let text = substitute(&written.pipeline, &variables).map_err(|bad| match bad {
             Substitution::Unknown(variable) => unknown(&variable),
             Substitution::Open => syntax("a `${` has no `}`".to_owned()),
@@ -429,6 +448,7 @@ impl PipelineFile {
             repeat: written.repeat,
             codecs,
             overlays: written.overlay,
+            source,
             variables,
         })
     }

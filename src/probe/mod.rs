@@ -1,4 +1,8 @@
-//! Coded test media, and the judge of what arrives.
+//! End-to-end tests of media: coded pictures and sound at one end, a judge at the other.
+//!
+//! [`run`] runs one [`plan::Plan`]: it starts the ends of a scenario with our own peers, watches their
+//! sessions, and gives an [`outcome::Outcome`] in which the judge's findings stand beside the reasons why
+//! something did not come about. The reports (JSON, JUnit, a web page, an image) are made of that.
 
 mod diagnosis;
 mod ends;
@@ -14,7 +18,10 @@ pub mod resources;
 mod run;
 mod spectator;
 pub mod suite;
-
-pub use run::{News, Tell, Tick, run};
+#[cfg(test)]
+mod tests;
+mod witness;
 
 pub use crate::media::code::now;
+pub use run::{News, Tell, Tick, run};
+pub use witness::{Decoded, Look, Witness, stream_id};

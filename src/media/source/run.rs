@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
+use gstreamer_audio as gst_audio;
 use gstreamer_utils::StreamProducer;
 use gstreamer_utils::streamproducer::ProducerSettings;
 use gstreamer_video as gst_video;
@@ -13,7 +14,7 @@ use gstreamer_video as gst_video;
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
 use crate::media::guard::{self, Guard};
-use crate::media::overlay::{self, Touch};
+use crate::media::overlay::{self, Overlay, Touch};
 use crate::media::pipeline::PipelineFile;
 
 /// How long a pipeline may take for its first media.
@@ -75,10 +76,8 @@ impl Run {
             }
         }
         for (kind, sink) in &sinks {
-            if *kind == Kind::Video
-                && let Some(pad) = sink.static_pad("sink")
-            {
-                overlay::attach(&pad, file.overlays(), touch.clone());
+            if let Some(pad) = sink.static_pad("sink") {
+                overlay::attach(&pad, *kind, file.overlays(), file.source(), touch);
             }
         }
         let live = pipeline.set_state(gst::State::Paused)? == gst::StateChangeSuccess::NoPreroll;
@@ -174,8 +173,8 @@ pub(super) fn try_out(file: &PipelineFile) -> Result<Vec<Output>, MediaError> {
             });
         }
     }
-    if !file.overlays().is_empty() {
-        check_overlay(&sinks)?;
+    for overlay in file.overlays() {
+        check_overlay(*overlay, &sinks)?;
     }
     Ok(outputs)
 }
@@ -215,19 +214,27 @@ fn output(kind: Kind, caps: &gst::Caps) -> Result<Output, MediaError> {
     })
 }
 
-fn check_overlay(sinks: &[(Kind, gst_app::AppSink)]) -> Result<(), MediaError> {
-    let caps = sinks
-        .iter()
-        .find(|(kind, _)| *kind == Kind::Video)
-        .and_then(|(_, sink)| sink.static_pad("sink")?.current_caps());
-    let format = caps
-        .as_ref()
-        .and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok())
-        .map(|info| info.format());
-    match (caps, format) {
-        (None, _) | (_, Some(gst_video::VideoFormat::I420)) => Ok(()),
-        (Some(caps), _) => Err(MediaError::OverlayFormat(caps.to_string())),
+/// Overlays are made for one format of each kind of media.
+fn check_overlay(overlay: Overlay, sinks: &[(Kind, gst_app::AppSink)]) -> Result<(), MediaError> {
+    for (kind, sink) in sinks {
+        let caps = sink.static_pad("sink").and_then(|pad| pad.current_caps());
+        let Some(caps) = caps else { continue };
+        let fits = match (kind, overlay) {
+            (Kind::Video, _) => gst_video::VideoInfo::from_caps(&caps)
+                .is_ok_and(|info| info.format() == gst_video::VideoFormat::I420),
+            (Kind::Audio, Overlay::Code) => {
+                gst_audio::AudioInfo::from_caps(&caps).is_ok_and(|info| {
+                    info.format() == gst_audio::AudioFormat::S16le
+                        && info.layout() == gst_audio::AudioLayout::Interleaved
+                })
+            }
+            (Kind::Audio, _) => true,
+        };
+        if !fits {
+            return Err(MediaError::OverlayFormat(caps.to_string()));
+        }
     }
+    Ok(())
 }
 
 fn preroll(pipeline: &Guard) -> Result<(), MediaError> {
