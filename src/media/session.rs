@@ -491,9 +491,12 @@ fn listen(
     });
     let to = emitter.clone();
     webrtc.connect_notify(Some("ice-connection-state"), move |webrtc, _| {
-        if webrtc.property::<WebRTCICEConnectionState>("ice-connection-state")
-            == WebRTCICEConnectionState::Connected
-        {
+        let state = webrtc.property::<WebRTCICEConnectionState>("ice-connection-state");
+        // The first of them may be passed over.
+        if matches!(
+            state,
+            WebRTCICEConnectionState::Connected | WebRTCICEConnectionState::Completed
+        ) {
             to.emit(SessionEvent::Checked);
         }
     });

@@ -46,6 +46,17 @@ pub(super) enum Expects {
     Anyone,
 }
 
+impl Expects {
+    /// Whether this partner's media is expected.
+    pub(super) fn has(&self, partner: Option<&str>) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::These(partners) => partners.iter().any(|it| it.as_deref() == partner),
+            Self::Anyone => true,
+        }
+    }
+}
+
 /// Starts the ends.
 pub(super) struct Stage {
     plan: Plan,

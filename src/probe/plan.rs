@@ -161,14 +161,16 @@ impl Plan {
                 format!("{} {watch:?}, receiving only", scenario.word())
             }
             (Ends::Both, Scenario::Device { viewers }) => {
-                format!("a device and {viewers} viewer(s)")
+                format!("a device and {}", some(viewers, "viewer"))
             }
             (Ends::Both, Scenario::Room { users, publishers }) => {
-                format!("a room of {users}, {publishers} of whom publish(es)")
+                format!("a room of {users} with {}", some(publishers, "publisher"))
             }
             (Ends::Both, Scenario::Call) => "a call".to_owned(),
             (Ends::Both, Scenario::Mesh { members }) => format!("a mesh of {members}"),
-            (Ends::Both, Scenario::Gecko { pages }) => format!("a gecko and {pages} page(s)"),
+            (Ends::Both, Scenario::Gecko { pages }) => {
+                format!("a gecko and {}", some(pages, "page"))
+            }
         };
         match (self.ramp, self.churn) {
             (Some(most), _) => format!("{who}, raised to {most} at most, {seconds} s each"),
@@ -217,5 +219,13 @@ impl Way {
             let advice = "correct the URL, --token or --ca";
             Failure::new("the server", error.to_string(), advice)
         })
+    }
+}
+
+/// `1 viewer`, `2 viewers`
+fn some(count: u32, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
     }
 }

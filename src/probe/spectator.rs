@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::judge::{Phase, Report};
 use super::{Witness, now};
-use crate::media::{OutboundStats, Receive, Stats};
+use crate::media::{Kind, OutboundStats, Receive, Stats};
 use crate::peer::observe::{Moment, Observer, Sight};
 use crate::peer::reception::{Observation as Observed, Reception};
 
@@ -59,6 +59,8 @@ pub(super) struct Progress {
     pub(super) packets: u64,
     /// What is sent, at the last look.
     pub(super) sent: Vec<OutboundStats>,
+    /// Pictures that were sent in all sessions; those of the last second may be missing.
+    pub(super) pictures: u64,
     /// Since when it is sent.
     pub(super) since: Option<Duration>,
 }
@@ -170,6 +172,7 @@ impl Connection {
         *progress = Progress {
             sessions: progress.sessions + 1,
             failed: progress.failed.take(),
+            pictures: progress.pictures,
             ..Progress::default()
         };
         drop(progress);
@@ -251,6 +254,9 @@ impl Sight for Connection {
     fn stats(&self, stats: Stats) {
         self.witness.stats(&stats);
         let mut progress = lock(&self.progress);
+        let videos = stats.outbound.iter();
+        let videos = videos.filter(|sent| sent.codec.kind() == Kind::Video);
+        progress.pictures += videos.map(|sent| sent.frame_age.frames).sum::<u64>();
         progress.packets = stats.received_packets;
         progress.sent = stats.outbound;
     }

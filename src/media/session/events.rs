@@ -29,7 +29,7 @@ pub enum SessionEvent {
     },
     /// All candidates were gathered.
     GatheringDone,
-    /// A pair of candidates works; encryption is next.
+    /// A pair of candidates works; encryption is next. Told again when the checks are complete.
     Checked,
     /// Media and channels can flow.
     Connected,
