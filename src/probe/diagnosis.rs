@@ -100,7 +100,12 @@ impl Case<'_> {
         let told = |why: &&str| !why.starts_with("no connection within") && !why.is_empty();
         let turn = self.reasons().filter(told).find(|why| why.contains("TURN"));
         if let Some(why) = turn {
-            return Some((format!("ICE can't connect: {why}"), self.turn_advice()));
+            // A session's own words end with what to do.
+            let (what, advice) = match why.split_once("; ") {
+                Some((what, advice)) => (what, advice.to_owned()),
+                None => (why, self.turn_advice()),
+            };
+            return Some((format!("ICE can't connect: {what}"), advice));
         }
         // A session that failed after it was connected, or an end that the server refused.
         let sender = self

@@ -193,7 +193,8 @@ pub struct Usage {
     pub descriptors: u64,
     /// Processors that were busy for this process since the last sample: 1.5 is one and a half.
     pub processors: f64,
-    /// The oldest frame's age, in milliseconds, when it left a sender in the last second.
+    /// How old pictures were when they left a sender in the last second, in milliseconds: of all
+    /// streams, the worst mean. A live test source counts the time that it took to start, too.
     pub frame_age_ms: Option<f64>,
 }
 

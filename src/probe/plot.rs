@@ -125,7 +125,7 @@ fn used(samples: &[Usage]) -> Vec<Panel> {
     };
     vec![
         panel(
-            "age of the oldest frame when it was sent, ms",
+            "age of pictures when they were sent, ms (mean of a second)",
             vec![curve("frame age", &|it| it.frame_age_ms)],
         ),
         panel(

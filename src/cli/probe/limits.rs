@@ -41,9 +41,15 @@ pub(super) struct Limits {
     /// The greatest latency of 99 of 100 pictures [default: any]
     #[arg(long, value_name = "TIME", value_parser = milliseconds)]
     max_latency_p99: Option<f64>,
+    /// The most that the latency may grow over a minute or more [default: 200ms]
+    #[arg(long, value_name = "TIME", value_parser = milliseconds)]
+    max_latency_growth: Option<f64>,
     /// The longest gap in the sound [default: 250ms]
     #[arg(long, value_name = "TIME", value_parser = milliseconds)]
     max_audio_gap: Option<f64>,
+    /// The most missing sound, of 100 [default: 2]
+    #[arg(long, value_name = "PERCENT", value_parser = number)]
+    max_silence: Option<f64>,
     /// The most that sound and picture are apart [default: 150ms]
     #[arg(long, value_name = "TIME", value_parser = milliseconds)]
     max_av_offset: Option<f64>,
@@ -77,7 +83,9 @@ impl Limits {
             (self.max_latency_p50, &mut all.latency_p50_ms),
             (self.max_latency_p95, &mut all.latency_p95_ms),
             (self.max_latency_p99, &mut all.latency_p99_ms),
+            (self.max_latency_growth, &mut all.latency_growth_ms),
             (self.max_audio_gap, &mut all.audio_gap_ms),
+            (self.max_silence, &mut all.silent_percent),
             (self.max_av_offset, &mut all.av_offset_ms),
             (self.max_packet_loss, &mut all.packet_loss_percent),
             (self.min_bitrate, &mut all.min_bitrate),
@@ -99,7 +107,9 @@ impl Limits {
             self.max_latency_p50,
             self.max_latency_p95,
             self.max_latency_p99,
+            self.max_latency_growth,
             self.max_audio_gap,
+            self.max_silence,
             self.max_av_offset,
             self.max_packet_loss,
             self.min_bitrate,

@@ -84,10 +84,10 @@ fn head(outcome: &Outcome) -> Vec<String> {
     ];
     let growth: Vec<_> = growth.collect();
     if !growth.is_empty() {
-        lines.push(format!(
-            "median of the first fifth after the warm-up → of the last: {}",
-            growth.join(", ")
-        ));
+        lines.push(
+            "the median of the first fifth after the warm-up (a tenth) → of the last:".to_owned(),
+        );
+        lines.push(growth.join(", "));
     }
     lines
 }

@@ -457,6 +457,8 @@ impl Room {
                 self.pass(&user, Message::Answer(sdp));
             }
             Err(why) => {
+                // So that it says why it ends.
+                self.pass(&user, Message::Error(why.to_string()));
                 self.received.remove(&user);
                 if let Some(known) = self.publishers.get_mut(&user) {
                     known.refusals += 1;
