@@ -222,6 +222,7 @@ export class GeckoPage {
       message: (data) => this.#received(data),
       control: (text) => this.#told(text),
       media: (stream) => this.#showMedia(stream),
+      late: (found) => this.#frame.late(found),
       ended: (end) => this.#ended(end),
     };
   }
@@ -241,7 +242,7 @@ export class GeckoPage {
     this.#removeMedia();
   }
 
-  #ended({ why, errno, reason, tried, advice }) {
+  #ended({ why, errno, reason, what, tried, advice }) {
     const wasRunning = ['running', 'interrupted'].includes(this.#state);
     this.#stop();
     this.#errno = errno ?? null;
@@ -252,7 +253,7 @@ export class GeckoPage {
       return;
     }
     const [title, text] = ERRNOS[errno] ?? ENDS[why === 'failed' && wasRunning ? 'broken' : why] ?? ['The script was refused', ''];
-    this.#showError(errno, title, [text, advice].filter(Boolean).join(' '), reason, tried);
+    this.#showError(errno, title, [text, what, advice].filter(Boolean).join(' '), reason, tried);
   }
 
   #showError(errno, title, text, reason, tried) {

@@ -279,6 +279,7 @@ export class RoomPage {
         other.tile.show(media);
         this.#sound.add(other.tile.video);
       },
+      late: (found) => other.tile.late(found),
       failed: (details) => this.#receivingFailed(name, other, details),
     });
   }
@@ -338,6 +339,7 @@ export class RoomPage {
       negotiate: async (sdpOffer) => (await this.#session.request('publishVideo', { sdpOffer, doLoopback: false })).sdpAnswer,
       candidate: (candidate) => this.#sendCandidate(this.#name, candidate),
       state: (state) => this.#own?.say('You send no picture', state === 'interrupted' ? 'Interrupted' : ''),
+      late: (found) => this.#frame.late(found),
       failed: (details) => this.#publishingFailed(details),
     });
   }

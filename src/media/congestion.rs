@@ -15,7 +15,7 @@ mod estimator;
 mod ladder;
 mod sharing;
 
-pub(super) use budget::{FrameGate, Retransmissions};
+pub(super) use budget::{FrameGate, Load, Retransmissions};
 pub(super) use estimator::{Estimator, Packet};
 pub(super) use ladder::{Aim, Picture};
 pub(super) use sharing::{Plan, Report, Sharing, ViewerId};

@@ -260,6 +260,13 @@ impl Share {
         }
     }
 
+    /// Counts for one.
+    pub(super) fn one(sum: &Gauge) -> Self {
+        let mut share = Self::new(sum);
+        share.set(1);
+        share
+    }
+
     pub(super) fn set(&mut self, value: u64) {
         let value = i64::try_from(value).unwrap_or(i64::MAX);
         self.sum.inc_by(value.saturating_sub(self.value));

@@ -30,7 +30,8 @@ use futures_util::StreamExt;
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_webrtc::{
-    WebRTCICEConnectionState, WebRTCICEGatheringState, WebRTCPeerConnectionState,
+    WebRTCICEConnectionState, WebRTCICEGatheringState, WebRTCKind, WebRTCPeerConnectionState,
+    WebRTCRTPTransceiver,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -38,7 +39,7 @@ use tokio::task::JoinSet;
 use super::MediaError;
 use super::codec::{Codec, Kind};
 use super::guard::{self, Guard};
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Share};
 use super::source::Source;
 use crate::config::IceServer;
 use crate::net::{InterfaceRules, PortRange};
@@ -154,6 +155,8 @@ pub struct Session {
     emitter: Emitter,
     witness: Arc<Witness>,
     jitter: JitterBuffers,
+    /// Of the open sessions of this process.
+    _one: Option<Share>,
     /// Ends with the session, before the pipeline.
     tasks: JoinSet<()>,
     webrtc: gst::Element,
@@ -183,8 +186,8 @@ impl Session {
             channels,
             mids,
             relays,
-            paths,
             jitter,
+            paths,
         } = started
             .await
             .map_err(|error| MediaError::Run(error.to_string()))??;
@@ -200,7 +203,8 @@ impl Session {
             let (pipeline, witness) = (pipeline.get()?.downgrade(), witness.clone());
             tasks.spawn(watch_bus(pipeline, bus, emitter.clone(), witness));
         }
-        let negotiation = Negotiation::new(config, webrtc.clone(), mids, paths, witness.clone());
+        let shared = (witness.clone(), paths);
+        let negotiation = Negotiation::new(config, webrtc.clone(), mids, shared);
         let previous = Mutex::default();
         let session = Self {
             negotiation,
@@ -208,6 +212,7 @@ impl Session {
             received,
             previous,
             emitter,
+            _one: witness.instruments().map(|it| Share::one(&it.sessions)),
             witness,
             jitter,
             tasks,
@@ -407,8 +412,8 @@ struct Parts {
     channels: Channels,
     mids: negotiation::Mids,
     relays: Option<watch::Receiver<ice::Search>>,
-    paths: Arc<Paths>,
     jitter: JitterBuffers,
+    paths: Arc<Paths>,
 }
 
 /// Builds the pipeline and starts it. Blocks for some milliseconds.
@@ -440,10 +445,11 @@ fn build(
     witness::listen(&webrtc, witness);
     listen(&webrtc, (emitter, witness), &mids, Told::new(config));
     let relays = ice::watch(&webrtc, config);
-    let paths = Paths::listen(&webrtc);
     let jitter = JitterBuffers::listen(&webrtc);
     let (receive, told) = (config.receive.clone(), emitter.clone());
     let received = receive::listen(&webrtc, inner, receive, told, witness.clone());
+    retransmit(&webrtc);
+    let paths = Paths::listen(&webrtc);
     let channels = Channels::listen(&webrtc, emitter.clone());
     pipeline.set_state(gst::State::Playing)?;
     Ok(Parts {
@@ -453,9 +459,19 @@ fn build(
         channels,
         mids,
         relays,
-        paths,
         jitter,
+        paths,
     })
+}
+
+/// Lets lost packets of pictures that we receive be asked for again. Sound can do without them.
+fn retransmit(webrtc: &gst::Element) {
+    webrtc.connect("on-new-transceiver", false, |values| {
+        let transceiver = values.get(1)?.get::<WebRTCRTPTransceiver>().ok()?;
+        let is_video = transceiver.kind() == WebRTCKind::Video;
+        transceiver.set_property("do-nack", is_video);
+        None
+    });
 }
 
 /// Turns webrtcbin's signals into events.

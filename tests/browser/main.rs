@@ -5,6 +5,7 @@ mod calls;
 mod common;
 mod console;
 mod devices;
+mod diagnosis;
 mod driver;
 mod geckos;
 mod mesh;

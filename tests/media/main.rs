@@ -2,14 +2,19 @@
 #![cfg(feature = "peer")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
+#[path = "../common/badlink.rs"]
+mod badlink;
 #[path = "../common/viewer.rs"]
 mod viewer;
 
 mod channels;
 mod churn;
+mod congestion;
+mod latency;
 mod pair;
 mod pictures;
 mod sources;
+mod verdicts;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,15 +4,38 @@
 use std::time::Duration;
 
 /// How far an encoder may exceed its bit rate before frames are left out: what it may be ahead.
-const AHEAD: f64 = 0.3;
+const AHEAD: f64 = 0.4;
 /// More is forgotten, so that one big key frame doesn't stop the picture.
 const AHEAD_MOST: f64 = 0.6;
 /// What the encoder may exceed its bit rate by for ever; encoders aren't exact.
-const TOLERANCE: f64 = 1.1;
+const TOLERANCE: f64 = 1.2;
+/// Over so many frames the encoder is judged.
+const JUDGED: u32 = 15;
+/// An encoder that gets less than this part of the frames can't make them any smaller.
+const STRAINED: f64 = 0.8;
+/// One that makes less than this part of its bit rate could make a better picture.
+const IDLE: f64 = 0.7;
 /// The part of the path that retransmissions may take, and while a queue stands.
 const SHARE: (f64, f64) = (0.25, 0.05);
 /// Retransmissions saved up for a burst of losses: the time over which the share is taken.
 const SAVED: f64 = 0.5;
+
+/// How an encoder gets on with its bit rate.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(in crate::media) enum Load {
+    /// It has not been seen for long enough.
+    #[default]
+    Unknown,
+    /// It makes too much, and frames are left out.
+    Strained {
+        /// What one takes, which it can't make any smaller.
+        bits: f64,
+    },
+    /// It makes what it should.
+    Fair,
+    /// It has more bits than this picture needs.
+    Idle,
+}
 
 /// Lets frames pass to the encoder at the rate that is aimed at, and fewer while it makes too much.
 #[derive(Debug, Default)]
@@ -22,6 +45,12 @@ pub(in crate::media) struct FrameGate {
     /// Bits that were made too early.
     ahead: f64,
     last: Option<Duration>,
+    /// Frames that were due, and those of them that passed.
+    wanted: u32,
+    passed: u32,
+    /// Bits of frames that aren't key frames, and how many these are.
+    bits: f64,
+    frames: u32,
 }
 
 impl FrameGate {
@@ -32,26 +61,49 @@ impl FrameGate {
         let last = self.last.replace(time).unwrap_or(time);
         let elapsed = time.saturating_sub(last).as_secs_f64();
         self.ahead = (self.ahead - bits * TOLERANCE * elapsed).clamp(0.0, bits * AHEAD_MOST);
-        if self.ahead > bits * AHEAD {
-            return false;
-        }
         // Half a frame early is in time: the frames' times aren't exact.
-        match self.due {
-            Some(due) if time + gap / 4 < due && due < time + gap * 2 => false,
-            Some(due) if time < due + gap && due < time + gap * 2 => {
-                self.due = Some(due + gap);
-                true
-            }
-            _ => {
-                self.due = Some(time + gap);
-                true
-            }
-        }
+        self.due = match self.due {
+            Some(due) if time + gap / 4 < due && due < time + gap * 2 => return false,
+            Some(due) if time < due + gap && due < time + gap * 2 => Some(due + gap),
+            _ => Some(time + gap),
+        };
+        let passes = self.ahead <= bits * AHEAD;
+        self.wanted += 1;
+        self.passed += u32::from(passes);
+        passes
     }
 
     /// Notes that the encoder made so many bytes.
-    pub(in crate::media) fn made(&mut self, bytes: usize) {
-        self.ahead += bytes as f64 * 8.0;
+    pub(in crate::media) fn made(&mut self, bytes: usize, is_key: bool) {
+        let bits = bytes as f64 * 8.0;
+        self.ahead += bits;
+        if !is_key {
+            self.bits += bits;
+            self.frames += 1;
+        }
+    }
+
+    /// Begins to judge the encoder anew: its picture changed.
+    pub(in crate::media) fn forget(&mut self) {
+        (self.wanted, self.passed, self.bits, self.frames) = (0, 0, 0.0, 0);
+    }
+
+    /// How the encoder got on since the last time.
+    pub(in crate::media) fn judge(&mut self, rate: f64, bitrate: u32) -> Load {
+        if self.wanted < JUDGED {
+            return Load::Unknown;
+        }
+        let passed = f64::from(self.passed) / f64::from(self.wanted);
+        let bits = self.bits / f64::from(self.frames.max(1));
+        let any = self.frames > 0;
+        self.forget();
+        if any && passed < STRAINED {
+            Load::Strained { bits }
+        } else if any && bits * rate < f64::from(bitrate) * IDLE {
+            Load::Idle
+        } else {
+            Load::Fair
+        }
     }
 }
 
@@ -98,7 +150,7 @@ mod tests {
             .filter(|&frame| {
                 let passes = gate.passes(FRAME * frame, rate, bitrate);
                 if passes {
-                    gate.made(bytes);
+                    gate.made(bytes, false);
                 }
                 passes
             })
@@ -117,16 +169,35 @@ mod tests {
     fn an_encoder_that_makes_too_much_gets_fewer_frames() {
         // A frame of 8000 bytes is 64000 bits: 15.6 of them in a second are a million.
         let passed = passed(30.0, 1_000_000, 8000);
-        assert!((150..185).contains(&passed), "{passed}");
+        assert!((165..205).contains(&passed), "{passed}");
+    }
+
+    #[test]
+    fn an_encoder_is_judged_by_what_it_makes() {
+        let strained = Load::Strained { bits: 64_000.0 };
+        for (bytes, load) in [(8000, strained), (4000, Load::Fair), (1000, Load::Idle)] {
+            let mut gate = FrameGate::default();
+            let mut found = Load::Unknown;
+            for frame in 0..60 {
+                if gate.passes(FRAME * frame, 30.0, 1_000_000) {
+                    gate.made(bytes, false);
+                }
+                match gate.judge(30.0, 1_000_000) {
+                    Load::Unknown => {}
+                    judged => found = judged,
+                }
+            }
+            assert_eq!(found, load);
+        }
     }
 
     #[test]
     fn one_big_frame_stops_the_picture_for_a_moment_only() {
         let mut gate = FrameGate::default();
         assert!(gate.passes(Duration::ZERO, 30.0, 500_000));
-        gate.made(10_000_000);
+        gate.made(10_000_000, true);
         let next = (1..100).find(|&frame| gate.passes(FRAME * frame, 30.0, 500_000));
-        assert!(next.is_some_and(|frame| frame <= 11), "{next:?}");
+        assert!(next.is_some_and(|frame| frame <= 9), "{next:?}");
     }
 
     #[test]

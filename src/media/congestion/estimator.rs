@@ -25,6 +25,8 @@ const PACKETS: usize = 4096;
 const RATE_WINDOW: Duration = Duration::from_millis(500);
 /// The least time over which a rate of arrival means anything.
 const RATE_LEAST: Duration = Duration::from_millis(150);
+/// The same for what passes while a queue stands.
+const PASSING_LEAST: Duration = Duration::from_millis(80);
 /// A queue stands if no packet of so long a time was faster: shorter delays are jitter or one big frame.
 const QUEUE_WINDOW: Duration = Duration::from_millis(150);
 /// A standing queue of this length is congestion.
@@ -142,9 +144,9 @@ impl Estimator {
         self.queue
     }
 
-    /// Whether a queue stands, or stood a moment ago.
+    /// Whether packets wait, or did a moment ago.
     pub(in crate::media) fn is_congested(&self, now: Duration) -> bool {
-        self.queue > QUEUE || self.fell.is_some_and(|at| now.saturating_sub(at) < HOLD)
+        self.queue > CLEAR || self.fell.is_some_and(|at| now.saturating_sub(at) < HOLD)
     }
 
     /// Whether the estimate doesn't rise only because too little is sent to try more.
@@ -233,7 +235,7 @@ impl Estimator {
             self.standing = None;
             return;
         }
-        let Some(rate) = self.arriving() else {
+        let Some(rate) = self.passing() else {
             return;
         };
         // One more report, so that a hiccup of the radio isn't taken for a queue.
@@ -311,6 +313,26 @@ impl Estimator {
         let delays = latest.map(|(sent, arrived)| signed(arrived) - signed(sent) - fastest);
         let shortest = delays.min().unwrap_or_default().max(0);
         Duration::from_nanos(u64::try_from(shortest).unwrap_or(u64::MAX))
+    }
+
+    /// The bits per second that the bottleneck let through while a queue stood without a break.
+    fn passing(&self) -> Option<f64> {
+        let fastest = self.fastest.delay();
+        let arrivals = self.packets.iter().rev();
+        let mut arrivals = arrivals.filter_map(|it| Some((it.sent, it.arrived?, it.bytes)));
+        let (_, newest, last) = arrivals.next()?;
+        let (mut oldest, mut bytes, mut before) = (newest, 0, last);
+        for (sent, arrived, size) in arrivals {
+            let waited = signed(arrived) - signed(sent) - fastest;
+            if waited < signed(CLEAR) || arrived + RATE_WINDOW < newest {
+                break;
+            }
+            // The first packet only starts the time.
+            bytes += before + HEADERS;
+            (oldest, before) = (arrived.min(oldest), size);
+        }
+        let span = newest.saturating_sub(oldest);
+        (span >= PASSING_LEAST).then(|| bytes as f64 * 8.0 / span.as_secs_f64())
     }
 
     /// The bits per second that arrived of late.

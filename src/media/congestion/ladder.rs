@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use super::Rung;
+use super::budget::Load;
 
 /// Bits that a pixel of a frame needs for a fair picture. With less, frames or pixels are left out.
 const BITS_PER_PIXEL: f64 = 0.045;
+/// What is left after a second of the bits that a difficult picture needed more.
+const FORGOTTEN: f64 = 0.93;
 /// Bits per pixel and frame that an encoder gets at most.
 const BITS_PER_PIXEL_MOST: f64 = 0.12;
 /// The most that small pictures get, and that any picture gets, in bits per second.
@@ -17,9 +20,16 @@ const FRAMES_LEAST: f64 = 15.0;
 /// The least width and height.
 const SIZE_LEAST: u32 = 64;
 /// How much more than needed there must be before the next better step is taken.
-const UP_MARGIN: f64 = 1.4;
-/// How long, before the next better step is taken.
-const UP_TIME: Duration = Duration::from_secs(5);
+const UP_MARGIN: f64 = 1.3;
+/// How long, before the next better step is taken, at first.
+const UP_TIME: Duration = Duration::from_millis(1500);
+/// The same after steps that were taken too early.
+const UP_TIME_MOST: Duration = Duration::from_secs(60);
+/// A step back within this time says that it was.
+const RELAPSE: Duration = Duration::from_secs(15);
+/// With less than this part of the steady bit rate a queue is being emptied. What the encoder makes of
+/// that says nothing.
+const DRAINING: f64 = 0.9;
 /// How long too little must be there before a worse step is taken.
 const DOWN_TIME: Duration = Duration::from_millis(500);
 /// The parts of the frame rate and of width and height, for each rung from the best step on.
@@ -60,6 +70,14 @@ pub(in crate::media) struct Aim {
 pub(super) struct Ladder {
     steps: &'static [(f64, f64)],
     step: usize,
+    /// Bits that a pixel of this source's frames needs.
+    per_pixel: f64,
+    learnt: Option<Duration>,
+    /// The encoder has bits to spare.
+    idle: bool,
+    /// When the last better step was taken, and how long the next one waits.
+    rose: Option<Duration>,
+    patience: Duration,
     worse: Option<Duration>,
     better: Option<Duration>,
 }
@@ -81,8 +99,8 @@ impl Picture {
 }
 
 impl Aim {
-    fn needs(self) -> f64 {
-        pixels(self.size.0, self.size.1) * self.rate * BITS_PER_PIXEL
+    fn needs(self, per_pixel: f64) -> f64 {
+        pixels(self.size.0, self.size.1) * self.rate * per_pixel
     }
 }
 
@@ -95,41 +113,95 @@ impl Ladder {
         Self {
             steps,
             step: 0,
+            per_pixel: BITS_PER_PIXEL,
+            learnt: None,
+            idle: false,
+            rose: None,
+            patience: UP_TIME,
             worse: None,
             better: None,
         }
     }
 
-    /// What to make of so many bits per second.
-    pub(super) fn climb(&mut self, now: Duration, bitrate: u32, picture: Picture) -> Aim {
-        let aim = |step: usize| picture.at(self.steps[step.min(self.steps.len() - 1)]);
-        let enough = |step: usize, margin: f64| f64::from(bitrate) >= aim(step).needs() * margin;
-        let held = |since: &mut Option<Duration>, holds: bool, time: Duration| match holds {
-            true => now.saturating_sub(*since.get_or_insert(now)) >= time,
-            false => {
-                *since = None;
-                false
-            }
+    /// What to make of so many bits per second. `steady` is what they will be again when a queue is
+    /// emptied for the moment; `load` is how the encoder got on with the last ones.
+    pub(super) fn climb(
+        &mut self,
+        now: Duration,
+        (bitrate, steady): (u32, u32),
+        picture: Picture,
+        load: Load,
+    ) -> Aim {
+        self.learn(now, (bitrate, steady), picture, load);
+        let enough = |step: usize, margin: f64| {
+            let needs = self.at(step, picture).needs(self.per_pixel);
+            f64::from(steady) >= needs * margin
         };
         let last = self.steps.len() - 1;
         let too_little = self.step < last && !enough(self.step, 1.0);
-        let plenty = self.step > 0 && enough(self.step - 1, UP_MARGIN);
-        let (mut worse, mut better) = (self.worse, self.better);
-        let step = if held(&mut worse, too_little, DOWN_TIME) {
-            (self.step..last)
-                .find(|&step| enough(step, 1.0))
-                .unwrap_or(last)
-        } else if held(&mut better, plenty, UP_TIME) {
-            self.step - 1
+        let better = self.step.saturating_sub(1);
+        let plenty = self.step > 0 && (enough(better, UP_MARGIN) || self.idle);
+        let down = (self.step..last).find(|&step| enough(step, 1.0));
+        let step = if held(&mut self.worse, now, too_little, DOWN_TIME) {
+            // It was tried too early.
+            self.patience = match self.rose {
+                Some(at) if now.saturating_sub(at) < RELAPSE => self.patience * 2,
+                _ => UP_TIME,
+            };
+            down.unwrap_or(last)
+        } else if held(&mut self.better, now, plenty, self.patience) {
+            self.rose = Some(now);
+            better
         } else {
             self.step
         };
-        let aim = aim(step);
         if step != self.step {
-            (worse, better) = (None, None);
+            (self.worse, self.better, self.idle) = (None, None, false);
+            self.patience = self.patience.min(UP_TIME_MOST);
         }
-        (self.step, self.worse, self.better) = (step, worse, better);
-        Aim { bitrate, ..aim }
+        self.step = step;
+        Aim {
+            bitrate,
+            ..self.at(step, picture)
+        }
+    }
+
+    fn at(&self, step: usize, picture: Picture) -> Aim {
+        picture.at(self.steps[step.min(self.steps.len() - 1)])
+    }
+
+    /// Learns what the encoder needs for the picture.
+    fn learn(&mut self, now: Duration, bits: (u32, u32), picture: Picture, load: Load) {
+        let elapsed = self.learnt.replace(now).map(|at| now.saturating_sub(at));
+        let kept = FORGOTTEN.powf(elapsed.unwrap_or_default().as_secs_f64());
+        self.per_pixel = BITS_PER_PIXEL + (self.per_pixel - BITS_PER_PIXEL) * kept;
+        let draining = f64::from(bits.0) < f64::from(bits.1) * DRAINING;
+        match load {
+            Load::Strained { bits } if !draining => {
+                let (width, height) = self.at(self.step, picture).size;
+                let needed = bits / pixels(width, height).max(1.0);
+                (self.per_pixel, self.idle) = (self.per_pixel.max(needed), false);
+            }
+            Load::Idle => self.idle = true,
+            Load::Fair => self.idle = false,
+            Load::Strained { .. } | Load::Unknown => {}
+        }
+    }
+}
+
+/// Whether something holds for long enough.
+pub(super) fn held(
+    since: &mut Option<Duration>,
+    now: Duration,
+    holds: bool,
+    time: Duration,
+) -> bool {
+    match holds {
+        true => now.saturating_sub(*since.get_or_insert(now)) >= time,
+        false => {
+            *since = None;
+            false
+        }
     }
 }
 
@@ -157,10 +229,10 @@ mod tests {
 
     /// Where the ladder stands after so many seconds at a bit rate.
     fn after(ladder: &mut Ladder, now: &mut Duration, seconds: u64, bitrate: u32) -> Aim {
-        let mut aim = ladder.climb(*now, bitrate, HD);
+        let mut aim = ladder.climb(*now, (bitrate, bitrate), HD, Load::Fair);
         for _ in 0..seconds * 10 {
             *now += Duration::from_millis(100);
-            aim = ladder.climb(*now, bitrate, HD);
+            aim = ladder.climb(*now, (bitrate, bitrate), HD, Load::Fair);
         }
         aim
     }
@@ -195,10 +267,44 @@ mod tests {
     }
 
     #[test]
+    fn a_difficult_picture_gets_smaller_sooner_and_is_tried_again_later() {
+        let (mut ladder, mut now) = (Ladder::new(Rung::Full), Duration::ZERO);
+        let hard = 1280.0 * 720.0 * 0.15;
+        let strained = Load::Strained { bits: hard };
+        ladder.climb(now, (1_500_000, 1_500_000), HD, strained);
+        let aim = after(&mut ladder, &mut now, 1, 1_500_000);
+        assert_eq!((aim.size, aim.rate as u32), ((960, 540), 15));
+        let aim = after(&mut ladder, &mut now, 300, 1_900_000);
+        assert_eq!((aim.size, aim.rate as u32), ((1280, 720), 30));
+    }
+
+    #[test]
+    fn while_a_queue_is_emptied_the_picture_keeps_its_size() {
+        let (mut ladder, mut now) = (Ladder::new(Rung::Full), Duration::ZERO);
+        for _ in 0..20 {
+            now += Duration::from_millis(100);
+            let strained = Load::Strained { bits: 300_000.0 };
+            let aim = ladder.climb(now, (400_000, 1_500_000), HD, strained);
+            assert_eq!((aim.bitrate, aim.size), (400_000, (1280, 720)));
+        }
+    }
+
+    #[test]
+    fn an_encoder_with_bits_to_spare_makes_a_better_picture() {
+        let (mut ladder, mut now) = (Ladder::new(Rung::Full), Duration::ZERO);
+        after(&mut ladder, &mut now, 1, 300_000);
+        for _ in 0..20 {
+            now += Duration::from_millis(100);
+            ladder.climb(now, (300_000, 300_000), HD, Load::Idle);
+        }
+        assert!(ladder.step < 4, "{}", ladder.step);
+    }
+
+    #[test]
     fn it_climbs_back_step_by_step() {
         let (mut ladder, mut now) = (Ladder::new(Rung::Full), Duration::ZERO);
         assert_eq!(after(&mut ladder, &mut now, 1, 200_000).size, (640, 360));
-        let aim = after(&mut ladder, &mut now, 6, 2_500_000);
+        let aim = after(&mut ladder, &mut now, 2, 2_500_000);
         assert_eq!(aim.size, (960, 540));
         let aim = after(&mut ladder, &mut now, 20, 2_500_000);
         assert_eq!((aim.size, aim.rate as u32), ((1280, 720), 30));
@@ -207,7 +313,7 @@ mod tests {
     #[test]
     fn the_low_rung_is_smaller_and_slower() {
         let mut ladder = Ladder::new(Rung::Low);
-        let aim = ladder.climb(Duration::ZERO, 500_000, HD);
+        let aim = ladder.climb(Duration::ZERO, (500_000, 500_000), HD, Load::Fair);
         assert_eq!((aim.size, aim.rate as u32), ((640, 360), 20));
     }
 
@@ -219,7 +325,7 @@ mod tests {
             rate: 10.0,
         };
         let mut ladder = Ladder::new(Rung::Low);
-        let aim = ladder.climb(Duration::ZERO, 1, tiny);
+        let aim = ladder.climb(Duration::ZERO, (1, 1), tiny, Load::Fair);
         assert_eq!((aim.size, aim.rate), ((63, 33), 10.0));
     }
 }

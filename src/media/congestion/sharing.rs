@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Rung;
-use super::ladder::{Aim, CONSTANT, Ladder, Picture};
+use super::budget::Load;
+use super::ladder::{Aim, CONSTANT, Ladder, Picture, held};
 
 /// Viewers that take less than this part of what the strongest takes are below the floor.
 const FLOOR: f64 = 0.5;
@@ -36,6 +37,8 @@ pub(in crate::media) struct ViewerId(pub(in crate::media) u64);
 pub(in crate::media) struct Report {
     /// What this stream may send, in bits per second; `None` without feedback.
     pub(in crate::media) target: Option<u64>,
+    /// The same when no queue is to be emptied.
+    pub(in crate::media) steady: u64,
     /// Too little is sent to try more, and what is sent arrives.
     pub(in crate::media) limited: bool,
 }
@@ -100,49 +103,45 @@ impl Sharing {
         self.made
     }
 
-    /// Decides for all viewers that there are. Whoever is new is on [`Rung::Full`].
+    /// Decides for all viewers that there are. Whoever is new is on [`Rung::Full`]. `load` says how an
+    /// encoder got on.
     pub(in crate::media) fn decide(
         &mut self,
         now: Duration,
         picture: Picture,
         reports: &[(ViewerId, Report)],
+        load: impl Fn(Rung) -> Load,
     ) -> Plan {
-        let most = picture.most();
-        let wants: BTreeMap<ViewerId, (u32, bool)> = reports
+        let takes: Takes = reports
             .iter()
-            .map(|(id, report)| {
-                let target = report.target.unwrap_or(u64::from(CONSTANT));
-                let target = u32::try_from(target).unwrap_or(most).min(most);
-                (*id, (target, report.limited))
-            })
+            .map(|(id, report)| (*id, Take::new(report, picture.most())))
             .collect();
-        self.viewers.retain(|id, _| wants.contains_key(id));
-        for id in wants.keys() {
+        self.viewers.retain(|id, _| takes.contains_key(id));
+        for id in takes.keys() {
             self.viewers.entry(*id).or_insert_with(Viewer::new);
         }
         let mut moves = self.gather();
-        let floor = self.strongest(&wants) * FLOOR;
-        self.look_below(now, floor, &wants, &mut moves);
-        let weakest = |viewers: &BTreeMap<ViewerId, Viewer>, rung: Rung, floor: f64| {
-            let on = viewers.iter().filter(|(_, viewer)| viewer.rung == rung);
-            let takes = on.filter_map(|(id, _)| Some(wants.get(id)?.0));
-            takes.filter(|&bits| f64::from(bits) >= floor).min()
-        };
-        let full = weakest(&self.viewers, Rung::Full, floor);
-        self.made = full.or(self.made);
-        self.look_above(now, full, &wants, &mut moves);
-        let low = weakest(&self.viewers, Rung::Low, 0.0);
+        let strongest = self.on(Rung::Full, &takes).map(|take| take.steady).max();
+        let floor = f64::from(strongest.unwrap_or(0)) * FLOOR;
+        self.look_below(now, floor, &takes, &mut moves);
+        let followed = self.on(Rung::Full, &takes);
+        let full = weakest(followed.filter(|take| f64::from(take.steady) >= floor))
+            .map(|(target, steady)| (target.max(floor as u32), steady));
+        self.made = full.map(|(target, _)| target).or(self.made);
+        self.look_above(now, full.map(|(_, steady)| steady), &takes, &mut moves);
+        let low = weakest(self.on(Rung::Low, &takes));
         if low.is_none() {
             self.low = Ladder::new(Rung::Low);
         }
-        Plan {
-            full: full.map(|bits| self.full.climb(now, bits, picture)),
-            low: low.map(|bits| {
-                let bits = bits.min(full.unwrap_or(bits));
-                self.low.climb(now, bits, picture)
-            }),
-            moves,
-        }
+        let full = full.map(|bits| self.full.climb(now, bits, picture, load(Rung::Full)));
+        let low = low.map(|bits| self.low.climb(now, bits, picture, load(Rung::Low)));
+        Plan { full, low, moves }
+    }
+
+    /// What the viewers on a rung take.
+    fn on<'a>(&'a self, rung: Rung, takes: &'a Takes) -> impl Iterator<Item = Take> + 'a {
+        let on = self.viewers.iter().filter(move |(_, it)| it.rung == rung);
+        on.filter_map(|(id, _)| takes.get(id).copied())
     }
 
     /// If nobody is left on the shared encoder, the low rung has no point.
@@ -163,23 +162,11 @@ impl Sharing {
         .collect()
     }
 
-    fn strongest(&self, wants: &BTreeMap<ViewerId, (u32, bool)>) -> f64 {
-        let full = self.viewers.iter().filter(|(_, it)| it.rung == Rung::Full);
-        let takes = full.filter_map(|(id, _)| Some(wants.get(id)?.0));
-        f64::from(takes.max().unwrap_or(0))
-    }
-
     /// Moves whoever was below the floor for too long.
-    fn look_below(
-        &mut self,
-        now: Duration,
-        floor: f64,
-        wants: &BTreeMap<ViewerId, (u32, bool)>,
-        moves: &mut Vec<Move>,
-    ) {
+    fn look_below(&mut self, now: Duration, floor: f64, takes: &Takes, moves: &mut Vec<Move>) {
         for (id, viewer) in &mut self.viewers {
-            let takes = wants.get(id).map_or(0, |(bits, _)| *bits);
-            if viewer.rung == Rung::Low || f64::from(takes) >= floor {
+            let take = takes.get(id).copied().unwrap_or_default();
+            if viewer.rung == Rung::Low || f64::from(take.steady) >= floor {
                 viewer.below = None;
                 continue;
             }
@@ -204,28 +191,23 @@ impl Sharing {
         &mut self,
         now: Duration,
         full: Option<u32>,
-        wants: &BTreeMap<ViewerId, (u32, bool)>,
+        takes: &Takes,
         moves: &mut Vec<Move>,
     ) {
         let enough = f64::from(full.unwrap_or(0)) * BACK;
-        let held = |since: &mut Option<Duration>, holds: bool, time: Duration| match holds {
-            true => now.saturating_sub(*since.get_or_insert(now)) >= time,
-            false => {
-                *since = None;
-                false
-            }
-        };
         for (id, viewer) in &mut self.viewers {
             if viewer.rung == Rung::Full {
                 continue;
             }
-            let (takes, limited) = wants.get(id).copied().unwrap_or_default();
-            let proven = held(
-                &mut viewer.enough,
-                f64::from(takes) >= enough,
-                viewer.patience,
+            let take = takes.get(id).copied().unwrap_or_default();
+            let takes_enough = f64::from(take.steady) >= enough;
+            let proven = held(&mut viewer.enough, now, takes_enough, viewer.patience);
+            let trial = held(
+                &mut viewer.trial,
+                now,
+                take.limited,
+                viewer.patience * TRIAL,
             );
-            let trial = held(&mut viewer.trial, limited, viewer.patience * TRIAL);
             if proven || trial {
                 viewer.rung = Rung::Full;
                 viewer.back = Some(now);
@@ -237,6 +219,38 @@ impl Sharing {
             }
         }
     }
+}
+
+/// What one viewer takes, in bits per second.
+#[derive(Debug, Clone, Copy, Default)]
+struct Take {
+    target: u32,
+    steady: u32,
+    limited: bool,
+}
+
+type Takes = BTreeMap<ViewerId, Take>;
+
+impl Take {
+    fn new(report: &Report, most: u32) -> Self {
+        let limit = |bits: u64| u32::try_from(bits).unwrap_or(most).min(most);
+        let (target, steady) = match report.target {
+            Some(target) => (limit(target), limit(report.steady.max(target))),
+            None => (limit(CONSTANT.into()), limit(CONSTANT.into())),
+        };
+        Self {
+            target,
+            steady,
+            limited: report.limited,
+        }
+    }
+}
+
+/// The least that any of them takes now, and when no queue is to be emptied.
+fn weakest(takes: impl Iterator<Item = Take>) -> Option<(u32, u32)> {
+    takes
+        .map(|take| (take.target, take.steady))
+        .reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)))
 }
 
 impl Move {
@@ -284,14 +298,22 @@ mod tests {
     ) -> (Vec<Move>, Plan) {
         let reports: Vec<_> = takes
             .iter()
-            .map(|&(id, target, limited)| (id, Report { target, limited }))
+            .map(|&(id, target, limited)| {
+                let steady = target.unwrap_or(0);
+                let report = Report {
+                    target,
+                    steady,
+                    limited,
+                };
+                (id, report)
+            })
             .collect();
         let mut moves = Vec::new();
-        let mut plan = sharing.decide(*now, PICTURE, &reports);
+        let mut plan = sharing.decide(*now, PICTURE, &reports, |_| Load::Fair);
         moves.append(&mut plan.moves);
         for _ in 0..seconds * 10 {
             *now += Duration::from_millis(100);
-            plan = sharing.decide(*now, PICTURE, &reports);
+            plan = sharing.decide(*now, PICTURE, &reports, |_| Load::Fair);
             moves.append(&mut plan.moves);
         }
         (moves, plan)

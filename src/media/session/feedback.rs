@@ -147,6 +147,7 @@ impl Way {
         }
         Report {
             target: Some(self.part(inner.estimator.target())),
+            steady: self.part(inner.estimator.estimate()),
             limited: inner.estimator.is_limited() && !inner.estimator.is_congested(now),
         }
     }

@@ -34,29 +34,41 @@ pub struct InboundStats {
 /// The buffers of one session.
 #[derive(Debug, Clone, Default)]
 pub(super) struct JitterBuffers {
-    buffers: Arc<Mutex<Vec<gst::glib::WeakRef<gst::Element>>>>,
+    rtpbin: gst::glib::WeakRef<gst::Element>,
+    buffers: Arc<Mutex<Vec<Buffer>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Buffer {
+    element: gst::glib::WeakRef<gst::Element>,
+    /// How the pad of rtpbin begins that its packets come out of.
+    pad: String,
 }
 
 impl JitterBuffers {
     /// Notes every buffer that webrtcbin makes.
     pub(super) fn listen(webrtc: &gst::Element) -> Self {
-        let this = Self::default();
         let inside = webrtc.downcast_ref::<gst::Bin>();
         // Another version may call it otherwise; then there are no numbers.
         let Some(rtpbin) = inside.and_then(|inside| inside.by_name("rtpbin")) else {
-            return this;
+            return Self::default();
+        };
+        let this = Self {
+            rtpbin: rtpbin.downgrade(),
+            ..Self::default()
         };
         let buffers = Arc::clone(&this.buffers);
         rtpbin.connect("new-jitterbuffer", false, move |values| {
-            if let Some(buffer) = values
-                .get(1)
-                .and_then(|value| value.get::<gst::Element>().ok())
-            {
-                let mut known = buffers.lock().unwrap_or_else(PoisonError::into_inner);
-                known.retain(|known| known.upgrade().is_some());
-                if known.len() < MOST_BUFFERS {
-                    known.push(buffer.downgrade());
-                }
+            let element = values.get(1)?.get::<gst::Element>().ok()?;
+            let session = values.get(2)?.get::<u32>().ok()?;
+            let ssrc = values.get(3)?.get::<u32>().ok()?;
+            let mut known = buffers.lock().unwrap_or_else(PoisonError::into_inner);
+            known.retain(|known| known.element.upgrade().is_some());
+            if known.len() < MOST_BUFFERS {
+                known.push(Buffer {
+                    element: element.downgrade(),
+                    pad: format!("recv_rtp_src_{session}_{ssrc}_"),
+                });
             }
             None
         });
@@ -66,15 +78,14 @@ impl JitterBuffers {
     /// What they did until now, for each kind of media that came.
     pub(super) fn stats(&self) -> Vec<InboundStats> {
         // Not under the lock: it is taken in a callback, and this calls into GStreamer.
-        let buffers: Vec<_> = {
+        let buffers = {
             let known = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-            known
-                .iter()
-                .filter_map(gst::glib::WeakRef::upgrade)
-                .collect()
+            known.clone()
         };
+        let pads = self.rtpbin.upgrade().map(|rtpbin| rtpbin.src_pads());
+        let pads = pads.unwrap_or_default();
         let mut sums: Vec<InboundStats> = Vec::new();
-        for one in buffers.iter().filter_map(read) {
+        for one in buffers.iter().filter_map(|buffer| read(buffer, &pads)) {
             match sums.iter_mut().find(|sum| sum.kind == one.kind) {
                 Some(sum) => sum.add(&one),
                 None => sums.push(one),
@@ -96,10 +107,15 @@ impl InboundStats {
     }
 }
 
-fn read(buffer: &gst::Element) -> Option<InboundStats> {
-    let caps = buffer.static_pad("src")?.current_caps()?;
+fn read(buffer: &Buffer, pads: &[gst::Pad]) -> Option<InboundStats> {
+    // The buffer itself doesn't know what it carries.
+    let pad = pads
+        .iter()
+        .find(|pad| pad.name().starts_with(&buffer.pad))?;
+    let caps = pad.current_caps()?;
     let media = caps.structure(0)?.get::<&str>("media").ok()?;
-    let stats = buffer.property::<Option<gst::Structure>>("stats")?;
+    let element = buffer.element.upgrade()?;
+    let stats = element.property::<Option<gst::Structure>>("stats")?;
     let count = |field: &str| stats.get::<u64>(field).unwrap_or_default();
     Some(InboundStats {
         kind: match media {

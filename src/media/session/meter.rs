@@ -85,7 +85,7 @@ impl Meter {
     }
 
     /// The frames that left since the start.
-    pub(super) fn frames(&self) -> u64 {
+    pub(super) fn total(&self) -> u64 {
         self.lock().total
     }
 
@@ -125,9 +125,11 @@ fn age(pad: &gst::Pad, info: &gst::PadProbeInfo<'_>) -> Option<Duration> {
         Some(gst::PadProbeData::BufferList(list)) => list.get(list.len().checked_sub(1)?)?,
         _ => return None,
     };
-    let element = pad.parent_element()?;
-    let now = element.current_running_time()?;
-    Some(Duration::from(now.saturating_sub(buffer.pts()?)))
+    let now = pad.parent_element()?.current_running_time()?;
+    let segment = pad.sticky_event::<gst::event::Segment>(0)?;
+    let segment = segment.segment().downcast_ref::<gst::ClockTime>()?;
+    let captured = segment.to_running_time(buffer.pts()?)?;
+    Some(Duration::from(now.saturating_sub(captured)))
 }
 
 /// Whether a packet is its frame's last one.

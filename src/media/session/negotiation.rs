@@ -80,8 +80,8 @@ pub(super) struct Negotiation {
     config: SessionConfig,
     webrtc: gst::Element,
     mids: Mids,
-    paths: Arc<Paths>,
     witness: Arc<Witness>,
+    paths: Arc<Paths>,
     /// The sections of the last description of ours.
     layout: Vec<check::Known>,
     /// For each configured stream how it was bound, once it is.
@@ -92,8 +92,8 @@ pub(super) struct Negotiation {
     /// The other side's DTLS role, once it is settled.
     their_role: Option<Role>,
     has_remote: bool,
-    /// The directions in the offer that we are to answer.
-    offered: Vec<String>,
+    /// The offer that we are to answer.
+    offered: String,
     candidates: Vec<(u32, String)>,
     dropped_candidates: usize,
 }
@@ -103,23 +103,22 @@ impl Negotiation {
         config: SessionConfig,
         webrtc: gst::Element,
         mids: Mids,
-        paths: Arc<Paths>,
-        witness: Arc<Witness>,
+        (witness, paths): (Arc<Witness>, Arc<Paths>),
     ) -> Self {
         let wires = vec![None; config.streams.len()];
         Self {
             config,
             webrtc,
             mids,
-            paths,
             witness,
+            paths,
             layout: Vec::new(),
             wires,
             has_channels: false,
             offering: false,
             their_role: None,
             has_remote: false,
-            offered: Vec::new(),
+            offered: String::new(),
             candidates: Vec::new(),
             dropped_candidates: 0,
         }
@@ -232,8 +231,7 @@ impl Negotiation {
             ));
         }
         check::offer(text, &self.layout).map_err(MediaError::Description)?;
-        let sections = sdp::sections(text);
-        self.offered = sections.iter().map(|it| it.direction.to_owned()).collect();
+        text.clone_into(&mut self.offered);
         let text = sdp::both_ways(text, &self.open_sections());
         let text = match self.their_role {
             Some(role) => sdp::with_role(&text, role),
@@ -278,16 +276,19 @@ impl Negotiation {
 
     /// Makes the answer to the offer that was applied.
     pub(super) async fn answer(&mut self) -> Result<String, MediaError> {
-        let (text, description) = self.create("create-answer").await?;
+        let (text, _) = self.create("create-answer").await?;
+        let text = sdp::with_feedback(&text, &self.offered);
         self.mids.learn(&text);
         self.layout = check::layout(&text);
+        let description = describe(WebRTCSDPType::Answer, &text)?;
         self.set("set-local-description", &description).await?;
         self.their_role = self
             .their_role
             .or_else(|| sdp::role(&text).map(Role::other));
         self.remote_is_set();
-        let offered: Vec<_> = self.offered.iter().map(String::as_str).collect();
         let text = Told::new(&self.config).description(text);
+        let sections = sdp::sections(&self.offered);
+        let offered: Vec<_> = sections.iter().map(|it| it.direction).collect();
         Ok(sdp::answering(&text, &offered))
     }
 

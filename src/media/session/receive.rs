@@ -52,8 +52,8 @@ pub struct ReceivedTrack {
 pub(super) struct Counters {
     pub(super) packets: AtomicU64,
     pub(super) bytes: AtomicU64,
-    /// A whole frame came.
-    framed: AtomicBool,
+    /// Whether a whole picture came, and any sound.
+    framed: [AtomicBool; 2],
 }
 
 impl Counters {
@@ -62,14 +62,19 @@ impl Counters {
         let is_first = self.packets.fetch_add(1, Ordering::Relaxed) == 0;
         self.bytes
             .fetch_add(packet.size() as u64, Ordering::Relaxed);
-        let ends_frame = kind == Kind::Audio || packet.flags().contains(gst::BufferFlags::MARKER);
-        let is_first_frame = ends_frame
-            && !self.framed.load(Ordering::Relaxed)
-            && !self.framed.swap(true, Ordering::Relaxed);
-        if is_first || is_first_frame {
-            witness.received(ends_frame);
+        let framed = &self.framed[usize::from(kind == Kind::Audio)];
+        if is_first || !framed.load(Ordering::Relaxed) {
+            let ends_frame = kind == Kind::Audio || has_marker(packet);
+            framed.fetch_or(ends_frame, Ordering::Relaxed);
+            witness.received(kind, ends_frame);
         }
     }
+}
+
+/// Whether a packet is its picture's last one (RFC 3550 section 5.1).
+fn has_marker(packet: &gst::BufferRef) -> bool {
+    let mut start = [0; 2];
+    packet.copy_to_slice(0, &mut start).is_ok() && start[1] & 0x80 != 0
 }
 
 /// Takes every track that appears.

@@ -87,10 +87,7 @@ impl Sampler {
     }
 
     fn sample(&mut self, reply: &Reply) {
-        let path = reply
-            .path()
-            .map(|(ours, theirs)| format!("{ours} → {theirs}"));
-        self.witness.arrived(reply.arrived(), path);
+        self.witness.look(reply);
         let streams = self.witness.streams();
         for stream in &streams {
             self.sample_sent(stream, reply);
@@ -113,7 +110,7 @@ impl Sampler {
     }
 
     fn sample_sent(&mut self, stream: &Sent, reply: &Reply) {
-        let (outbound, frames) = (reply.outbound(stream.ssrc), stream.meter.frames());
+        let (outbound, frames) = (reply.outbound(stream.ssrc), stream.meter.total());
         let now = Before { outbound, frames };
         let before = self.sent.insert(stream.ssrc, now).unwrap_or_default();
         let lost = outbound

@@ -166,6 +166,20 @@ impl Reply {
             .sum()
     }
 
+    /// A number that changes whenever media or a report comes; 0 as long as none did.
+    pub(super) fn pulse(&self) -> u64 {
+        let beats = self.0.iter().map(|entry| {
+            let source = entry.get::<gst::Structure>("gst-rtpsource-stats");
+            let of = |field: &str| source.as_ref().map_or(0, |it| unsigned(it, field));
+            match kind(entry).as_str() {
+                "inbound-rtp" => unsigned(entry, "packets-received").wrapping_add(of("sr-ntptime")),
+                "remote-inbound-rtp" => of("rb-lsr").wrapping_add(of("rb-exthighestseq")),
+                _ => 0,
+            }
+        });
+        beats.fold(0, u64::wrapping_add)
+    }
+
     /// The kinds of the local and the remote candidate in use.
     pub(super) fn path(&self) -> Option<(String, String)> {
         let of = |id: &str| {

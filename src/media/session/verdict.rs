@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use addresses::{Address, Place};
 
+use crate::media::Kind;
+
 /// Candidates of one side that are remembered; more don't make a verdict better.
 pub(super) const MOST_CANDIDATES: usize = 64;
 /// Pairs that a verdict lists.
@@ -52,6 +54,8 @@ pub enum Reason {
     NoMedia,
     /// Packets come, but nothing that can be played.
     UnusableMedia,
+    /// The connection stands, but nothing comes over it any more, not even a report.
+    Silent,
     /// The connection stood, and was lost.
     Lost,
 }
@@ -108,6 +112,12 @@ pub(super) struct Facts {
     pub(super) path: Option<String>,
     /// Packets that came, whether or not they could be used.
     pub(super) packets: u64,
+    /// What was promised and doesn't come.
+    pub(super) missing: Option<Kind>,
+    /// Packets came that may have been it.
+    pub(super) has_packets: bool,
+    /// For so long nothing has come, after something did.
+    pub(super) silent: Option<Duration>,
 }
 
 /// Both sides' addresses that may be paired.
@@ -120,7 +130,7 @@ struct Sides {
 
 impl Reason {
     /// All, for a test and the documentation.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::NoAnswer,
         Self::NoTurnServer,
         Self::NoRelay,
@@ -138,6 +148,7 @@ impl Reason {
         Self::Dtls,
         Self::NoMedia,
         Self::UnusableMedia,
+        Self::Silent,
         Self::Lost,
     ];
 
@@ -162,6 +173,7 @@ impl Reason {
             Self::Dtls => "dtls",
             Self::NoMedia => "no_media",
             Self::UnusableMedia => "unusable_media",
+            Self::Silent => "silent",
             Self::Lost => "lost",
         }
     }
@@ -202,7 +214,10 @@ pub(super) fn judge(facts: &Facts) -> Verdict {
         },
         Stage::Checks => no_way(facts),
         Stage::Dtls => dtls(facts),
-        Stage::Connected => no_media(facts),
+        Stage::Connected => match facts.silent {
+            Some(silent) => quiet(facts, silent),
+            None => no_media(facts),
+        },
         Stage::Lost => Verdict {
             reason: Reason::Lost,
             what: format!(
@@ -409,21 +424,37 @@ fn dtls(facts: &Facts) -> Verdict {
     }
 }
 
+/// The connection stands, but has gone quiet.
+fn quiet(facts: &Facts, silent: Duration) -> Verdict {
+    Verdict {
+        reason: Reason::Silent,
+        what: format!(
+            "nothing has come over the connection{} for {}, not even a report",
+            path(facts),
+            seconds(silent)
+        ),
+        tried: Vec::new(),
+        advice: "the other side or the network between is gone, or a firewall has closed the way; it may come back"
+            .to_owned(),
+    }
+}
+
 /// The connection stands, but media that was promised doesn't come.
 fn no_media(facts: &Facts) -> Verdict {
     let (path, after, packets) = (path(facts), seconds(facts.lasted), facts.packets);
-    let (reason, what, advice) = match packets {
-        0 => (
+    let media = facts.missing.map_or("media", Kind::name);
+    let (reason, what, advice) = match facts.has_packets {
+        false => (
             Reason::NoMedia,
             format!(
-                "the connection{path} stands, and the other side says that it sends media, but not one packet came within {after}"
+                "the connection{path} stands, and the other side says that it sends {media}, but not one packet of it came within {after}"
             ),
             "look at the other side: its camera, microphone or pipeline may give nothing, or it is muted",
         ),
-        _ => (
+        true => (
             Reason::UnusableMedia,
             format!(
-                "the connection{path} stands and {packets} packets came within {after}, but no whole frame that can be played"
+                "the connection{path} stands and {packets} packets came within {after}, but no {media} that can be played"
             ),
             "the other side may send another codec or payload type than the one agreed on, or the way loses too much; look at its log",
         ),

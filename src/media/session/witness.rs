@@ -9,9 +9,10 @@ use gstreamer_webrtc::{WebRTCICEConnectionState, WebRTCICEGatheringState};
 
 use super::SessionConfig;
 use super::events::{Emitter, SessionEvent};
-use super::stats::Sent;
+use super::stats::{Reply, Sent};
 use super::verdict::{self, Facts, MOST_CANDIDATES, Stage, Verdict};
 use crate::config::IceServer;
+use crate::media::Kind;
 use crate::media::metrics::{Instruments, Metrics};
 
 /// How long checks and keys, or the first packet of promised media, may take before it is worth a
@@ -19,6 +20,10 @@ use crate::media::metrics::{Instruments, Metrics};
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How long the other side may take to answer before it is worth a warning: a person may have to agree.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long it may be quiet after media or reports came. Reports come every six seconds or more often,
+/// and libnice takes most of a minute to notice.
+const SILENCE: Duration = Duration::from_secs(9);
 
 /// How long the phases of a session's beginning took; `None` until one is over. Each is counted from
 /// the end of the one before, but for gathering, which goes on beside the others.
@@ -62,11 +67,16 @@ struct Notes {
     /// When the present stage began.
     since: Instant,
     connected: Option<Instant>,
-    /// The other side says that it sends media.
-    promised: bool,
+    /// What the other side says that it sends.
+    promised: Vec<Kind>,
+    /// Of what a packet came, and a whole frame.
+    came: Vec<Kind>,
+    framed: Vec<Kind>,
     /// The stage of the last warning.
     warned: Option<Stage>,
     is_over: bool,
+    /// A number that changes when anything comes, and since when it is the same.
+    pulse: (u64, Instant),
 }
 
 impl Witness {
@@ -89,14 +99,16 @@ impl Witness {
                 gathering: None,
                 since: now,
                 connected: None,
-                promised: false,
+                promised: Vec::new(),
+                came: Vec::new(),
+                framed: Vec::new(),
                 warned: None,
                 is_over: false,
+                pulse: (0, now),
             }),
             sent: Mutex::default(),
         };
         if let Some(it) = this.instruments() {
-            it.sessions.inc();
             it.sessions_started.inc();
         }
         Arc::new(this)
@@ -134,11 +146,17 @@ impl Witness {
             }
         }
         let sections = super::sdp::sections(sdp);
-        notes.promised = sections.iter().any(|section| {
-            matches!(section.kind, "audio" | "video")
-                && !section.refused
-                && matches!(section.direction, "sendrecv" | "sendonly")
-        });
+        let sends = |kind: &Kind| {
+            sections.iter().any(|section| {
+                section.kind == kind.name()
+                    && !section.refused
+                    && matches!(section.direction, "sendrecv" | "sendonly")
+            })
+        };
+        notes.promised = [Kind::Video, Kind::Audio]
+            .into_iter()
+            .filter(sends)
+            .collect();
         if both && notes.facts.stage == Stage::Signaling {
             let took = notes.enter(Stage::Checks);
             notes.phases.signaling = Some(took);
@@ -200,8 +218,17 @@ impl Witness {
     }
 
     /// A packet came, perhaps a frame's last one.
-    pub(super) fn received(&self, ends_frame: bool) {
+    pub(super) fn received(&self, kind: Kind, ends_frame: bool) {
         let mut notes = self.notes();
+        for (kinds, is_news) in [(0, true), (1, ends_frame)] {
+            let kinds = match kinds {
+                0 => &mut notes.came,
+                _ => &mut notes.framed,
+            };
+            if is_news && !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
         let since = notes.since_connected();
         let first = |phase: &mut Option<Duration>| {
             let is_first = phase.is_none();
@@ -241,12 +268,27 @@ impl Witness {
         }
     }
 
-    /// So many packets came, whether or not they can be used; over this path.
-    pub(super) fn arrived(&self, packets: u64, path: Option<String>) {
+    /// Looks at the statistics: how many packets came, over which path, and whether anything still does.
+    pub(super) fn look(&self, reply: &Reply) {
+        let path = reply
+            .path()
+            .map(|(ours, theirs)| format!("{ours} → {theirs}"));
+        let (packets, pulse) = (reply.arrived(), reply.pulse());
         let mut notes = self.notes();
         notes.facts.packets = packets;
-        if path.is_some() {
-            notes.facts.path = path;
+        notes.facts.path = path.or(notes.facts.path.take());
+        let (before, since) = notes.pulse;
+        // A source that was silent for long is forgotten, and its numbers with it.
+        if pulse != before && pulse != 0 {
+            notes.pulse = (pulse, Instant::now());
+            notes.facts.silent = None;
+        } else if before != 0 && since.elapsed() >= SILENCE {
+            let was_known = notes.facts.silent.replace(since.elapsed()).is_some();
+            if !was_known && notes.facts.stage == Stage::Connected && !notes.is_over {
+                let verdict = notes.verdict();
+                drop(notes);
+                self.tell(verdict);
+            }
         }
     }
 
@@ -332,14 +374,6 @@ impl Witness {
     }
 }
 
-impl Drop for Witness {
-    fn drop(&mut self) {
-        if let Some(it) = self.instruments() {
-            it.sessions.dec();
-        }
-    }
-}
-
 impl Notes {
     /// Enters a stage; how long the one before took.
     fn enter(&mut self, stage: Stage) -> Duration {
@@ -356,7 +390,7 @@ impl Notes {
         };
         let is_waited_for = match stage {
             Stage::Signaling | Stage::Checks | Stage::Dtls => true,
-            Stage::Connected => wants_media && self.promised && self.phases.first_frame.is_none(),
+            Stage::Connected => wants_media && self.missing().is_some(),
             Stage::Lost => false,
         };
         is_waited_for
@@ -374,6 +408,12 @@ impl Notes {
         stood
     }
 
+    /// What was promised, and doesn't come as whole frames.
+    fn missing(&self) -> Option<Kind> {
+        let mut promised = self.promised.iter();
+        promised.find(|kind| !self.framed.contains(kind)).copied()
+    }
+
     fn since_connected(&self) -> Duration {
         self.connected.unwrap_or(self.began).elapsed()
     }
@@ -383,6 +423,13 @@ impl Notes {
         if self.facts.stage != Stage::Lost {
             self.facts.lasted = self.since.elapsed();
         }
+        self.facts.missing = self.missing();
+        let came = self
+            .facts
+            .missing
+            .is_some_and(|kind| self.came.contains(&kind));
+        // What came of the other kind explains nothing; what belongs to none may.
+        self.facts.has_packets = came || self.came.is_empty() && self.facts.packets > 0;
         verdict::judge(&self.facts)
     }
 }

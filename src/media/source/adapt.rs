@@ -8,7 +8,7 @@ use super::viewer::Viewer;
 use gstreamer::prelude::*;
 
 use crate::media::codec::Codec;
-use crate::media::congestion::{Aim, Plan, Report, Rung, Sharing, ViewerId};
+use crate::media::congestion::{Aim, Load, Plan, Report, Rung, Sharing, ViewerId};
 use crate::media::guard;
 
 /// How often the encoders follow the paths. Short, because a queue at a bottleneck grows meanwhile.
@@ -67,7 +67,12 @@ impl Audience {
             .map(|viewer| (viewer.id(), viewer.report()))
             .collect();
         let now = Duration::from(guard::clock().time());
-        let Plan { full, low, moves } = self.sharing.decide(now, picture, &reports);
+        let load = |rung| {
+            let of_rung = knobs.iter().find(|(of, _)| *of == rung);
+            of_rung.map_or(Load::Unknown, |(_, knobs)| knobs.load())
+        };
+        let plan = self.sharing.decide(now, picture, &reports, load);
+        let Plan { full, low, moves } = plan;
         for step in moves {
             if let Some(viewer) = viewers.iter().find(|it| it.id() == step.viewer) {
                 viewer.put(step.rung, step.trial);

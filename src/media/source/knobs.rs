@@ -7,7 +7,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 
-use crate::media::congestion::{Aim, FrameGate, Picture};
+use crate::media::congestion::{Aim, FrameGate, Load, Picture};
 use crate::media::encoder::Encoder;
 
 /// The name of the element that says how large the picture is to be.
@@ -66,7 +66,8 @@ impl Knobs {
         let weak = Arc::downgrade(&knobs);
         to.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
             if let (Some(knobs), Some(buffer)) = (weak.upgrade(), info.buffer()) {
-                knobs.lock().gate.made(buffer.size());
+                let is_key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+                knobs.lock().gate.made(buffer.size(), is_key);
             }
             gst::PadProbeReturn::Ok
         });
@@ -93,7 +94,13 @@ impl Knobs {
         if !(resized || rate || bits) {
             return;
         }
-        self.lock().aim = Some(aim);
+        {
+            let mut inner = self.lock();
+            inner.aim = Some(aim);
+            if resized {
+                inner.gate.forget();
+            }
+        }
         let nominal = picture.map_or(aim.rate, |picture| picture.rate);
         // An encoder that counts frames instead of reading their times takes left out ones for bits
         // that it must not use.
@@ -112,9 +119,13 @@ impl Knobs {
         }
     }
 
-    /// What it was told last.
-    pub(super) fn aimed(&self) -> Option<Aim> {
-        self.lock().aim
+    /// How the encoder got on since the last time.
+    pub(super) fn load(&self) -> Load {
+        let mut inner = self.lock();
+        match inner.aim {
+            Some(aim) => inner.gate.judge(aim.rate, aim.bitrate),
+            None => Load::Unknown,
+        }
     }
 
     fn look(&self, event: &gst::Event) {

@@ -122,11 +122,13 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// The families of some addresses, in words.
+/// The families of some addresses, in words. Almost every machine has an IPv6 address for its own link.
 pub(super) fn families(addresses: &[Address]) -> &'static str {
     let has =
         |test: fn(&IpAddr) -> bool| addresses.iter().filter_map(|it| it.ip.as_ref()).any(test);
-    match (has(IpAddr::is_ipv4), has(IpAddr::is_ipv6)) {
+    let is_wide = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if !ip.is_unicast_link_local());
+    match (has(IpAddr::is_ipv4), has(is_wide)) {
+        (false, false) if has(IpAddr::is_ipv6) => "link-local IPv6 only",
         (true, true) => "IPv4 and IPv6",
         (true, false) => "IPv4 only",
         (false, true) => "IPv6 only",

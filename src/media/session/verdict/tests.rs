@@ -126,6 +126,8 @@ fn later_stages_have_their_own_sentences() {
     let at = |stage, packets| Facts {
         stage,
         packets,
+        has_packets: packets > 0,
+        missing: Some(Kind::Video),
         path: Some("host → relay".to_owned()),
         lasted: Duration::from_secs(5),
         ..Facts::default()
@@ -135,6 +137,13 @@ fn later_stages_have_their_own_sentences() {
         (at(Stage::Dtls, 0), Reason::Dtls),
         (at(Stage::Connected, 0), Reason::NoMedia),
         (at(Stage::Connected, 7), Reason::UnusableMedia),
+        (
+            Facts {
+                silent: Some(Duration::from_secs(5)),
+                ..at(Stage::Connected, 7)
+            },
+            Reason::Silent,
+        ),
         (at(Stage::Lost, 7), Reason::Lost),
     ];
     let mut said = std::collections::HashSet::new();
