@@ -119,7 +119,7 @@ async fn participant(make_ice: &impl Fn() -> Ice) -> anyhow::Result<Participant>
         room: ROOM.to_owned(),
         media: media(&source, make_ice),
         loopback: false,
-        codec: None,
+        codecs: Vec::new(),
         accepts: Vec::new(),
         channel: None,
         lines: Lines::Ended,

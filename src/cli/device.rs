@@ -41,6 +41,8 @@ pub(super) struct Media {
     /// A pipeline to play: a name or a file, and values for its variables (repeatable: display_0, display_1, …)
     #[arg(long, value_name = "NAME [KEY=VALUE…]", default_value = "test")]
     pipeline: Vec<String>,
+    #[command(flatten)]
+    encoding: media::Encoding,
     /// Fields to add to the device's info: JSON, or a file of it
     #[arg(long, value_name = "JSON|FILE")]
     info: Option<String>,
@@ -86,10 +88,14 @@ impl Media {
             .map(read_info)
             .transpose()
             .context("--info")?;
+        let options = SourceOptions {
+            linger,
+            ..self.encoding.options()
+        };
         let mut sources = Vec::new();
         for words in &self.pipeline {
             let file = pipeline("--pipeline", words, variables)?;
-            sources.push(Source::open(file, SourceOptions { linger }).await?);
+            sources.push(Source::open(file, options.clone()).await?);
         }
         let mut events = vec![Printer::start().lines()];
         events.extend(self.on_input.map(hook::spawn));

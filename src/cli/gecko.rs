@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Args;
 
-use super::media::{Ice, Printer, Server, pipeline};
+use super::media::{Encoding, Ice, Printer, Server, pipeline};
 use super::{Failure, Outcome, interrupted, mesh};
-use crate::media::{Source, SourceOptions};
+use crate::media::Source;
 use crate::peer::call;
 use crate::peer::gecko::{self, Gecko, Options};
 use crate::peer::link::{Dialer, ServerUrl, Trust, client_config};
@@ -45,6 +45,8 @@ pub(super) struct Flags {
     /// (repeatable); the first one plays where a client with a script offers media
     #[arg(long, value_name = "NAME [KEY=VALUE…]", default_value = "test")]
     pipeline: Vec<String>,
+    #[command(flatten)]
+    encoding: Encoding,
     /// Write the media that clients send to files in this directory, one for each worker
     #[arg(long, value_name = "DIRECTORY")]
     receive: Option<PathBuf>,
@@ -94,10 +96,11 @@ impl Flags {
         };
         let origins = self.workers.origins(dialer.url())?;
         let fetcher = fetcher(&trust, origins, &limits)?;
+        let options = self.encoding.options();
         let mut pipelines = Vec::new();
         for words in &self.pipeline {
             let file = pipeline("--pipeline", words, &variables)?;
-            pipelines.push(Source::open(file, SourceOptions::default()).await?);
+            pipelines.push(Source::open(file, options.clone()).await?);
         }
         let reception = mesh::reception(self.receive.as_deref()).context("--receive")?;
         let options = Options {

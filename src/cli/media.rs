@@ -15,7 +15,7 @@ use super::sessions::Sessions;
 use crate::config::{IceKind, IceServer, IceUrl, Secret};
 use crate::dialect::gstreamer::client::PeerId;
 use crate::media::pipeline::PipelineFile;
-use crate::media::{Source, SourceOptions, display};
+use crate::media::{Codec, EncoderChoice, Source, SourceOptions, display};
 use crate::net::PortRange;
 use crate::peer::call::Media;
 use crate::peer::ice;
@@ -58,7 +58,22 @@ pub(super) struct Send {
     #[arg(long, value_name = "NAME [KEY=VALUE…]", default_value = "test")]
     send: String,
     #[command(flatten)]
+    encoding: Encoding,
+    #[command(flatten)]
     ice: Ice,
+}
+
+/// How what a peer sends is encoded.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct Encoding {
+    /// The codecs to send in and no others, the preferred one first: VP8, H264, VP9, AV1
+    /// [default: what the pipeline file says]
+    #[arg(long, value_name = "NAME[,NAME…]", value_delimiter = ',')]
+    codec: Vec<Codec>,
+    /// What encodes pictures: hardware, software, or an element's name
+    /// [default: the first one that works, hardware before software]
+    #[arg(long, value_name = "NAME")]
+    encoder: Option<EncoderChoice>,
 }
 
 /// How a peer's media finds its way.
@@ -139,8 +154,24 @@ impl Send {
         variables: &[String],
         reception: Reception,
     ) -> anyhow::Result<Media> {
-        let source = source("--send", &self.send, variables).await?;
+        let source = source("--send", &self.send, variables, self.encoding).await?;
         self.ice.media(dialer, source, reception)
+    }
+}
+
+impl Encoding {
+    /// The codecs that were named.
+    pub(super) fn codecs(&self) -> &[Codec] {
+        &self.codec
+    }
+
+    /// For a source.
+    pub(super) fn options(self) -> SourceOptions {
+        SourceOptions {
+            codecs: self.codec,
+            encoder: self.encoder.unwrap_or_default(),
+            ..SourceOptions::default()
+        }
     }
 }
 
@@ -212,6 +243,7 @@ pub(super) async fn source(
     flag: &str,
     words: &str,
     variables: &[String],
+    encoding: Encoding,
 ) -> anyhow::Result<Option<Arc<Source>>> {
     match (words, variables) {
         ("none", []) => Ok(None),
@@ -220,7 +252,7 @@ pub(super) async fn source(
         }
         (words, _) => {
             let file = pipeline(flag, words, variables)?;
-            Ok(Some(Source::open(file, SourceOptions::default()).await?))
+            Ok(Some(Source::open(file, encoding.options()).await?))
         }
     }
 }

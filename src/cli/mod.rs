@@ -87,7 +87,15 @@ pub fn main() -> ExitCode {
     {
         return crate::worker::host::run();
     }
+    #[cfg(feature = "peer")]
+    if let [_, word, text] = &std::env::args().collect::<Vec<_>>()[..]
+        && word == crate::media::TRIAL_ARGUMENT
+    {
+        return crate::media::host_trial(text);
+    }
     let cli = Cli::parse();
+    #[cfg(feature = "peer")]
+    crate::media::try_in_children("/proc/self/exe".into());
     cli.log.init(cli.command.log());
     let outcome = match cli.command {
         #[cfg(feature = "server")]

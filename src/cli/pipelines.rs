@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use super::media::key_value;
 use super::{Failure, Outcome, say};
 use crate::media::pipeline::{Origin, PipelineFile, Report};
-use crate::media::{self, Codec, Kind};
+use crate::media::{self, Codec, EncoderKind, EncoderState, Kind};
 
 /// List, check or show the pipeline files that peers play
 #[derive(Debug, Args)]
@@ -27,6 +27,8 @@ enum Command {
         #[arg(value_name = "NAME [KEY=VALUE]")]
         words: Vec<String>,
     },
+    /// Every encoder that is known, and whether it works here; each is tried
+    Encoders,
     /// A pipeline file's text with its variables filled in, as gst-launch-1.0 takes it
     Show {
         /// A name or a file, and values for its variables
@@ -40,6 +42,7 @@ pub(super) fn run(flags: Flags) -> Outcome {
         Command::List => list(),
         Command::Check { words } if words.is_empty() => check_all(),
         Command::Check { words } => check(&words),
+        Command::Encoders => encoders(),
         Command::Show { words } => show(&words),
     }
 }
@@ -82,6 +85,31 @@ fn check(words: &[String]) -> Outcome {
     media::init().map_err(Failure::usage)?;
     let report = file.check().map_err(Failure::usage)?;
     say(format_args!("{}: {}", file.name(), verdict(&report)));
+    Ok(())
+}
+
+fn encoders() -> Outcome {
+    media::init().map_err(Failure::usage)?;
+    for it in media::try_encoders() {
+        let state = match it.state {
+            EncoderState::Works => "works".to_owned(),
+            EncoderState::Untried => "untried".to_owned(),
+            EncoderState::Failed { why } => format!("fails: {why}"),
+            EncoderState::Missing { package } => {
+                let package = package.map_or(String::new(), |name| format!(", or {name}"));
+                format!("missing: its device{package}")
+            }
+        };
+        let kind = match it.kind {
+            EncoderKind::Hardware => "hardware",
+            EncoderKind::Software => "software",
+        };
+        say(format_args!(
+            "{:5} {:14} {kind}  {state}",
+            it.codec.name(),
+            it.element
+        ));
+    }
     Ok(())
 }
 

@@ -12,9 +12,9 @@ use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use tokio::sync::watch;
 
-use super::media::{Access, Ice};
+use super::media::{Access, Encoding, Ice};
 use super::{Failure, Outcome, interrupted, say};
-use crate::media::Codec;
+use crate::media::{Codec, SourceOptions};
 use crate::peer::link::{Dialer, ServerUrl};
 use crate::probe::judge::Thresholds;
 use crate::probe::outcome::Summary;
@@ -153,9 +153,8 @@ struct MediaFlags {
     /// Pictures per second
     #[arg(long, value_name = "N", default_value = "30", value_parser = clap::value_parser!(u32).range(1..=120))]
     fps: u32,
-    /// What pictures are sent in: VP8, H264, VP9 or AV1
-    #[arg(long, value_parser = suite::codec)]
-    codec: Option<Codec>,
+    #[command(flatten)]
+    encoding: Encoding,
     /// What pictures are taken in; in calls and meshes, what those send in who come later
     #[arg(long, value_name = "CODEC", value_parser = suite::codec)]
     receive_codec: Option<Codec>,
@@ -344,11 +343,15 @@ impl EndFlags {
 }
 
 impl MediaFlags {
-    fn media(&self) -> Media {
+    fn media(self) -> Media {
+        let SourceOptions {
+            codecs, encoder, ..
+        } = self.encoding.options();
         Media {
             size: self.size,
             frame_rate: self.fps,
-            codec: self.codec,
+            codecs,
+            encoder,
             receive_codec: self.receive_codec,
         }
     }

@@ -9,9 +9,8 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 
-use super::media::{self, Ice, Printer, Server};
+use super::media::{self, Encoding, Ice, Printer, Server};
 use super::{Failure, Outcome, call, interrupted, mesh};
-use crate::media::{Codec, Kind};
 use crate::peer::call::{Lines, Media};
 use crate::peer::link::Dialer;
 use crate::peer::participant::{self, Options, Participant, RoomError};
@@ -21,7 +20,8 @@ use crate::peer::participant::{self, Options, Participant, RoomError};
 #[command(after_help = "\
 What is published is encoded once and sent once; the server forwards it. Who publishes later is received
 as well. After a lost connection the room is taken up again. Counts, finished files, chat and what comes
-over data channels are printed as JSON, one a line.
+over data channels are printed as JSON, one a line. All publishers of a room send pictures in one codec,
+that of the first one.
 
 The exit code is 1 if the server doesn't let us in (the name is taken, the room is full), doesn't take
 what is published, puts us out or closes the room.
@@ -53,10 +53,8 @@ pub(super) struct Flags {
     /// Join so many times, as USER-1, USER-2, …, all with the one encoded stream
     #[arg(long, value_name = "N")]
     users: Option<NonZeroU16>,
-    /// The codec for pictures, which all publishers of a room have in common: VP8, H264, VP9 or AV1
-    /// [default: what the pipeline prefers, or else what the room takes]
-    #[arg(long, value_parser = codec)]
-    codec: Option<Codec>,
+    #[command(flatten)]
+    encoding: Encoding,
     /// Publish a data channel of this label too: lines of standard input go to the other participants
     #[arg(long, value_name = "LABEL")]
     channel: Option<String>,
@@ -113,18 +111,10 @@ impl Flags {
         let receive = self.receive.as_deref();
         let receive = receive.filter(|word| word.to_str() != Some("none"));
         let reception = mesh::reception(receive).context("--receive")?;
-        let source = media::source("--publish", &self.publish, &variables).await?;
+        let codecs = self.encoding.codecs().to_vec();
+        let source = media::source("--publish", &self.publish, &variables, self.encoding).await?;
         if source.is_none() && (self.loopback || self.channel.is_some()) {
             bail!("--loopback and --channel need something that is published; add --publish");
-        }
-        if let (Some(source), Some(codec)) = (&source, self.codec) {
-            let possible = source.codecs(Kind::Video);
-            if source.has_video() && !possible.contains(&codec) {
-                bail!(
-                    "the pipeline can't be sent as {}; --codec can be one of {possible:?}",
-                    codec.name()
-                );
-            }
         }
         let media = self.ice.media(&dialer, source, reception)?;
         let users = match self.users {
@@ -153,7 +143,7 @@ impl Flags {
                     ..media.clone()
                 },
                 loopback: self.loopback,
-                codec: self.codec,
+                codecs: codecs.clone(),
                 accepts: Vec::new(),
                 channel: self.channel.clone(),
                 lines,
@@ -171,10 +161,4 @@ fn name(text: &str) -> Result<String, String> {
         true => Err("a name has at least one character".to_owned()),
         false => Ok(text.to_owned()),
     }
-}
-
-fn codec(text: &str) -> Result<Codec, String> {
-    Codec::from_name(text)
-        .filter(|codec| codec.kind() == Kind::Video)
-        .ok_or_else(|| "write VP8, H264, VP9 or AV1".to_owned())
 }

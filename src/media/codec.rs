@@ -1,5 +1,7 @@
 //! The codecs: what each is called, which elements make it, and how it looks in SDP.
 
+use std::str::FromStr;
+
 use gst::prelude::*;
 use gstreamer as gst;
 
@@ -35,15 +37,34 @@ pub enum Codec {
     H264,
     /// RFC 9628, profile 0.
     Vp9,
-    /// Only where the element `rtpav1pay` is installed, which Debian 12 doesn't have.
+    /// "RTP Payload Format For AV1" of the Alliance for Open Media, profile 0. Only where the element `rtpav1pay` is: it comes
+    /// with the feature `rtp-plugin`.
     Av1,
     /// RFC 7587, stereo.
     Opus,
 }
 
+impl FromStr for Codec {
+    type Err = String;
+
+    /// As [`Self::from_name`], with an error for people.
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::from_name(name).ok_or_else(|| {
+            format!(
+                "unknown codec `{name}`; the codecs are {}",
+                names(&Self::ALL)
+            )
+        })
+    }
+}
+
 impl Codec {
     /// Every codec, the one that is easiest on both sides first.
     pub const ALL: [Self; 5] = [Self::Vp8, Self::H264, Self::Vp9, Self::Av1, Self::Opus];
+
+    /// What pictures are sent in if nothing else is said. Not AV1: its encoder in software gives no key
+    /// frame on demand, so that who joins or lost something waits for one for up to a second.
+    pub const USUAL: [Self; 3] = [Self::Vp8, Self::H264, Self::Vp9];
 
     /// Video or audio.
     #[must_use]
@@ -251,9 +272,23 @@ impl Codec {
         .build()
     }
 
+    /// Whether a format is this codec, in whatever form.
+    pub(super) fn has_name(self, format: &Format<'_>) -> bool {
+        format.name.eq_ignore_ascii_case(self.name())
+    }
+
+    /// In which form we send it, for a message. See [`Self::matches`].
+    pub(super) const fn form(self) -> &'static str {
+        match self {
+            Self::H264 => "constrained baseline (profile-level-id=42…) with packetization-mode=1",
+            Self::Vp9 | Self::Av1 => "profile 0",
+            Self::Vp8 | Self::Opus => "it as it is",
+        }
+    }
+
     /// Whether a format that the other side offers is this codec in a form that we send.
     pub(super) fn matches(self, format: &Format<'_>) -> bool {
-        if !format.name.eq_ignore_ascii_case(self.name()) {
+        if !self.has_name(format) {
             return false;
         }
         match self {
@@ -268,6 +303,14 @@ impl Codec {
             Self::Av1 => format.parameter("profile").is_none_or(|id| id == "0"),
             Self::Vp8 | Self::Opus => true,
         }
+    }
+}
+
+/// What else could be sent, for a message.
+pub(super) fn alternatives(codecs: &[Codec]) -> String {
+    match codecs.is_empty() {
+        true => String::new(),
+        false => format!("; we could send {}: see --codec", names(codecs)),
     }
 }
 
@@ -287,7 +330,8 @@ pub(super) fn names(codecs: &[Codec]) -> String {
 /// Loads the plugins of every codec that is installed.
 pub(super) fn warm() {
     for codec in Codec::ALL {
-        let encoders = encoder::installed(codec).map(Encoder::element);
+        let encoders: Vec<_> = encoder::installed(codec).collect();
+        let encoders = encoders.iter().map(Encoder::name);
         for name in encoders.chain([codec.payloader()]) {
             if gst::ElementFactory::make(name).build().is_err() {
                 tracing::debug!(codec = codec.name(), element = name, "not available");

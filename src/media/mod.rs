@@ -40,7 +40,10 @@ use crate::net::PortRange;
 
 pub use codec::{Codec, Kind};
 pub use congestion::Rung;
-pub use encoder::EncoderKind;
+pub use encoder::{
+    EncoderChoice, EncoderError, EncoderInfo, EncoderKind, EncoderState, TRIAL_ARGUMENT, encoders,
+    host_trial, try_encoders, try_in_children,
+};
 pub use metrics::Metrics;
 pub use pipeline::{PipelineError, PipelineFile};
 pub(crate) use received::decoded_samples;
@@ -85,6 +88,9 @@ pub enum MediaError {
         .0.join(", ")
     )]
     MissingElements(Vec<String>),
+    /// There is nothing to encode with.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
     /// The pipeline file is at fault.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
@@ -158,6 +164,43 @@ pub enum MediaError {
         /// Of which range.
         ports: PortRange,
     },
+    /// The other side has our codec, but not as we send it.
+    #[error(
+        "no common {kind} format: the other side takes {codec} only as {theirs}; we send {ours}",
+        kind = .codec.kind().name(), codec = .codec.name(), theirs = .theirs.join(" or "), ours = .codec.form()
+    )]
+    NoCommonFormat {
+        /// The codec.
+        codec: Codec,
+        /// The parameters of the other side's formats of it.
+        theirs: Vec<String>,
+    },
+    /// The other side's answer takes nothing of what we offer.
+    #[error(
+        "the other side refuses our {kind}: we offered {offered}, it takes {theirs}{more}",
+        kind = .kind.name(), offered = .offered.name(),
+        theirs = if .theirs.is_empty() { "nothing".to_owned() } else { .theirs.join(", ") },
+        more = codec::alternatives(.possible),
+    )]
+    Refused {
+        /// Video or audio.
+        kind: Kind,
+        /// What we offered.
+        offered: Codec,
+        /// What the answer names instead.
+        theirs: Vec<String>,
+        /// In what else we could send it.
+        possible: Vec<Codec>,
+    },
+    /// Pictures that come encoded are out of order.
+    #[error(
+        "the source's {} has B-frames, which can't be sent: turn them off where it is encoded (profile          baseline, bf=0), or decode it in the pipeline file: `… ! decodebin ! videoconvert !          video/x-raw,format=I420 ! appsink name=video`",
+        .codec.name()
+    )]
+    BFrames {
+        /// The codec.
+        codec: Codec,
+    },
     /// A session description that can't be used.
     #[error("the session description can't be used: {0}")]
     Description(String),
@@ -194,7 +237,7 @@ pub fn init() -> Result<(), MediaError> {
     static ONCE: OnceLock<Result<(), MediaError>> = OnceLock::new();
     ONCE.get_or_init(|| {
         arenas::limit();
-        gst::init().map_err(|error| MediaError::Init(error.to_string()))?;
+        start()?;
         guard::base_time();
         let missing: Vec<_> = CORE_ELEMENTS
             .iter()
@@ -204,11 +247,26 @@ pub fn init() -> Result<(), MediaError> {
         if !missing.is_empty() {
             return Err(MediaError::MissingElements(missing));
         }
+        if !session::feedback::is_possible() {
+            tracing::warn!(
+                "GStreamer lacks {}: bit rates stay as they are, and a bad connection gets stuttering pictures; \
+                 install it: sudo apt install gstreamer1.0-plugins-good",
+                session::feedback::ELEMENT
+            );
+        }
         codec::warm();
         warm_session();
         Ok(())
     })
     .clone()
+}
+
+/// Lets GStreamer know its elements, and those that are part of this program.
+fn start() -> Result<(), MediaError> {
+    gst::init().map_err(|error| MediaError::Init(error.to_string()))?;
+    #[cfg(feature = "rtp-plugin")]
+    gstrsrtp::plugin_register_static().map_err(|error| MediaError::Init(error.to_string()))?;
+    Ok(())
 }
 
 /// Runs one webrtcbin up and down, so that everything it loads is loaded.

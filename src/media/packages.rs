@@ -100,6 +100,11 @@ const PREFIX: &[(&str, &str)] = &[
     ("avdec_", "gstreamer1.0-libav"),
     ("avenc_", "gstreamer1.0-libav"),
     ("vaapi", "gstreamer1.0-vaapi"),
+    // These four show their elements only where there is a device for them.
+    ("va", "gstreamer1.0-plugins-bad"),
+    ("nvh26", "gstreamer1.0-plugins-bad"),
+    ("nvav1", "gstreamer1.0-plugins-bad"),
+    ("v4l2", "gstreamer1.0-plugins-good"),
 ];
 /// Named like others, but in no package of Debian 12.
 const NOWHERE: &[&str] = &["rtpav1pay", "rtpav1depay", "rtpgccbwe"];

@@ -18,12 +18,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use gst::prelude::*;
 use gstreamer as gst;
 use serde::Deserialize;
 
 use super::codec::{Codec, Kind};
+use super::encoder::Written as WrittenEncoder;
 use super::packages;
 
 pub use super::overlay::Overlay;
@@ -59,6 +61,7 @@ pub struct PipelineFile {
     text: String,
     repeat: bool,
     codecs: Vec<Codec>,
+    encoders: Vec<(Codec, Arc<WrittenEncoder>)>,
     overlays: Vec<Overlay>,
     source: u8,
     variables: BTreeMap<String, String>,
@@ -167,6 +170,8 @@ struct Written {
     repeat: bool,
     #[serde(default)]
     codecs: Vec<String>,
+    #[serde(default)]
+    encoder: BTreeMap<String, WrittenEncoder>,
     #[serde(default)]
     overlay: Vec<Overlay>,
     #[serde(default)]
@@ -319,12 +324,6 @@ impl PipelineFile {
         &self.origin
     }
 
-    /// The same, to be offered in these codecs only, the preferred one first.
-    #[must_use]
-    pub fn with_codecs(self, codecs: Vec<Codec>) -> Self {
-        Self { codecs, ..self }
-    }
-
     /// The title, for people.
     #[must_use]
     pub fn title(&self) -> &str {
@@ -358,16 +357,19 @@ impl PipelineFile {
         self.source
     }
 
+    /// Encoders that the file brings along.
+    pub(super) fn encoders(&self) -> &[(Codec, Arc<WrittenEncoder>)] {
+        &self.encoders
+    }
+
     /// The video codecs to offer, in order.
     pub(super) fn video_codecs(&self) -> Vec<Codec> {
-        let all: Vec<_> = if self.codecs.is_empty() {
-            Codec::ALL.to_vec()
-        } else {
-            self.codecs.clone()
+        let all: &[_] = match self.codecs.is_empty() {
+            true => &Codec::USUAL,
+            false => &self.codecs,
         };
-        all.into_iter()
-            .filter(|codec| codec.kind() == Kind::Video)
-            .collect()
+        let video = all.iter().filter(|codec| codec.kind() == Kind::Video);
+        video.copied().collect()
     }
 
     fn read(path: &Path, values: &[(String, String)]) -> Result<Self, PipelineError> {
@@ -416,18 +418,23 @@ impl PipelineFile {
         for (key, value) in values {
             *variables.get_mut(key).ok_or_else(|| unknown(key))? = value.clone();
         }
-        let codecs = written
-            .codecs
-            .iter()
-            .map(|codec| {
-                Codec::from_name(codec).ok_or_else(|| {
-                    syntax(format!(
-                        "unknown codec `{codec}`; the codecs are {}",
-                        super::codec::names(&Codec::ALL)
-                    ))
-                })
+        let codec = |name: &String| name.parse::<Codec>().map_err(syntax);
+        let codecs = written.codecs.iter().map(codec);
+        let codecs = codecs.collect::<Result<Vec<_>, _>>()?;
+        let filled = |text: &str| {
+            substitute(text, &variables).map_err(|bad| match bad {
+                Substitution::Unknown(variable) => unknown(&variable),
+                Substitution::Open => syntax("a `${` has no `}`".to_owned()),
             })
-            .collect::<Result<Vec<_>, _>>()?;
+        };
+        let mut encoders = Vec::new();
+        for (name, own) in &written.encoder {
+            let mut own = own.clone();
+            own.launch = filled(&own.launch)?;
+            own.check()
+                .map_err(|why| syntax(format!("[encoder.{name}]: {why}")))?;
+            encoders.push((codec(name)?, Arc::new(own)));
+        }
         let source = match variables.get(SOURCE_VARIABLE) {
             Some(value) if written.overlay.contains(&Overlay::Code) => value.parse().map_err(|_| {
                 syntax(format!(
@@ -436,10 +443,7 @@ impl PipelineFile {
             })?,
             _ => 0,
         };
-        let text = substitute(&written.pipeline, &variables).map_err(|bad| match bad {
-            Substitution::Unknown(variable) => unknown(&variable),
-            Substitution::Open => syntax("a `${` has no `}`".to_owned()),
-        })?;
+        let text = filled(&written.pipeline)?;
         Ok(Self {
             name: name.to_owned(),
             origin,
@@ -447,6 +451,7 @@ impl PipelineFile {
             text,
             repeat: written.repeat,
             codecs,
+            encoders,
             overlays: written.overlay,
             source,
             variables,

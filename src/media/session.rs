@@ -85,7 +85,7 @@ pub struct SessionConfig {
     /// What we send.
     pub streams: Vec<StreamConfig>,
     /// What our first offer asks for without sending anything itself: one section for each kind of
-    /// media, with all these codecs of it, the preferred one first.
+    /// media, with all these codecs of it that can be taken apart here, the preferred one first.
     pub wanted: Vec<Codec>,
     /// Data channels that we make, by label.
     pub channels: Vec<String>,

@@ -5,6 +5,7 @@
 //! pipeline. One task per source does all of this, one step after the other.
 
 mod adapt;
+mod codecs;
 mod knobs;
 mod run;
 mod stage;
@@ -18,9 +19,10 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::MediaError;
 use super::codec::{Codec, Kind};
+use super::encoder::EncoderChoice;
 use super::overlay::Touch;
 use super::pipeline::PipelineFile;
-use run::{Format, Output};
+use run::Output;
 pub(super) use stage::{Lease, filter_key_requests};
 pub(super) use viewer::Viewer;
 
@@ -34,11 +36,20 @@ const LINGER: Duration = Duration::from_secs(10);
 pub struct SourceOptions {
     /// How long an encoder runs on without a viewer.
     pub linger: Duration,
+    /// The codecs to send in and no others, the preferred one first; of a kind of media of which none
+    /// is named, what the pipeline file says.
+    pub codecs: Vec<Codec>,
+    /// What encodes.
+    pub encoder: EncoderChoice,
 }
 
 impl Default for SourceOptions {
     fn default() -> Self {
-        Self { linger: LINGER }
+        Self {
+            linger: LINGER,
+            codecs: Vec::new(),
+            encoder: EncoderChoice::default(),
+        }
     }
 }
 
@@ -58,6 +69,7 @@ pub enum Activity {
 pub struct Source {
     asks: mpsc::Sender<Ask>,
     outputs: Vec<Output>,
+    codecs: Vec<(Kind, Vec<Codec>)>,
     file: PipelineFile,
     touch: Arc<Touch>,
     activity: watch::Receiver<Activity>,
@@ -78,23 +90,27 @@ impl Source {
     /// Takes as long as the source needs for its first frame: a camera about a second.
     ///
     /// # Errors
-    /// If [`super::init`] fails, the file is wrong, or it gives no media that can be sent.
+    /// If [`super::init`] fails, the file is wrong, it gives no media that can be sent, or nothing works
+    /// that could encode it.
     pub async fn open(file: PipelineFile, options: SourceOptions) -> Result<Arc<Self>, MediaError> {
-        let tried = file.clone();
-        let outputs = tokio::task::spawn_blocking(move || {
+        let (tried, wanted) = (file.clone(), options.clone());
+        let opened = tokio::task::spawn_blocking(move || {
             super::init()?;
             tried.check()?;
-            run::try_out(&tried)
-        })
-        .await
-        .map_err(|error| MediaError::Run(error.to_string()))??;
+            let outputs = run::try_out(&tried)?;
+            let (codecs, encoders) = codecs::choose(&outputs, &tried, &wanted)?;
+            Ok::<_, MediaError>((outputs, codecs, encoders))
+        });
+        let (outputs, codecs, encoders) = opened
+            .await
+            .map_err(|error| MediaError::Run(error.to_string()))??;
 
         let (asks, asked) = mpsc::channel(REQUESTS);
         let (activity_tx, activity) = watch::channel(Activity::Idle);
         let touch = Arc::new(Touch::default());
         let worker = worker::Worker::new(
             file.clone(),
-            outputs.clone(),
+            (outputs.clone(), encoders),
             touch.clone(),
             options,
             activity_tx,
@@ -105,6 +121,7 @@ impl Source {
         Ok(Arc::new(Self {
             asks,
             outputs,
+            codecs,
             file,
             touch,
             activity,
@@ -142,26 +159,11 @@ impl Source {
     }
 
     /// The codecs in which a stream can be sent from this machine, the preferred one first: for raw
-    /// media those of the pipeline file that are installed, for encoded media just that codec.
+    /// media those that are wanted and for which an encoder works, for encoded media just that codec.
     #[must_use]
     pub fn codecs(&self, kind: Kind) -> Vec<Codec> {
-        match self.output(kind).map(|output| output.format) {
-            None => Vec::new(),
-            Some(Format::Encoded(codec)) => [codec]
-                .into_iter()
-                .filter(|codec| codec.can_send())
-                .collect(),
-            Some(Format::Raw) if kind == Kind::Audio => [Codec::Opus]
-                .into_iter()
-                .filter(|codec| codec.can_encode())
-                .collect(),
-            Some(Format::Raw) => self
-                .file
-                .video_codecs()
-                .into_iter()
-                .filter(|codec| codec.can_encode())
-                .collect(),
-        }
+        let of_kind = self.codecs.iter().filter(|(of, _)| *of == kind);
+        of_kind.flat_map(|(_, codecs)| codecs).copied().collect()
     }
 
     /// Draws a mark at a pixel of the picture if the pipeline file has `overlay = ["touch"]`;

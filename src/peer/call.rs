@@ -12,12 +12,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::backoff::Backoff;
-use super::conversation::{Conversation, EVERYDAY, INBOX, Number, Opening, Outcome, Shared, until};
+use super::conversation::{Conversation, INBOX, Number, Opening, Outcome, Shared, until};
 use super::events::Events;
 use super::link::{Dialer, Link, LinkError};
 use crate::dialect::gstreamer::client::{self, CallClient, CallEvent, PeerId, Refusal};
 use crate::dialect::gstreamer::payload::{Message, PayloadError};
-use crate::media::MediaError;
+use crate::media::{Codec, MediaError};
 
 pub use super::conversation::{Lines, Media};
 
@@ -148,7 +148,7 @@ impl Caller {
                 bundle: options.channel.is_some(),
                 channel: options.channel,
                 codec: None,
-                wanted: EVERYDAY.to_vec(),
+                wanted: Codec::ALL.to_vec(),
                 sound_first: false,
             }),
             lines: options.lines,

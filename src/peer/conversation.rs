@@ -81,9 +81,6 @@ pub enum Lines {
     Ended,
 }
 
-/// What a peer asks for that every other one can send.
-pub(super) const EVERYDAY: [Codec; 2] = [Codec::Vp8, Codec::Opus];
-
 /// A conversation is known by its number, so that what an old one still has to say isn't taken for
 /// a new one's.
 pub(super) type Number = u64;

@@ -13,13 +13,12 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::backoff::Backoff;
-use super::conversation::{
-    Conversation, EVERYDAY, INBOX, Lines, Number, Opening, Outcome, Shared, until,
-};
+use super::conversation::{Conversation, INBOX, Lines, Number, Opening, Outcome, Shared, until};
 use super::events::Events;
 use super::link::{Dialer, Link, LinkError};
 use crate::dialect::gstreamer::client::{self, PeerId, RoomClient, RoomEvent, RoomId};
 use crate::dialect::gstreamer::payload::{Message, PayloadError};
+use crate::media::Codec;
 
 pub use super::conversation::Media;
 
@@ -121,7 +120,7 @@ impl Mesh {
                 channel: None,
                 bundle: false,
                 codec: None,
-                wanted: EVERYDAY.to_vec(),
+                wanted: Codec::ALL.to_vec(),
                 // mp-webrtc-sendrecv.c sends nothing but Opus as 96.
                 sound_first: true,
             }),

@@ -13,7 +13,7 @@ use super::plan::{Ends, Plan, Scenario};
 use super::spectator::Spectator;
 use crate::dialect::gstreamer::client::{PeerId, RoomId};
 use crate::hub::{EndpointId, Namespace};
-use crate::media::{Codec, Kind, Source};
+use crate::media::{Codec, Source};
 use crate::peer::call::{self, Caller, Lines};
 use crate::peer::device::{self, Device};
 use crate::peer::link::Dialer;
@@ -155,11 +155,11 @@ impl Stage {
     pub(super) async fn new(plan: &Plan) -> Result<Self, Failure> {
         let sends = !matches!(plan.ends, Ends::Receive { .. });
         let source = match sends {
-            true => Some(open(plan, plan.media.codec, 0).await?),
+            true => Some(open(plan, plan.media.codecs.clone(), 0).await?),
             false => None,
         };
         let second = match plan.media.receive_codec {
-            Some(codec) if sends => Some(open(plan, Some(codec), 1).await?),
+            Some(codec) if sends => Some(open(plan, vec![codec], 1).await?),
             _ => source.clone(),
         };
         let script = match (plan.scenario, sends) {
@@ -398,7 +398,7 @@ impl Stage {
             room: self.tag.clone(),
             media: self.call_media(&spectator, source, receives),
             loopback: false,
-            codec: self.plan.media.codec.filter(|_| publishes),
+            codecs: self.plan.media.codecs.clone(),
             accepts: self.accepts(),
             channel: None,
             lines: Lines::Ended,
@@ -448,16 +448,9 @@ impl Stage {
 }
 
 /// Coded pictures and sound; `number` tells one source from the other.
-async fn open(plan: &Plan, codec: Option<Codec>, number: u8) -> Result<Arc<Source>, Failure> {
-    let opened = super::media::source(&plan.media, codec, number).await;
-    let source = opened.map_err(|error| wrong("the coded source", error))?;
-    match codec {
-        Some(codec) if !source.codecs(Kind::Video).contains(&codec) => {
-            let why = format!("this machine can't send {}", codec.name());
-            Err(wrong("the coded source", why))
-        }
-        _ => Ok(source),
-    }
+async fn open(plan: &Plan, codecs: Vec<Codec>, number: u8) -> Result<Arc<Source>, Failure> {
+    let opened = super::media::source(&plan.media, codecs, number).await;
+    opened.map_err(|error| wrong("the coded source", error))
 }
 
 /// Something that is wrong with this machine or the flags.

@@ -8,10 +8,10 @@ use crate::media::{Codec, MediaError, PipelineFile, Source, SourceOptions};
 /// The pipeline file whose pictures and sound are coded.
 const PIPELINE: &str = "probe";
 
-/// Coded pictures and sound, in this codec if one is named. `number` tells sources apart.
+/// Coded pictures and sound, in these codecs if any are named. `number` tells sources apart.
 pub(super) async fn source(
     media: &Media,
-    codec: Option<Codec>,
+    codecs: Vec<Codec>,
     number: u8,
 ) -> Result<Arc<Source>, MediaError> {
     let (width, height) = media.size;
@@ -23,9 +23,10 @@ pub(super) async fn source(
         value("source", number.into()),
     ];
     let file = PipelineFile::find(PIPELINE, &values)?;
-    let file = match codec {
-        Some(codec) => file.with_codecs(vec![codec]),
-        None => file,
+    let options = SourceOptions {
+        codecs,
+        encoder: media.encoder.clone(),
+        ..SourceOptions::default()
     };
-    Source::open(file, SourceOptions::default()).await
+    Source::open(file, options).await
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::judge::Thresholds;
 use super::outcome::Failure;
 use crate::config::Secret;
-use crate::media::Codec;
+use crate::media::{Codec, EncoderChoice};
 use crate::peer::ice::Ice;
 use crate::peer::link::{Dialer, ServerUrl, Trust};
 
@@ -101,8 +101,10 @@ pub struct Media {
     pub size: (u32, u32),
     /// Pictures per second.
     pub frame_rate: u32,
-    /// What pictures are sent in; without, what the source prefers.
-    pub codec: Option<Codec>,
+    /// What is sent in, the preferred codec first; without, what the source prefers.
+    pub codecs: Vec<Codec>,
+    /// What encodes.
+    pub encoder: EncoderChoice,
     /// What pictures are taken in; without, whatever comes. In calls and meshes, where everyone sends
     /// too, what those send in who come later.
     pub receive_codec: Option<Codec>,
@@ -113,7 +115,8 @@ impl Default for Media {
         Self {
             size: (640, 480),
             frame_rate: 30,
-            codec: None,
+            codecs: Vec::new(),
+            encoder: EncoderChoice::default(),
             receive_codec: None,
         }
     }

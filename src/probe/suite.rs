@@ -197,7 +197,14 @@ impl Entry {
                 self.height.unwrap_or(defaults.size.1),
             ),
             frame_rate: self.frame_rate.unwrap_or(defaults.frame_rate),
-            codec: self.codec.as_deref().map(codec).transpose()?,
+            codecs: self
+                .codec
+                .as_deref()
+                .map(codec)
+                .transpose()?
+                .into_iter()
+                .collect(),
+            encoder: defaults.encoder,
             receive_codec: self.receive_codec.as_deref().map(codec).transpose()?,
         };
         let ends = match (self.send_only, self.receive_only) {

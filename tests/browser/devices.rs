@@ -111,3 +111,60 @@ async fn two_displays_play_side_by_side() {
         .await;
     page::keep(&browser, "console-two-displays").await;
 }
+
+/// Every codec for pictures, as the browser calls it.
+const CODECS: &[&str] = &[
+    "VP8",
+    "H264",
+    "VP9",
+    #[cfg(feature = "rtp-plugin")]
+    "AV1",
+];
+
+/// A video element plays a white ball on black in this codec.
+async fn shows(browser: &Browser, video: &str, codec: &str) {
+    page::plays(browser).await;
+    browser
+        .until(&format!(
+            "window.switchboard.stats().codec?.toUpperCase() === '{codec}'"
+        ))
+        .await;
+    let contrast = page::moves(browser, video).await;
+    assert!(contrast > 150, "a white ball on black, not {contrast}");
+}
+
+#[tokio::test]
+async fn each_codec_of_a_device_that_offers_is_shown() {
+    let server = Server::start(&[]).await;
+    let url = format!("http://{}/", server.address());
+    let browser = Browser::start(Screen::Desktop).await;
+    for codec in CODECS {
+        let device = Program::device(&url, codec, &["--codec", codec]);
+        browser.open(&url).await;
+        browser
+            .until(&format!("document.querySelector('[data-device={codec}]')"))
+            .await;
+        browser.open(&format!("{url}#device={codec}")).await;
+        shows(&browser, ".screen video", codec).await;
+        device.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn each_codec_of_a_peer_that_answers_is_shown() {
+    let server = Server::start(&[]).await;
+    let url = format!("http://{}/", server.address());
+    let browser = Browser::start(Screen::Desktop).await;
+    for (number, codec) in CODECS.iter().enumerate() {
+        let id = number.to_string();
+        let peer = Program::peer("call", &url, &id, &["--codec", codec]);
+        browser.open(&url).await;
+        browser
+            .until(&format!("document.querySelector('[data-caller=\"{id}\"]')"))
+            .await;
+        browser.open(&format!("{url}#call={id}")).await;
+        let theirs = format!("[data-member=\"{id}\"] video");
+        shows(&browser, &theirs, codec).await;
+        peer.stop().await;
+    }
+}

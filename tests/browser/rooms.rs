@@ -357,3 +357,14 @@ async fn pages_and_a_pipeline_see_each_other_in_vp8() {
 async fn pages_and_a_pipeline_see_each_other_in_h264() {
     all_see_all("h264").await;
 }
+
+#[tokio::test]
+async fn pages_and_a_pipeline_see_each_other_in_vp9() {
+    all_see_all("vp9").await;
+}
+
+#[cfg(feature = "rtp-plugin")]
+#[tokio::test]
+async fn pages_and_a_pipeline_see_each_other_in_av1() {
+    all_see_all("av1").await;
+}

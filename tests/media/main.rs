@@ -10,6 +10,7 @@ mod viewer;
 mod channels;
 mod churn;
 mod congestion;
+mod encoders;
 mod latency;
 mod pair;
 mod pictures;
@@ -29,7 +30,17 @@ async fn source(text: &str, linger: Duration) -> Arc<Source> {
     let path = directory.path().join("source.toml");
     std::fs::write(&path, text).unwrap();
     let file = PipelineFile::find(path.to_str().unwrap(), &[]).unwrap();
-    Source::open(file, SourceOptions { linger }).await.unwrap()
+    Source::open(
+        file,
+        SourceOptions {
+            linger,
+            // More than what is sent without being asked for.
+            codecs: Codec::ALL.to_vec(),
+            ..SourceOptions::default()
+        },
+    )
+    .await
+    .unwrap()
 }
 
 /// A flat grey picture of a known brightness, and nothing else.

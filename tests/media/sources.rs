@@ -116,6 +116,7 @@ async fn encoded_media_is_passed_on_and_files_are_played_in_a_loop() {
         decoded,
         SourceOptions {
             linger: Duration::from_secs(1),
+            ..SourceOptions::default()
         },
     )
     .await
@@ -161,6 +162,7 @@ async fn a_touch_is_seen_and_the_clock_can_be_read() {
         file,
         SourceOptions {
             linger: Duration::from_secs(1),
+            ..SourceOptions::default()
         },
     )
     .await

@@ -24,7 +24,15 @@ async fn publisher(codec: Codec) -> (Session, SessionEvents) {
     std::fs::write(&path, PIPELINE).unwrap();
     let file = PipelineFile::find(path.to_str().unwrap(), &[]).unwrap();
     let linger = Duration::from_secs(1);
-    let source = Source::open(file, SourceOptions { linger }).await.unwrap();
+    let source = Source::open(
+        file,
+        SourceOptions {
+            linger,
+            ..SourceOptions::default()
+        },
+    )
+    .await
+    .unwrap();
     let stream = |kind, codecs| StreamConfig {
         source: source.clone(),
         stream_id: "webcam".to_owned(),
@@ -80,4 +88,15 @@ async fn vp8_and_opus_of_a_webrtcbin_are_seen_and_heard_by_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn h264_of_a_webrtcbin_is_seen_by_another() {
     seen_through_the_plane(Codec::H264).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vp9_of_a_webrtcbin_is_seen_by_another() {
+    seen_through_the_plane(Codec::Vp9).await;
+}
+
+#[cfg(feature = "rtp-plugin")]
+#[tokio::test(flavor = "multi_thread")]
+async fn av1_of_a_webrtcbin_is_seen_by_another() {
+    seen_through_the_plane(Codec::Av1).await;
 }

@@ -31,6 +31,8 @@ const PASSING_LEAST: Duration = Duration::from_millis(80);
 const QUEUE_WINDOW: Duration = Duration::from_millis(150);
 /// A standing queue of this length is congestion.
 const QUEUE: Duration = Duration::from_millis(50);
+/// So long it must stand. A hiccup of the radio, or of a busy machine, is no queue.
+const CONFIRMED: Duration = Duration::from_millis(120);
 /// Below this length, the rate may rise.
 const CLEAR: Duration = Duration::from_millis(25);
 /// The fastest packet of so many slices is what a path without a queue takes. A path that became
@@ -238,8 +240,7 @@ impl Estimator {
         let Some(rate) = self.passing() else {
             return;
         };
-        // One more report, so that a hiccup of the radio isn't taken for a queue.
-        if now == since {
+        if now.saturating_sub(since) < CONFIRMED {
             return;
         }
         self.congested_before = true;

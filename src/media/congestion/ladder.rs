@@ -8,7 +8,7 @@ use super::budget::Load;
 /// Bits that a pixel of a frame needs for a fair picture. With less, frames or pixels are left out.
 const BITS_PER_PIXEL: f64 = 0.045;
 /// What is left after a second of the bits that a difficult picture needed more.
-const FORGOTTEN: f64 = 0.93;
+const FORGOTTEN: f64 = 0.98;
 /// Bits per pixel and frame that an encoder gets at most.
 const BITS_PER_PIXEL_MOST: f64 = 0.12;
 /// The most that small pictures get, and that any picture gets, in bits per second.
@@ -59,10 +59,38 @@ pub(in crate::media) struct Picture {
 pub(in crate::media) struct Aim {
     /// In bits per second.
     pub(in crate::media) bitrate: u32,
+    /// What the paths take, in bits per second; the encoder may be so far off.
+    pub(in crate::media) room: u32,
     /// Frames per second.
     pub(in crate::media) rate: f64,
     /// Width and height.
     pub(in crate::media) size: (u32, u32),
+}
+
+/// What may be sent, in bits per second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Bits {
+    /// Now.
+    pub(super) now: u32,
+    /// When no queue is being emptied.
+    pub(super) steady: u32,
+    /// The same, but more than the picture is worth.
+    pub(super) room: u32,
+}
+
+impl Bits {
+    fn is_draining(self) -> bool {
+        f64::from(self.now) < f64::from(self.steady) * DRAINING
+    }
+
+    /// The least of both.
+    pub(super) fn least(self, other: Self) -> Self {
+        Self {
+            now: self.now.min(other.now),
+            steady: self.steady.min(other.steady),
+            room: self.room.min(other.room),
+        }
+    }
 }
 
 /// The steps of one encoder, and on which it stands.
@@ -92,6 +120,7 @@ impl Picture {
     fn at(self, (rate, size): (f64, f64)) -> Aim {
         Aim {
             bitrate: 0,
+            room: 0,
             rate: (self.rate * rate).max(self.rate.min(FRAMES_LEAST)),
             size: (part(self.width, size), part(self.height, size)),
         }
@@ -123,19 +152,12 @@ impl Ladder {
         }
     }
 
-    /// What to make of so many bits per second. `steady` is what they will be again when a queue is
-    /// emptied for the moment; `load` is how the encoder got on with the last ones.
-    pub(super) fn climb(
-        &mut self,
-        now: Duration,
-        (bitrate, steady): (u32, u32),
-        picture: Picture,
-        load: Load,
-    ) -> Aim {
-        self.learn(now, (bitrate, steady), picture, load);
+    /// What to make of so many bits per second. `load` is how the encoder got on with the last ones.
+    pub(super) fn climb(&mut self, now: Duration, bits: Bits, picture: Picture, load: Load) -> Aim {
+        self.learn(now, bits, picture, load);
         let enough = |step: usize, margin: f64| {
             let needs = self.at(step, picture).needs(self.per_pixel);
-            f64::from(steady) >= needs * margin
+            f64::from(bits.steady) >= needs * margin
         };
         let last = self.steps.len() - 1;
         let too_little = self.step < last && !enough(self.step, 1.0);
@@ -161,7 +183,12 @@ impl Ladder {
         }
         self.step = step;
         Aim {
-            bitrate,
+            bitrate: bits.now,
+            room: if bits.is_draining() {
+                bits.now
+            } else {
+                bits.room
+            },
             ..self.at(step, picture)
         }
     }
@@ -171,11 +198,11 @@ impl Ladder {
     }
 
     /// Learns what the encoder needs for the picture.
-    fn learn(&mut self, now: Duration, bits: (u32, u32), picture: Picture, load: Load) {
+    fn learn(&mut self, now: Duration, bits: Bits, picture: Picture, load: Load) {
         let elapsed = self.learnt.replace(now).map(|at| now.saturating_sub(at));
         let kept = FORGOTTEN.powf(elapsed.unwrap_or_default().as_secs_f64());
         self.per_pixel = BITS_PER_PIXEL + (self.per_pixel - BITS_PER_PIXEL) * kept;
-        let draining = f64::from(bits.0) < f64::from(bits.1) * DRAINING;
+        let draining = bits.is_draining();
         match load {
             Load::Strained { bits } if !draining => {
                 let (width, height) = self.at(self.step, picture).size;
@@ -227,12 +254,20 @@ mod tests {
         rate: 30.0,
     };
 
+    fn all(bits: u32) -> Bits {
+        Bits {
+            now: bits,
+            steady: bits,
+            room: bits,
+        }
+    }
+
     /// Where the ladder stands after so many seconds at a bit rate.
     fn after(ladder: &mut Ladder, now: &mut Duration, seconds: u64, bitrate: u32) -> Aim {
-        let mut aim = ladder.climb(*now, (bitrate, bitrate), HD, Load::Fair);
+        let mut aim = ladder.climb(*now, all(bitrate), HD, Load::Fair);
         for _ in 0..seconds * 10 {
             *now += Duration::from_millis(100);
-            aim = ladder.climb(*now, (bitrate, bitrate), HD, Load::Fair);
+            aim = ladder.climb(*now, all(bitrate), HD, Load::Fair);
         }
         aim
     }
@@ -271,7 +306,7 @@ mod tests {
         let (mut ladder, mut now) = (Ladder::new(Rung::Full), Duration::ZERO);
         let hard = 1280.0 * 720.0 * 0.15;
         let strained = Load::Strained { bits: hard };
-        ladder.climb(now, (1_500_000, 1_500_000), HD, strained);
+        ladder.climb(now, all(1_500_000), HD, strained);
         let aim = after(&mut ladder, &mut now, 1, 1_500_000);
         assert_eq!((aim.size, aim.rate as u32), ((960, 540), 15));
         let aim = after(&mut ladder, &mut now, 300, 1_900_000);
@@ -284,7 +319,11 @@ mod tests {
         for _ in 0..20 {
             now += Duration::from_millis(100);
             let strained = Load::Strained { bits: 300_000.0 };
-            let aim = ladder.climb(now, (400_000, 1_500_000), HD, strained);
+            let draining = Bits {
+                now: 400_000,
+                ..all(1_500_000)
+            };
+            let aim = ladder.climb(now, draining, HD, strained);
             assert_eq!((aim.bitrate, aim.size), (400_000, (1280, 720)));
         }
     }
@@ -295,7 +334,7 @@ mod tests {
         after(&mut ladder, &mut now, 1, 300_000);
         for _ in 0..20 {
             now += Duration::from_millis(100);
-            ladder.climb(now, (300_000, 300_000), HD, Load::Idle);
+            ladder.climb(now, all(300_000), HD, Load::Idle);
         }
         assert!(ladder.step < 4, "{}", ladder.step);
     }
@@ -313,7 +352,7 @@ mod tests {
     #[test]
     fn the_low_rung_is_smaller_and_slower() {
         let mut ladder = Ladder::new(Rung::Low);
-        let aim = ladder.climb(Duration::ZERO, (500_000, 500_000), HD, Load::Fair);
+        let aim = ladder.climb(Duration::ZERO, all(500_000), HD, Load::Fair);
         assert_eq!((aim.size, aim.rate as u32), ((640, 360), 20));
     }
 
@@ -325,7 +364,7 @@ mod tests {
             rate: 10.0,
         };
         let mut ladder = Ladder::new(Rung::Low);
-        let aim = ladder.climb(Duration::ZERO, (1, 1), tiny, Load::Fair);
+        let aim = ladder.climb(Duration::ZERO, all(1), tiny, Load::Fair);
         assert_eq!((aim.size, aim.rate), ((63, 33), 10.0));
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::Rung;
 use super::budget::Load;
-use super::ladder::{Aim, CONSTANT, Ladder, Picture, held};
+use super::ladder::{Aim, Bits, CONSTANT, Ladder, Picture, held};
 
 /// Viewers that take less than this part of what the strongest takes are below the floor.
 const FLOOR: f64 = 0.5;
@@ -121,14 +121,22 @@ impl Sharing {
             self.viewers.entry(*id).or_insert_with(Viewer::new);
         }
         let mut moves = self.gather();
-        let strongest = self.on(Rung::Full, &takes).map(|take| take.steady).max();
+        let strongest = self
+            .on(Rung::Full, &takes)
+            .map(|take| take.bits.steady)
+            .max();
         let floor = f64::from(strongest.unwrap_or(0)) * FLOOR;
         self.look_below(now, floor, &takes, &mut moves);
         let followed = self.on(Rung::Full, &takes);
-        let full = weakest(followed.filter(|take| f64::from(take.steady) >= floor))
-            .map(|(target, steady)| (target.max(floor as u32), steady));
-        self.made = full.map(|(target, _)| target).or(self.made);
-        self.look_above(now, full.map(|(_, steady)| steady), &takes, &mut moves);
+        let full =
+            weakest(followed.filter(|take| f64::from(take.bits.steady) >= floor)).map(|bits| {
+                Bits {
+                    now: bits.now.max(floor as u32),
+                    ..bits
+                }
+            });
+        self.made = full.map(|bits| bits.now).or(self.made);
+        self.look_above(now, full.map(|bits| bits.steady), &takes, &mut moves);
         let low = weakest(self.on(Rung::Low, &takes));
         if low.is_none() {
             self.low = Ladder::new(Rung::Low);
@@ -166,7 +174,7 @@ impl Sharing {
     fn look_below(&mut self, now: Duration, floor: f64, takes: &Takes, moves: &mut Vec<Move>) {
         for (id, viewer) in &mut self.viewers {
             let take = takes.get(id).copied().unwrap_or_default();
-            if viewer.rung == Rung::Low || f64::from(take.steady) >= floor {
+            if viewer.rung == Rung::Low || f64::from(take.bits.steady) >= floor {
                 viewer.below = None;
                 continue;
             }
@@ -200,7 +208,7 @@ impl Sharing {
                 continue;
             }
             let take = takes.get(id).copied().unwrap_or_default();
-            let takes_enough = f64::from(take.steady) >= enough;
+            let takes_enough = f64::from(take.bits.steady) >= enough;
             let proven = held(&mut viewer.enough, now, takes_enough, viewer.patience);
             let trial = held(
                 &mut viewer.trial,
@@ -221,11 +229,10 @@ impl Sharing {
     }
 }
 
-/// What one viewer takes, in bits per second.
+/// What one viewer takes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Take {
-    target: u32,
-    steady: u32,
+    bits: Bits,
     limited: bool,
 }
 
@@ -233,24 +240,24 @@ type Takes = BTreeMap<ViewerId, Take>;
 
 impl Take {
     fn new(report: &Report, most: u32) -> Self {
-        let limit = |bits: u64| u32::try_from(bits).unwrap_or(most).min(most);
         let (target, steady) = match report.target {
-            Some(target) => (limit(target), limit(report.steady.max(target))),
-            None => (limit(CONSTANT.into()), limit(CONSTANT.into())),
+            Some(target) => (target, report.steady.max(target)),
+            None => (CONSTANT.into(), CONSTANT.into()),
         };
-        Self {
-            target,
-            steady,
-            limited: report.limited,
-        }
+        let whole = |bits: u64| u32::try_from(bits).unwrap_or(u32::MAX);
+        let bits = Bits {
+            now: whole(target).min(most),
+            steady: whole(steady).min(most),
+            room: whole(steady),
+        };
+        let limited = report.limited;
+        Self { bits, limited }
     }
 }
 
-/// The least that any of them takes now, and when no queue is to be emptied.
-fn weakest(takes: impl Iterator<Item = Take>) -> Option<(u32, u32)> {
-    takes
-        .map(|take| (take.target, take.steady))
-        .reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)))
+/// The least that any of them takes.
+fn weakest(takes: impl Iterator<Item = Take>) -> Option<Bits> {
+    takes.map(|take| take.bits).reduce(Bits::least)
 }
 
 impl Move {

@@ -9,7 +9,7 @@ use crate::media::codec::Codec;
 
 /// One way to encode.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub(in crate::media) struct Row {
     pub(super) codec: Codec,
     pub(super) element: &'static str,
     pub(super) kind: EncoderKind,
@@ -72,7 +72,8 @@ const TARGET: Rate = Rate::Bits("target-bitrate");
 /// What stands around an element.
 type Around = (&'static str, Option<&'static str>);
 
-const CONVERT: &str = "videoconvert n-threads=1";
+/// Without the format some elements take more colours, and make a profile that few can decode.
+const CONVERT: &str = "videoconvert n-threads=1 ! video/x-raw,format=(string){I420,NV12}";
 /// Jetson's encoders take pictures from the memory of the graphics processor.
 const NVIDIA_MEMORY: &str =
     "videoconvert n-threads=1 ! nvvidconv ! video/x-raw(memory:NVMM),format=NV12";
@@ -130,9 +131,10 @@ const X264: &str = "tune=zerolatency speed-preset=ultrafast threads={threads} bi
      key-int-max={distance} byte-stream=true";
 const OPENH264: &str = "rate-control=bitrate bitrate={bits} gop-size={distance} complexity=low \
      multi-thread={threads} background-detection=false scene-change-detection=false";
-/// The default quantizers of av1enc 1.22 abort the whole process (gstreamer-notes.md, section 4).
+/// The default quantizers of av1enc 1.22 abort the whole process (gstreamer-notes.md, section 4). And
+/// it gives no key frame when it is asked for one, so that they must come by themselves.
 const AOM: &str = "usage-profile=realtime cpu-used=10 end-usage=cbr threads={threads} \
-     target-bitrate={kbits} keyframe-max-dist={distance} min-quantizer=4 max-quantizer=56";
+     target-bitrate={kbits} keyframe-max-dist=30 min-quantizer=4 max-quantizer=56";
 const OPUS: &str = "bitrate={bits} inband-fec=true packet-loss-percentage=5";
 
 const fn hardware(

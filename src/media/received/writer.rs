@@ -26,9 +26,9 @@ const NUMBERS: u32 = 10_000;
 /// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Container {
-    /// VP8, VP9 and AV1 with Opus as they come; H.264 becomes VP8.
+    /// VP8 and VP9 with Opus as they come; H.264 and AV1 become VP8.
     Webm,
-    /// Everything as it comes.
+    /// Everything as it comes, but AV1, which becomes VP8.
     Matroska,
     /// H.264 and Opus as they come; other pictures become H.264.
     Mp4,
@@ -86,9 +86,11 @@ impl Container {
     /// its first size, because a file's can't change.
     fn convert_text(self, codec: Codec, caps: &gst::Caps) -> Result<String, MediaError> {
         let encoder = match (self, codec) {
-            (_, Codec::Opus) | (Self::Matroska, _) | (Self::Mp4, Codec::H264) => None,
-            (Self::Webm, Codec::Vp8 | Codec::Vp9 | Codec::Av1) => None,
-            (Self::Webm, Codec::H264) => Some(encoder_text(Codec::Vp8)?),
+            (_, Codec::Opus) | (Self::Mp4 | Self::Matroska, Codec::H264) => None,
+            (Self::Webm | Self::Matroska, Codec::Vp8 | Codec::Vp9) => None,
+            (Self::Webm, Codec::H264) | (Self::Webm | Self::Matroska, Codec::Av1) => {
+                Some(encoder_text(Codec::Vp8)?)
+            }
             (Self::Mp4, _) => Some(format!(
                 "{} ! h264parse ! video/x-h264,stream-format=avc,alignment=au",
                 encoder_text(Codec::H264)?
@@ -254,7 +256,7 @@ impl Track {
 /// A recording leaves the encoders of the hardware, which can be few, to what is sent.
 fn encoder_text(codec: Codec) -> Result<String, MediaError> {
     encoder::installed(codec)
-        .find(|encoder| encoder.kind() == EncoderKind::Software)
+        .find(|encoder| encoder.kind() == Some(EncoderKind::Software))
         .map(|encoder| encoder.launch_text(0))
         .ok_or_else(|| MediaError::Build(format!("nothing here encodes {}", codec.name())))
 }

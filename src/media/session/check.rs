@@ -71,7 +71,7 @@ impl Offered {
                 codecs: section
                     .formats
                     .iter()
-                    .filter(|format| !format.is_retransmission())
+                    .filter(|format| !format.is_auxiliary())
                     .map(|format| format.name.to_owned())
                     .collect(),
             })

@@ -148,7 +148,8 @@ impl Feed {
         }
     }
 
-    /// Leases the stream, waits for the connection, and lets media flow until it fails; why.
+    /// Feeds the stream from one encoder after the other: when one fails, the source has the next. Why
+    /// there is none left.
     async fn feed(
         &mut self,
         source: Option<Arc<Source>>,
@@ -162,62 +163,59 @@ impl Feed {
             .way
             .clone()
             .map(|way| Viewer::new(way, self.meter.clone()));
-        let mut rung = viewer.as_ref().map(|viewer| viewer.rung());
-        let lease = source.lease(codec.kind(), codec, viewer.clone());
-        let mut lease = match lease.await {
-            Ok(lease) => lease,
-            Err(error) => return error.to_string(),
-        };
-        if let Err(why) = self.take(&lease) {
-            return why;
+        loop {
+            let mut rung = viewer.as_ref().map(|viewer| viewer.rung());
+            let lease = source.lease(codec.kind(), codec, viewer.clone());
+            let mut lease = match lease.await {
+                Ok(lease) => lease,
+                Err(error) => return error.to_string(),
+            };
+            let why = loop {
+                tokio::select! {
+                    why = self.feed_from(&mut lease, codec, emitter) => break why,
+                    () = changed(&mut rung) => {}
+                }
+                // What the viewer gets meanwhile is too much for it.
+                self.link.set_discard(true);
+                match source.lease(codec.kind(), codec, viewer.clone()).await {
+                    Ok(other) => lease = other,
+                    Err(error) => tracing::warn!(%error, "a viewer can't get another encoder"),
+                }
+            };
+            if !lease.has_next() {
+                return why;
+            }
+            self.link.disconnect();
+        }
+    }
+
+    /// Waits for the connection, and lets media flow until the encoder fails; why.
+    async fn feed_from(&mut self, lease: &mut Lease, codec: Codec, emitter: &Emitter) -> String {
+        let throttle = lease.loss_throttle();
+        self.set_throttle(Some(Box::new(lease.loss_throttle())));
+        self.link.set_discard(true);
+        self.link.set_wait_for_keyframe(true);
+        if let Err(error) = self.link.change_producer(lease.producer(), false) {
+            return error.to_string();
         }
         let mut connected = emitter.connected();
         if connected.wait_for(|connected| *connected).await.is_err() {
             return std::future::pending().await;
         }
-        self.show(&lease, codec);
-        loop {
-            tokio::select! {
-                why = lease.failed() => return why,
-                () = emitter.refreshed() => {
-                    if codec.kind() == Kind::Video && lease.may_refresh() {
-                        lease.request_key_frame();
-                    }
-                }
-                () = changed(&mut rung) => {
-                    // What the viewer gets meanwhile is too much for it.
-                    self.link.set_discard(true);
-                    match source.lease(codec.kind(), codec, viewer.clone()).await {
-                        Ok(other) => {
-                            if let Err(why) = self.take(&other) {
-                                return why;
-                            }
-                            lease = other;
-                        }
-                        Err(error) => tracing::warn!(%error, "a viewer can't get another encoder"),
-                    }
-                    self.show(&lease, codec);
-                }
-            }
-        }
-    }
-
-    /// Connects to an encoder; nothing flows yet, and the first frame will be a key frame.
-    fn take(&mut self, lease: &Lease) -> Result<(), String> {
-        self.set_throttle(Some(Box::new(lease.loss_throttle())));
-        self.link.set_discard(true);
-        self.link.set_wait_for_keyframe(true);
-        self.link
-            .change_producer(lease.producer(), false)
-            .map_err(|error| error.to_string())
-    }
-
-    /// Lets media flow.
-    fn show(&self, lease: &Lease, codec: Codec) {
         if codec.kind() == Kind::Video {
             lease.request_key_frame();
         }
         self.link.set_discard(false);
+        loop {
+            tokio::select! {
+                why = lease.failed() => return why,
+                () = emitter.refreshed() => {
+                    if codec.kind() == Kind::Video && throttle() {
+                        lease.request_key_frame();
+                    }
+                }
+            }
+        }
     }
 
     fn set_throttle(&self, throttle: Option<Allows>) {

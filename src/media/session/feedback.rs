@@ -21,11 +21,12 @@ use crate::media::guard;
 pub(in crate::media) const ELEMENT: &str = "rtphdrexttwcc";
 /// The extension's id in our own offers, as Chromium and others number it.
 pub(super) const OFFERED_ID: u8 = 3;
-/// Who doesn't give feedback for so long after the first packet never will. webrtcbin keeps what it
-/// sent until it is told of.
+/// Who doesn't give feedback for so long after the first packet never will.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Feedback that stops for so long won't come back.
 const GONE: Duration = Duration::from_secs(60);
+/// The id that nothing is negotiated for, and that everybody ignores.
+const NO_ID: u8 = 14;
 /// The part of a path that is left for payload.
 const PAYLOAD: f64 = 0.95;
 /// What sound takes, with its headers, in bits per second.
@@ -36,7 +37,7 @@ const PICTURES: u64 = 100_000;
 const PACKET: usize = 1250;
 
 /// Whether feedback can be asked for on this machine.
-pub(super) fn is_possible() -> bool {
+pub(in crate::media) fn is_possible() -> bool {
     gst::ElementFactory::find(ELEMENT).is_some()
 }
 
@@ -65,6 +66,8 @@ struct Inner {
     first: Option<Duration>,
     /// When the last feedback came.
     heard: Option<Duration>,
+    /// It won't come any more.
+    deaf: bool,
     /// Retransmissions that were refused.
     refused: u64,
 }
@@ -98,6 +101,26 @@ impl Paths {
             Kind::Video => self.videos.fetch_add(1, Ordering::SeqCst),
             Kind::Audio => self.sounds.fetch_add(1, Ordering::SeqCst),
         };
+    }
+
+    fn sound(&self) -> u64 {
+        SOUND * self.sounds.load(Ordering::SeqCst) as u64
+    }
+
+    fn videos(&self) -> u64 {
+        (self.videos.load(Ordering::SeqCst) as u64).max(1)
+    }
+
+    /// One stream's part of all that may be sent.
+    fn part(&self, target: u64) -> u64 {
+        let payload = (target as f64 * PAYLOAD) as u64;
+        (payload.saturating_sub(self.sound()) / self.videos()).max(PICTURES)
+    }
+
+    /// The opposite of [`Self::part`].
+    fn whole(&self, part: u32) -> u64 {
+        let payload = u64::from(part) * self.videos() + self.sound();
+        (payload as f64 / PAYLOAD) as u64
     }
 
     fn of(&self, transceiver: &WebRTCRTPTransceiver) -> Option<Arc<Path>> {
@@ -139,22 +162,22 @@ impl Way {
         let expected = inner
             .first
             .is_none_or(|first| now.saturating_sub(first) < PATIENCE);
-        if inner.heard.is_none() && !expected {
+        if inner.deaf || inner.heard.is_none() && !expected {
             return Report::default();
         }
         if inner.heard.is_some() {
             inner.estimator.sending(now);
         }
         Report {
-            target: Some(self.part(inner.estimator.target())),
-            steady: self.part(inner.estimator.estimate()),
+            target: Some(self.paths.part(inner.estimator.target())),
+            steady: self.paths.part(inner.estimator.estimate()),
             limited: inner.estimator.is_limited() && !inner.estimator.is_congested(now),
         }
     }
 
     /// Starts with so much for this stream if nothing is known of the way yet.
     pub(in crate::media) fn seed(&self, bits_per_second: u32) {
-        let whole = self.whole(bits_per_second);
+        let whole = self.paths.whole(bits_per_second);
         self.paths.seed.store(whole, Ordering::SeqCst);
         if let Some(path) = self.paths.of(&self.transceiver) {
             path.lock().estimator.seed(whole);
@@ -164,7 +187,9 @@ impl Way {
     /// Tries so much for this stream.
     pub(in crate::media) fn assume(&self, bits_per_second: u32) {
         if let Some(path) = self.paths.of(&self.transceiver) {
-            path.lock().estimator.assume(self.whole(bits_per_second));
+            path.lock()
+                .estimator
+                .assume(self.paths.whole(bits_per_second));
         }
     }
 
@@ -173,36 +198,6 @@ impl Way {
         let path = self.paths.of(&self.transceiver)?;
         let queue = path.lock().estimator.queue();
         Some(queue)
-    }
-
-    /// Whether the other side was to give feedback and doesn't.
-    pub(in crate::media) fn is_silent(&self) -> bool {
-        let Some(path) = self.paths.of(&self.transceiver) else {
-            return false;
-        };
-        let inner = path.lock();
-        let since = inner.heard.or(inner.first);
-        since.is_some_and(|since| now().saturating_sub(since) > GONE)
-    }
-
-    fn sound(&self) -> u64 {
-        SOUND * self.paths.sounds.load(Ordering::SeqCst) as u64
-    }
-
-    fn videos(&self) -> u64 {
-        (self.paths.videos.load(Ordering::SeqCst) as u64).max(1)
-    }
-
-    /// This stream's part of all that may be sent.
-    fn part(&self, target: u64) -> u64 {
-        let payload = (target as f64 * PAYLOAD) as u64;
-        (payload.saturating_sub(self.sound()) / self.videos()).max(PICTURES)
-    }
-
-    /// The opposite of [`Self::part`].
-    fn whole(&self, part: u32) -> u64 {
-        let payload = u64::from(part) * self.videos() + self.sound();
-        (payload as f64 / PAYLOAD) as u64
     }
 }
 
@@ -228,12 +223,33 @@ impl Path {
             gst::PadProbeReturn::Ok
         });
         let path = Arc::downgrade(self);
-        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-            if let Some(path) = path.upgrade() {
-                path.lock().first.get_or_insert_with(now);
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            let Some(path) = path.upgrade() else {
+                return gst::PadProbeReturn::Remove;
+            };
+            if let (true, Some(buffer)) = (path.is_deaf(), info.buffer_mut()) {
+                forget_number(buffer.make_mut());
             }
-            gst::PadProbeReturn::Remove
+            gst::PadProbeReturn::Ok
         });
+    }
+
+    /// Whether the other side doesn't say what arrived, though a packet was sent. webrtcbin 1.22 keeps
+    /// every number that it sent until it is told of, so that there must be no more.
+    fn is_deaf(&self) -> bool {
+        let mut inner = self.lock();
+        let now = now();
+        let first = *inner.first.get_or_insert(now);
+        let (since, patience) = match inner.heard {
+            Some(heard) => (heard, GONE),
+            None => (first, PATIENCE),
+        };
+        if !inner.deaf && now.saturating_sub(since) > patience {
+            inner.deaf = true;
+            inner.heard = None;
+            tracing::info!("the other side doesn't say what arrives; its bit rate stays constant");
+        }
+        inner.deaf
     }
 
     fn hear(&self, report: &gst::StructureRef) {
@@ -248,6 +264,8 @@ impl Path {
         let now = now();
         let mut inner = self.lock();
         inner.heard = Some(now);
+        let lost = packets.iter().filter(|it| it.arrived.is_none()).count();
+        inner.retransmissions.lost(lost);
         inner.estimator.feedback(now, packets);
         tracing::trace!(
             estimate = inner.estimator.estimate(),
@@ -278,6 +296,20 @@ impl Path {
     }
 }
 
+/// Gives the number in a packet an id that webrtcbin doesn't look for (RFC 8285 section 4.2). It is the
+/// only extension that our payloaders write.
+fn forget_number(packet: &mut gst::BufferRef) {
+    let Ok(mut map) = packet.map_writable() else {
+        return;
+    };
+    let has_extension = map.first().is_some_and(|first| first & 0x10 != 0);
+    let sources = usize::from(map.first().map_or(0, |first| first & 0x0f));
+    let start = 12 + 4 * sources;
+    if let Some([0xbe, 0xde, _, _, number, ..]) = map.get_mut(start..).filter(|_| has_extension) {
+        *number = NO_ID << 4 | *number & 0x0f;
+    }
+}
+
 /// A packet of which we still know when it was sent.
 fn packet(structure: &gst::StructureRef) -> Option<Packet> {
     let sent = structure.get::<gst::ClockTime>("local-ts").ok()?;
@@ -293,4 +325,39 @@ fn packet(structure: &gst::StructureRef) -> Option<Packet> {
 
 fn now() -> Duration {
     guard::clock().time().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_nobody_answers_to_is_no_longer_found() {
+        crate::media::init().unwrap();
+        let bytes = |id: u8| {
+            let mut packet = vec![0x90, 96, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3];
+            packet.extend([0xbe, 0xde, 0, 1, id << 4 | 1, 0x12, 0x34, 0, 1, 2, 3]);
+            packet
+        };
+        let mut packet = gst::Buffer::from_slice(bytes(OFFERED_ID));
+        forget_number(packet.make_mut());
+        assert_eq!(packet.map_readable().unwrap().as_slice(), bytes(NO_ID));
+        for plain in [vec![], vec![0x80; 12], vec![0x9f; 30]] {
+            let mut packet = gst::Buffer::from_slice(plain.clone());
+            forget_number(packet.make_mut());
+            assert_eq!(packet.map_readable().unwrap().as_slice(), plain);
+        }
+    }
+
+    #[test]
+    fn a_stream_gets_its_part_of_the_path() {
+        crate::media::init().unwrap();
+        let paths = Arc::new(Paths::default());
+        for kind in [Kind::Video, Kind::Video, Kind::Audio] {
+            paths.share(kind);
+        }
+        assert_eq!(paths.part(2_000_000), (1_900_000 - SOUND) / 2);
+        assert_eq!(paths.part(1000), PICTURES);
+        assert!(paths.whole(905_000).abs_diff(2_000_000) <= 1);
+    }
 }

@@ -19,7 +19,7 @@ use super::check;
 use super::feed::{Feed, Wire};
 use super::feedback::{self, Paths};
 use super::meter::Meter;
-use super::sdp::{self, Role};
+use super::sdp::{self, Format, Role};
 use super::stats::{Reply, Sent};
 use super::witness::Witness;
 use crate::media::MediaError;
@@ -208,6 +208,7 @@ impl Negotiation {
             ));
         }
         check::answer(text, &self.layout).map_err(MediaError::Description)?;
+        self.check_taken(text)?;
         self.set(
             "set-remote-description",
             &describe(
@@ -220,6 +221,36 @@ impl Negotiation {
         self.their_role = self.their_role.or_else(|| sdp::role(text));
         self.remote_is_set();
         Ok(())
+    }
+
+    /// Whether the answer takes any of our streams. One alone may be refused: not everyone has a screen.
+    fn check_taken(&self, answer: &str) -> Result<(), MediaError> {
+        let sections = sdp::sections(answer);
+        let mut refused = None;
+        for (index, wire) in self.wires.iter().enumerate() {
+            let Some(wire) = wire else { continue };
+            let place = usize::try_from(wire.mline).unwrap_or(usize::MAX);
+            let Some(section) = sections.get(place) else {
+                continue;
+            };
+            let takes = |format: &Format<'_>| format.pt == wire.pt && wire.codec.has_name(format);
+            if !section.refused && section.formats.iter().any(takes) {
+                return Ok(());
+            }
+            let (mut possible, kind) = self.codecs(index);
+            possible.retain(|codec| *codec != wire.codec);
+            let theirs = match section.refused {
+                true => Vec::new(),
+                false => formats(section),
+            };
+            refused = refused.or(Some(MediaError::Refused {
+                kind,
+                offered: wire.codec,
+                theirs,
+                possible,
+            }));
+        }
+        refused.map_or(Ok(()), Err)
     }
 
     /// Applies an offer of the other side.
@@ -380,16 +411,7 @@ impl Negotiation {
                     .find(|format| codec.matches(format))?,
             ))
         });
-        let (codec, format) = found.ok_or_else(|| MediaError::NoCommonCodec {
-            kind,
-            ours: codecs.clone(),
-            theirs: section
-                .formats
-                .iter()
-                .filter(|format| !format.is_retransmission())
-                .map(|format| format.name.to_owned())
-                .collect(),
-        })?;
+        let (codec, format) = found.ok_or_else(|| mismatch(kind, &codecs, section))?;
         Ok(Wire {
             codec,
             pt: format.pt,
@@ -509,6 +531,34 @@ pub(super) async fn statistics(webrtc: &gst::Element) -> Result<Reply, MediaErro
     Ok(Reply::new(&reply))
 }
 
+/// Why an offer's section has none of our codecs.
+fn mismatch(kind: Kind, ours: &[Codec], section: &sdp::Section<'_>) -> MediaError {
+    let by_name = ours.iter().find_map(|codec| {
+        let named = section.formats.iter().filter(|it| codec.has_name(it));
+        let theirs: Vec<_> = named.map(|it| it.parameters().to_owned()).collect();
+        (!theirs.is_empty()).then_some((*codec, theirs))
+    });
+    match by_name {
+        Some((codec, theirs)) => MediaError::NoCommonFormat { codec, theirs },
+        None => MediaError::NoCommonCodec {
+            kind,
+            ours: ours.to_vec(),
+            theirs: formats(section),
+        },
+    }
+}
+
+/// The names of a section's codecs, each once.
+fn formats(section: &sdp::Section<'_>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for format in section.formats.iter().filter(|it| !it.is_auxiliary()) {
+        if !names.iter().any(|name| name == format.name) {
+            names.push(format.name.to_owned());
+        }
+    }
+    names
+}
+
 /// Emits a signal that answers through a promise, and waits for the answer with a deadline.
 async fn ask(
     webrtc: &gst::Element,
@@ -570,7 +620,7 @@ fn alternative_type(index: usize, alternative: usize) -> u8 {
 /// The wanted codecs by kind, in the order in which the kinds and then the codecs come.
 fn sections_of(wanted: &[Codec]) -> Vec<Vec<Codec>> {
     let mut sections: Vec<Vec<Codec>> = Vec::new();
-    for &codec in wanted {
+    for codec in wanted.iter().copied().filter(|codec| codec.can_receive()) {
         match sections
             .iter_mut()
             .find(|section| section[0].kind() == codec.kind())

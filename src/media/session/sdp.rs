@@ -34,9 +34,22 @@ pub(in crate::media) struct Format<'a> {
 }
 
 impl<'a> Format<'a> {
-    /// Whether it only brings another one's lost packets (RFC 4588).
-    pub(super) fn is_retransmission(&self) -> bool {
-        self.name.eq_ignore_ascii_case("rtx")
+    /// Whether it isn't media itself, but protects that of others.
+    pub(super) fn is_auxiliary(&self) -> bool {
+        let names = [
+            "rtx",
+            "red",
+            "ulpfec",
+            "flexfec-03",
+            "telephone-event",
+            "cn",
+        ];
+        names.iter().any(|it| self.name.eq_ignore_ascii_case(it))
+    }
+
+    /// The parameters as they stand there, for a message.
+    pub(super) const fn parameters(&self) -> &'a str {
+        self.parameters
     }
 
     /// A format parameter by its name.

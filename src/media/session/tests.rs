@@ -86,6 +86,7 @@ async fn source() -> Arc<Source> {
     let file = PipelineFile::find("test", &[]).unwrap();
     let options = SourceOptions {
         linger: Duration::from_millis(10),
+        ..SourceOptions::default()
     };
     Source::open(file, options).await.unwrap()
 }

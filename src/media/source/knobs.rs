@@ -19,6 +19,8 @@ pub(super) const SIZE_TEXT: &str =
 const FRAMES: f64 = 30.0;
 /// A bit rate that differs by less than this part isn't worth telling the encoder.
 const WORTH: f64 = 0.02;
+/// One that differs by more at once is something to get used to.
+const OTHER: f64 = 0.15;
 
 /// See the module. Shared by the source's worker and the encoder's threads.
 #[derive(Debug)]
@@ -42,7 +44,7 @@ impl Knobs {
         encoder: Encoder,
         element: gst::Element,
         size: gst::Element,
-        (from, to): (&gst::Pad, &gst::Pad),
+        (from, to): &(gst::Pad, gst::Pad),
     ) -> Arc<Self> {
         let knobs = Arc::new(Self {
             encoder,
@@ -81,26 +83,28 @@ impl Knobs {
 
     /// Aims at something else from now on. Can wait for a frame that is being encoded.
     pub(super) fn aim(&self, aim: Aim) {
-        let (before, picture) = {
-            let inner = self.lock();
-            (inner.aim, inner.picture)
-        };
-        let resized = before.map(|it| it.size) != Some(aim.size);
-        let rate = before.map(|it| it.rate) != Some(aim.rate);
-        let bits = before.is_none_or(|it| {
-            let change = f64::from(it.bitrate.abs_diff(aim.bitrate));
-            change > f64::from(it.bitrate) * WORTH
-        });
-        if !(resized || rate || bits) {
-            return;
-        }
-        {
+        let (resized, picture) = {
             let mut inner = self.lock();
-            inner.aim = Some(aim);
-            if resized {
-                inner.gate.forget();
+            let before = inner.aim;
+            let differs = |part: f64| {
+                before.is_none_or(|it| {
+                    let change = f64::from(it.bitrate.abs_diff(aim.bitrate));
+                    change > f64::from(it.bitrate) * part
+                })
+            };
+            let resized = before.map(|it| it.size) != Some(aim.size);
+            let slower = before.map(|it| it.rate) != Some(aim.rate);
+            if let (false, false, false, Some(old)) = (resized, slower, differs(WORTH), before) {
+                let room = aim.room;
+                inner.aim = Some(Aim { room, ..old });
+                return;
             }
-        }
+            inner.aim = Some(aim);
+            if resized || differs(OTHER) {
+                inner.gate.settle();
+            }
+            (resized, inner.picture)
+        };
         let nominal = picture.map_or(aim.rate, |picture| picture.rate);
         // An encoder that counts frames instead of reading their times takes left out ones for bits
         // that it must not use.
@@ -114,9 +118,7 @@ impl Knobs {
             let original = picture.is_none_or(|it| (it.width, it.height) == aim.size);
             self.size.set_property("caps", caps(aim.size, original));
         }
-        if resized || rate {
-            tracing::debug!(?aim, "an encoder gives another picture");
-        }
+        tracing::trace!(?aim, "an encoder aims at something else");
     }
 
     /// How the encoder got on since the last time.
@@ -155,7 +157,8 @@ impl Knobs {
             true => aim.rate,
             false => f64::MAX,
         };
-        inner.gate.passes(Duration::from(time), rate, aim.bitrate)
+        let bits = (aim.bitrate, aim.room);
+        inner.gate.passes(Duration::from(time), rate, bits)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

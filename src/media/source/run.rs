@@ -1,5 +1,7 @@
 //! One run of a source's pipeline, from start to error or end.
 
+mod order;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -176,6 +178,7 @@ pub(super) fn try_out(file: &PipelineFile) -> Result<Vec<Output>, MediaError> {
     for overlay in file.overlays() {
         check_overlay(*overlay, &sinks)?;
     }
+    order::check(&pipeline, &bus, &sinks, &outputs)?;
     Ok(outputs)
 }
 

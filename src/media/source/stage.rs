@@ -17,7 +17,7 @@ use super::run::{Format, Output, Run};
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
 use crate::media::congestion::Rung;
-use crate::media::encoder;
+use crate::media::encoder::{self, Encoder, Encoders};
 use crate::media::guard::{self, Guard};
 
 /// Raw frames that wait for the encoder; more push out the oldest. Few, because each adds to the latency.
@@ -44,6 +44,7 @@ pub(super) struct Stage {
     pub(super) shared: Arc<Shared>,
     link: ConsumptionLink,
     /// What encodes, if it is us.
+    encoder: Option<Encoder>,
     /// For pictures that we encode.
     pub(super) knobs: Option<Arc<Knobs>>,
     pipeline: Guard,
@@ -57,6 +58,8 @@ pub(super) struct Shared {
     /// Told when a lease ends or the stage fails.
     changed: Arc<Notify>,
     failed: watch::Sender<Option<String>>,
+    /// Whether there may be another encoder when this one fails.
+    has_next: bool,
     loss: Throttle,
 }
 
@@ -76,26 +79,53 @@ pub(in crate::media) struct Lease {
 }
 
 impl Stage {
-    /// Starts an encoder behind a running source. Blocks for some milliseconds.
+    /// Starts an encoder behind a running source: the best one that starts. Blocks for some
+    /// milliseconds.
     pub(super) fn start(
         output: &Output,
         (codec, rung): (Codec, Rung),
+        encoders: &Encoders,
+        run: &Run,
+        changed: &Arc<Notify>,
+    ) -> Result<Self, MediaError> {
+        let kind = output.kind;
+        let start =
+            |encoder| Self::start_with(output, (codec, rung), encoder, run, changed.clone());
+        let nothing = || MediaError::NoSuchStream {
+            kind,
+            wanted: vec![codec],
+        };
+        match (output.format, kind) {
+            _ if codec.kind() != kind => Err(nothing()),
+            (Format::Encoded(given), _) if given == codec => start(None),
+            (Format::Encoded(_), _) => Err(nothing()),
+            (Format::Raw, Kind::Audio) => {
+                let encoder = encoder::installed(codec).next().ok_or_else(nothing)?;
+                start(Some(encoder))
+            }
+            (Format::Raw, Kind::Video) => loop {
+                let encoder = encoders.best(codec)?;
+                match start(Some(encoder.clone())) {
+                    Ok(stage) => return Ok(stage),
+                    Err(error) => {
+                        let encoder_name = encoder.name();
+                        tracing::warn!(%error, encoder = encoder_name, "an encoder doesn't start");
+                        encoders.fail(&encoder);
+                    }
+                }
+            },
+        }
+    }
+
+    fn start_with(
+        output: &Output,
+        (codec, rung): (Codec, Rung),
+        encoder: Option<Encoder>,
         run: &Run,
         changed: Arc<Notify>,
     ) -> Result<Self, MediaError> {
         let kind = output.kind;
-        let wanted = || MediaError::NoSuchStream {
-            kind,
-            wanted: vec![codec],
-        };
-        let encoder = match output.format {
-            Format::Raw if codec.can_send() && codec.kind() == kind => {
-                Some(encoder::installed(codec).next().ok_or_else(wanted)?)
-            }
-            Format::Encoded(given) if given == codec => None,
-            _ => return Err(wanted()),
-        };
-        let middle = match encoder {
+        let middle = match &encoder {
             Some(encoder) => {
                 let (width, height) = output.size.unwrap_or_default();
                 let text = encoder.launch_text(width.saturating_mul(height));
@@ -111,11 +141,19 @@ impl Stage {
         pipeline.use_common_time();
         let input: gst_app::AppSrc = pipeline.find("in")?;
         let out: gst_app::AppSink = pipeline.find("out")?;
-        let knobs = match (encoder, input.static_pad("src"), out.static_pad("sink")) {
-            (Some(encoder), Some(from), Some(to)) if kind == Kind::Video => {
+        let element = match &encoder {
+            Some(encoder) => {
                 let element = pipeline.find(encoder::ELEMENT_NAME)?;
+                encoder.prepare(&element);
+                Some(element)
+            }
+            None => None,
+        };
+        let pads = input.static_pad("src").zip(out.static_pad("sink"));
+        let knobs = match (&encoder, element, pads) {
+            (Some(encoder), Some(element), Some(pads)) if kind == Kind::Video => {
                 let size = pipeline.find(knobs::SIZE_NAME)?;
-                Some(Knobs::new(encoder, element, size, (&from, &to)))
+                Some(Knobs::new(encoder.clone(), element, size, &pads))
             }
             _ => None,
         };
@@ -136,11 +174,14 @@ impl Stage {
             filter_key_requests(&pad, move || throttle.allows());
         }
         let producer = StreamProducer::with(&out, ProducerSettings { sync: false });
+        // The end of an encoder that fails isn't the end of its viewers: they get another one.
+        producer.set_forward_events([gst::EventType::Gap]);
         let shared = Arc::new(Shared {
             producer,
             users: AtomicUsize::new(0),
             changed,
             failed: watch::Sender::new(None),
+            has_next: kind == Kind::Video && encoder.is_some(),
             loss: Throttle::new(LOSS_KEY_INTERVAL),
         });
         let mut stage = Self {
@@ -149,6 +190,7 @@ impl Stage {
             rung,
             shared,
             link,
+            encoder,
             knobs,
             pipeline,
         };
@@ -169,6 +211,11 @@ impl Stage {
         self.link
             .change_producer(producer, false)
             .map_err(|error| MediaError::Build(error.to_string()))
+    }
+
+    /// What encodes, if it is us.
+    pub(super) fn encoder(&self) -> Option<&Encoder> {
+        self.encoder.as_ref()
     }
 
     /// The encoder's messages.
@@ -227,9 +274,9 @@ impl Lease {
         move || shared.loss.allows()
     }
 
-    /// Decides the same for a viewer that asks in its own words.
-    pub(in crate::media) fn may_refresh(&self) -> bool {
-        self.shared.loss.allows()
+    /// Whether the source may have another encoder when this one fails.
+    pub(in crate::media) fn has_next(&self) -> bool {
+        self.shared.has_next
     }
 
     /// Waits until the encoder fails, and says why.

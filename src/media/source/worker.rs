@@ -15,6 +15,7 @@ use super::{Activity, Ask, Lease, SourceOptions, Viewer};
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
 use crate::media::congestion::Rung;
+use crate::media::encoder::Encoders;
 use crate::media::guard;
 use crate::media::overlay::Touch;
 use crate::media::pipeline::PipelineFile;
@@ -30,6 +31,7 @@ const HEALTHY: Duration = Duration::from_secs(30);
 pub(super) struct Worker {
     file: PipelineFile,
     outputs: Vec<Output>,
+    encoders: Encoders,
     touch: Arc<Touch>,
     options: SourceOptions,
     activity: watch::Sender<Activity>,
@@ -83,7 +85,7 @@ impl Drop for Held {
 impl Worker {
     pub(super) fn new(
         file: PipelineFile,
-        outputs: Vec<Output>,
+        (outputs, encoders): (Vec<Output>, Encoders),
         touch: Arc<Touch>,
         options: SourceOptions,
         activity: watch::Sender<Activity>,
@@ -93,6 +95,7 @@ impl Worker {
         Self {
             file,
             outputs,
+            encoders,
             touch,
             options,
             activity,
@@ -134,7 +137,7 @@ impl Worker {
         codec: Codec,
         viewer: Option<Arc<Viewer>>,
     ) -> Result<Lease, MediaError> {
-        self.stages.retain(|held| !held.stage.has_failed());
+        self.drop_failed();
         let rung = viewer
             .as_ref()
             .map_or(Rung::Full, |viewer| *viewer.rung().borrow());
@@ -161,9 +164,10 @@ impl Worker {
         let Some(running) = self.run.take() else {
             return Err(MediaError::Closed);
         };
-        let changed = self.changed.clone();
+        let (encoders, changed) = (self.encoders.clone(), self.changed.clone());
         let (running, stage) = blocking(move || {
-            let stage = Stage::start(&output, (codec, rung), &running.run, changed);
+            let wanted = (codec, rung);
+            let stage = Stage::start(&output, wanted, &encoders, &running.run, &changed);
             (running, stage)
         })
         .await?;
@@ -247,9 +251,19 @@ impl Worker {
         Ok(())
     }
 
+    /// Who uses an encoder that failed leases another one.
+    fn drop_failed(&mut self) {
+        let failed = self.stages.extract_if(.., |held| held.stage.has_failed());
+        for held in failed {
+            if let Some(encoder) = held.stage.encoder() {
+                self.encoders.fail(encoder);
+            }
+        }
+    }
+
     /// Leases ended, or an encoder failed.
     fn look_at_users(&mut self) {
-        self.stages.retain(|held| !held.stage.has_failed());
+        self.drop_failed();
         for held in &mut self.stages {
             match held.stage.is_used() {
                 true => held.idle = None,

@@ -50,6 +50,7 @@ impl From<MediaError> for Refusal {
         let errno = match error {
             MediaError::Description(_)
             | MediaError::NoCommonCodec { .. }
+            | MediaError::NoCommonFormat { .. }
             | MediaError::Negotiation { .. } => Errno::BAD_MESSAGE,
             _ => Errno::INTERNAL,
         };

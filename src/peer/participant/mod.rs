@@ -42,10 +42,10 @@ pub struct Options {
     pub media: Media,
     /// Ask for what we publish back, and treat it as the others'.
     pub loopback: bool,
-    /// The codec for pictures: what is published in, and the first one that is asked for. Without it
-    /// the source decides, and the others of its codecs are tried if the room wants another one.
-    pub codec: Option<Codec>,
-    /// The codecs that are received; empty for all that can be.
+    /// The codecs that we prefer to receive, the best one first. What is published is in the first of
+    /// its source's codecs that the room takes.
+    pub codecs: Vec<Codec>,
+    /// The codecs that are received and no others; empty for all that can be.
     pub accepts: Vec<Codec>,
     /// The label of a data channel beside what is published.
     pub channel: Option<String>,
@@ -117,7 +117,7 @@ pub enum RoomError {
 /// A participant, ready to join.
 pub struct Participant {
     options: Options,
-    /// What we can take apart.
+    /// What we ask others for, in order.
     wanted: Vec<Codec>,
 }
 
@@ -153,7 +153,9 @@ impl Participant {
         let accepts = &options.accepts;
         wanted
             .retain(|codec| codec.can_receive() && (accepts.is_empty() || accepts.contains(codec)));
-        wanted.sort_by_key(|codec| Some(*codec) != options.codec);
+        // What isn't named comes last: a room's codec is one for all, whatever we would like.
+        let place = |codec: &Codec| options.codecs.iter().position(|it| it == codec);
+        wanted.sort_by_key(|codec| place(codec).unwrap_or(usize::MAX));
         Ok(Self { options, wanted })
     }
 

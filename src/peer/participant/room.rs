@@ -127,11 +127,8 @@ impl Room {
     ) -> Self {
         let listeners = std::mem::take(&mut options.events);
         let user = options.is_one_of_many.then(|| options.user.as_str().into());
-        let codecs = match (&options.media.source, options.codec) {
-            (_, Some(codec)) => vec![codec],
-            (Some(source), None) => source.codecs(Kind::Video),
-            (None, None) => Vec::new(),
-        };
+        let source = options.media.source.as_ref();
+        let codecs = source.map_or_else(Vec::new, |source| source.codecs(Kind::Video));
         let now = Instant::now().into_std();
         let channels = options.channel.is_some();
         Self {
