@@ -185,6 +185,7 @@ const fn own_server() -> Trust {
     Trust {
         ca: None,
         anyone: true,
+        identity: None,
     }
 }
 

@@ -46,6 +46,9 @@ pub(super) struct Access {
     /// Take any certificate of the server
     #[arg(long)]
     insecure: bool,
+    /// Show this certificate to a server that asks for one: two PEM files
+    #[arg(long, value_name = "CERTIFICATE,KEY", value_parser = pair)]
+    client_cert: Option<(PathBuf, PathBuf)>,
     /// Show this token to a server that asks for one
     #[arg(long, env = "SWITCHBOARD_TOKEN", hide_env_values = true, value_parser = secret)]
     token: Option<Secret>,
@@ -137,6 +140,7 @@ impl Access {
         Trust {
             ca: self.ca.clone(),
             anyone: self.insecure,
+            identity: self.client_cert.clone(),
         }
     }
 
@@ -309,6 +313,15 @@ fn is_url(word: &str) -> bool {
 #[expect(clippy::unnecessary_wraps, reason = "what clap wants of a parser")]
 fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
     Ok(Secret::new(text))
+}
+
+fn pair(text: &str) -> Result<(PathBuf, PathBuf), String> {
+    match text.split_once(',') {
+        Some((certificate, key)) if !certificate.is_empty() && !key.is_empty() => {
+            Ok((certificate.into(), key.into()))
+        }
+        _ => Err("write two PEM files as CERTIFICATE,KEY".to_owned()),
+    }
 }
 
 /// TURN credentials stand before the host, as in other URLs, because a flag is one word.

@@ -26,6 +26,8 @@ mod room;
 mod serve;
 #[cfg(feature = "peer")]
 mod sessions;
+#[cfg(feature = "server")]
+mod token;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -63,6 +65,8 @@ enum Command {
     Probe(Box<probe::Flags>),
     #[cfg(feature = "peer")]
     Pipelines(pipelines::Flags),
+    #[cfg(feature = "server")]
+    Token(token::Flags),
 }
 
 /// How a subcommand failed.
@@ -116,6 +120,8 @@ pub fn main() -> ExitCode {
         Command::Probe(flags) => block_on(probe::run(*flags)),
         #[cfg(feature = "peer")]
         Command::Pipelines(flags) => pipelines::run(flags),
+        #[cfg(feature = "server")]
+        Command::Token(flags) => token::run(flags),
     };
     let (error, code) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,
@@ -155,28 +161,56 @@ fn block_on(run: impl Future<Output = Outcome>) -> Outcome {
         .block_on(run)
 }
 
+/// What the signals ask of a process.
+struct Signals<D, S> {
+    /// Completes at the first SIGTERM.
+    drain: D,
+    /// Completes at Ctrl-C, or at the second SIGTERM.
+    shutdown: S,
+}
+
+/// Catches the signals: from the call on they don't kill the process any more.
+fn signals() -> Signals<impl Future<Output = ()>, impl Future<Output = ()>> {
+    let [mut first, mut second] = [(); 2].map(|()| caught(SignalKind::terminate()));
+    let mut interrupt = caught(SignalKind::interrupt());
+    Signals {
+        drain: async move { received(&mut first).await },
+        shutdown: async move {
+            let twice = async {
+                received(&mut second).await;
+                received(&mut second).await;
+            };
+            tokio::select! {
+                () = twice => {}
+                () = received(&mut interrupt) => {}
+            }
+        },
+    }
+}
+
 /// Ends at Ctrl-C or SIGTERM. From the call on, and not only when it is awaited, they don't kill the
 /// process any more.
+#[cfg(feature = "peer")]
 fn interrupted() -> impl Future<Output = ()> {
-    let caught = |kind| {
-        signal(kind)
-            .inspect_err(|error| tracing::warn!(%error, ?kind, "a signal can't be caught"))
-            .ok()
-    };
-    let terminate = caught(SignalKind::terminate());
-    let interrupt = caught(SignalKind::interrupt());
+    let Signals { drain, shutdown } = signals();
     async {
         tokio::select! {
-            () = received(terminate) => {}
-            () = received(interrupt) => {}
+            () = drain => {}
+            () = shutdown => {}
         }
         tracing::info!("stopping");
     }
 }
 
-async fn received(signal: Option<Signal>) {
+fn caught(kind: SignalKind) -> Option<Signal> {
+    signal(kind)
+        .inspect_err(|error| tracing::warn!(%error, ?kind, "a signal can't be caught"))
+        .ok()
+}
+
+async fn received(signal: &mut Option<Signal>) {
     match signal {
-        Some(mut signal) => {
+        Some(signal) => {
             signal.recv().await;
         }
         None => std::future::pending().await,

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
+use super::drain::Phase;
 use super::switch::{EndpointView, RoomView};
 use super::{App, http, metrics};
 use crate::dialect::Dialect;
@@ -29,10 +30,10 @@ pub(super) async fn health() -> &'static str {
 
 /// `GET /ready`: the server takes new connections.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
-    if *app.stop.borrow() {
-        (StatusCode::SERVICE_UNAVAILABLE, "shutting down").into_response()
-    } else {
-        "ready".into_response()
+    match app.phase() {
+        Phase::Serving => "ready".into_response(),
+        Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining").into_response(),
+        Phase::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "shutting down").into_response(),
     }
 }
 

@@ -141,10 +141,15 @@ impl Process {
         self.child.id().expect("a running process")
     }
 
-    /// Sends a signal and waits for the end.
-    pub async fn end(&mut self, signal: Signal) -> ExitStatus {
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
         let id = Pid::from_raw(i32::try_from(self.id()).unwrap()).unwrap();
         kill_process(id, signal).unwrap();
+    }
+
+    /// Sends a signal and waits for the end.
+    pub async fn end(&mut self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
         self.exit().await
     }
 

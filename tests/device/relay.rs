@@ -13,7 +13,7 @@ fn relay_only(server: &str, ca: PathBuf) -> Ice {
     let url = ServerUrl::new(&format!("ws://{server}"), "/").unwrap();
     let trust = Trust {
         ca: Some(ca),
-        anyone: false,
+        ..Trust::default()
     };
     let dialer = Dialer::new(url, &trust).unwrap();
     Ice::new(Vec::new(), true).trusting(&dialer)

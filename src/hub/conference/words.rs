@@ -268,6 +268,9 @@ pub enum Denied {
     /// The member left, or was put out, while its request waited.
     #[error("{0:?} is gone")]
     Gone(Arc<str>),
+    /// The connection's token doesn't allow this.
+    #[error("the token doesn't allow to {0}")]
+    Forbidden(Arc<str>),
 }
 
 /// Why the media plane has no answer.
