@@ -419,8 +419,7 @@ impl PipelineFile {
             *variables.get_mut(key).ok_or_else(|| unknown(key))? = value.clone();
         }
         let codec = |name: &String| name.parse::<Codec>().map_err(syntax);
-        let codecs = written.codecs.iter().map(codec);
-        let codecs = codecs.collect::<Result<Vec<_>, _>>()?;
+        let codecs: Result<Vec<_>, _> = written.codecs.iter().map(codec).collect();
         let filled = |text: &str| {
             substitute(text, &variables).map_err(|bad| match bad {
                 Substitution::Unknown(variable) => unknown(&variable),
@@ -435,27 +434,31 @@ impl PipelineFile {
                 .map_err(|why| syntax(format!("[encoder.{name}]: {why}")))?;
             encoders.push((codec(name)?, Arc::new(own)));
         }
-        let source = match variables.get(SOURCE_VARIABLE) {
-            Some(value) if written.overlay.contains(&Overlay::Code) => value.parse().map_err(|_| {
-                syntax(format!(
-                    "the variable `{SOURCE_VARIABLE}` must be a number from 0 to 255, not `{value}`"
-                ))
-            })?,
-            _ => 0,
-        };
         let text = filled(&written.pipeline)?;
         Ok(Self {
+            source: source(&written, &variables).map_err(syntax)?,
             name: name.to_owned(),
             origin,
             title: written.title,
             text,
             repeat: written.repeat,
-            codecs,
+            codecs: codecs?,
             encoders,
             overlays: written.overlay,
-            source,
             variables,
         })
+    }
+}
+
+/// The source's number, for a file that puts marks into its media.
+fn source(written: &Written, variables: &BTreeMap<String, String>) -> Result<u8, String> {
+    match variables.get(SOURCE_VARIABLE) {
+        Some(value) if written.overlay.contains(&Overlay::Code) => value.parse().map_err(|_| {
+            format!(
+                "the variable `{SOURCE_VARIABLE}` must be a number from 0 to 255, not `{value}`"
+            )
+        }),
+        _ => Ok(0),
     }
 }
 

@@ -92,8 +92,13 @@ fn connections(page: &mut String, reports: &[Report]) {
             ms(path.round_trip_ms)
         );
     }
+    page.push_str("</table>");
+    streams(page, reports);
+}
+
+fn streams(page: &mut String, reports: &[Report]) {
     page.push_str(
-        "</table><table><tr><th>stream<th>codec<th>pictures<th>lost<th>repeated<th>out of order\
+        "<table><tr><th>stream<th>codec<th>pictures<th>lost<th>repeated<th>out of order\
          <th>corrupt<th>rate<th>longest freeze<th>latency p50 / p95 / p99<th>Mbit/s<th>packets lost",
     );
     for report in reports {

@@ -6,6 +6,7 @@
 
 mod diagnosis;
 mod ends;
+mod flow;
 pub mod html;
 pub mod judge;
 pub mod junit;
@@ -23,5 +24,6 @@ mod tests;
 mod witness;
 
 pub use crate::media::code::now;
-pub use run::{News, Tell, Tick, run};
+pub use flow::{News, Tell, Tick};
+pub use run::run;
 pub use witness::{Decoded, Look, Witness, stream_id};

@@ -72,7 +72,7 @@ pub struct Failure {
     pub advice: String,
     /// The measured figure that wasn't good enough, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub finding: Option<Finding>,
+    pub finding: Option<Box<Finding>>,
 }
 
 /// What one session sent, by the other side's reports.

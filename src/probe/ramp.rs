@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::flow::{News, Tell};
 use super::outcome::{Failure, Level, Outcome, Ramp};
 use super::resources;
-use super::run::{Cast, News, Tell, judged};
+use super::run::{Cast, judged};
 
 /// Ends whose media is decoded and judged. The others only count packets: decoding hundreds of
 /// streams would measure this machine.

@@ -154,8 +154,9 @@ fn pictures(frames: u32, width: u32, height: u32) -> String {
 
 #[test]
 fn a_picture_s_mark_survives_every_codec_at_low_bit_rates_and_after_scaling() {
+    type Size = (u32, u32);
     // From which size, to which, at how many kbit/s.
-    const CASES: [((u32, u32), (u32, u32), u32); 6] = [
+    const CASES: [(Size, Size, u32); 6] = [
         ((160, 120), (160, 120), 60),
         ((640, 480), (160, 120), 60),
         ((640, 360), (320, 180), 100),

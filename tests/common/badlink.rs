@@ -23,7 +23,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -128,21 +128,10 @@ struct Home {
 }
 
 impl BadLink {
-    /// A relay on the loopback interface, with the same conditions in both directions.
+    /// A relay with the same conditions in both directions. It has an address of this machine that
+    /// isn't the loopback one if there is any: libnice doesn't go from others to that.
     pub fn start(seed: u64, conditions: Conditions) -> Self {
-        Self::start_on(IpAddr::from([127, 0, 0, 1]), seed, conditions)
-    }
-
-    /// The same on an interface of this machine that isn't the loopback: an agent of libnice that has
-    /// another one sends nothing to the loopback.
-    pub fn start_outside(seed: u64, conditions: Conditions) -> Self {
-        let interfaces = if_addrs::get_if_addrs().unwrap();
-        let mut addresses = interfaces.iter().map(|it| it.ip());
-        let outside = addresses.find(|ip| ip.is_ipv4() && !ip.is_loopback());
-        Self::start_on(outside.unwrap(), seed, conditions)
-    }
-
-    fn start_on(address: IpAddr, seed: u64, conditions: Conditions) -> Self {
+        let address = own_address();
         let sockets = [(); 2].map(|()| {
             let socket = UdpSocket::bind((address, 0)).unwrap();
             socket.set_nonblocking(true).unwrap();
@@ -260,6 +249,13 @@ impl BadLink {
         }
         out + rest
     }
+}
+
+fn own_address() -> IpAddr {
+    let all = if_addrs::get_if_addrs().unwrap_or_default();
+    let mut all = all.iter().map(if_addrs::Interface::ip);
+    all.find(|ip| ip.is_ipv4() && !ip.is_loopback())
+        .unwrap_or(Ipv4Addr::LOCALHOST.into())
 }
 
 /// The candidate on a port where nobody answers.

@@ -94,7 +94,7 @@ fn bottleneck() -> BadLink {
         rate: Some(WIDE),
         ..Conditions::default()
     };
-    BadLink::start_outside(7, conditions)
+    BadLink::start(7, conditions)
 }
 
 fn narrow_and_widen(number: usize, pair: &Pair) {

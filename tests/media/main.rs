@@ -11,6 +11,7 @@ mod channels;
 mod churn;
 mod congestion;
 mod encoders;
+mod judged;
 mod latency;
 mod pair;
 mod pictures;
@@ -41,6 +42,22 @@ async fn source(text: &str, linger: Duration) -> Arc<Source> {
     )
     .await
     .unwrap()
+}
+
+/// Marked pictures and sound of the source of this number.
+async fn marked(number: u8) -> Arc<Source> {
+    let variables = [
+        ("source", number.to_string()),
+        ("width", "320".into()),
+        ("height", "240".into()),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value));
+    let file = PipelineFile::find("probe", &variables).unwrap();
+    let options = SourceOptions {
+        linger: Duration::from_secs(1),
+        ..SourceOptions::default()
+    };
+    Source::open(file, options).await.unwrap()
 }
 
 /// A flat grey picture of a known brightness, and nothing else.

@@ -18,9 +18,9 @@ pub(crate) type Path = Box<dyn FnMut(&str) -> Option<String> + Send>;
 pub(crate) struct Pair {
     pub(crate) device: Session,
     pub(crate) viewer: Session,
-    /// The way between them, if it is a bad one.
-    pub(crate) link: Option<BadLink>,
     pub(crate) eyes: Eyes,
+    /// What their packets go through: the device is on side A.
+    pub(crate) link: Option<BadLink>,
     device_events: SessionEvents,
     viewer_events: SessionEvents,
     seen: watch::Receiver<Seen>,
@@ -43,7 +43,7 @@ impl Pair {
 
     /// With a bad path between the two: the device is its side A, the viewer its side B.
     pub(crate) async fn over(
-        link: Option<BadLink>,
+        link: impl Into<Option<BadLink>>,
         device: SessionConfig,
         viewer: SessionConfig,
     ) -> Self {
@@ -59,7 +59,7 @@ impl Pair {
         Self {
             device,
             viewer,
-            link,
+            link: link.into(),
             eyes,
             device_events,
             viewer_events,
@@ -67,6 +67,14 @@ impl Pair {
             paths: [(); 2].map(|()| -> Path { Box::new(|it| Some(it.to_owned())) }),
             told_device,
             told_viewer,
+        }
+    }
+
+    /// A side's candidate as the other side is told it; `None` if it is not.
+    fn told(&self, of: Side, candidate: String) -> Option<String> {
+        match &self.link {
+            Some(link) => link.candidate(of, &candidate),
+            None => Some(candidate),
         }
     }
 
@@ -93,7 +101,7 @@ impl Pair {
             tokio::select! {
                 event = self.device_events.recv() => match event {
                     Some(SessionEvent::Candidate { mline_index, mid, candidate }) => {
-                        if let Some(candidate) = self.carried(Side::A, candidate).and_then(|it| self.paths[0](&it)) {
+                        if let Some(candidate) = self.told(Side::A, candidate).and_then(|it| self.paths[0](&it)) {
                             self.viewer.add_candidate(mline_index, mid.as_deref(), &candidate);
                         }
                     }
@@ -102,27 +110,23 @@ impl Pair {
                 },
                 event = self.viewer_events.recv() => match event {
                     Some(SessionEvent::Candidate { mline_index, mid, candidate }) => {
-                        if let Some(candidate) = self.carried(Side::B, candidate).and_then(|it| self.paths[1](&it)) {
+                        if let Some(candidate) = self.told(Side::B, candidate).and_then(|it| self.paths[1](&it)) {
                             self.device.add_candidate(mline_index, mid.as_deref(), &candidate);
                         }
                     }
-                    Some(event) => self.told_viewer.push(event),
+                    Some(event) => {
+                        self.eyes.witness().event(&event);
+                        self.told_viewer.push(event);
+                    }
                     None => panic!("waiting for {what}, the viewer's session ended: {:?}", self.told_viewer),
                 },
                 changed = self.seen.changed() => changed.unwrap(),
                 () = tokio::time::sleep_until(end) => {
                     let pictures: Vec<_> = self.eyes.seen().pictures.into_iter().map(|(k, p)| (k, p.frames)).collect();
-                    panic!("{what} did not happen; device {:?}, viewer {:?}, pictures {pictures:?}", self.told_device, self.told_viewer)
+                    let traffic = self.link.as_ref().map(|it| [Side::A, Side::B].map(|side| it.traffic(side)));
+                    panic!("{what} did not happen; device {:?}, viewer {:?}, pictures {pictures:?}, link {traffic:?}, {:?}", self.told_device, self.told_viewer, self.eyes.witness().report())
                 }
             }
-        }
-    }
-
-    /// A candidate as the other side shall see it, if it shall.
-    fn carried(&self, of: Side, candidate: String) -> Option<String> {
-        match &self.link {
-            Some(link) => link.candidate(of, &candidate),
-            None => Some(candidate),
         }
     }
 

@@ -21,6 +21,7 @@ pub(crate) async fn start() -> String {
 
 async fn serve(tcp: TcpStream) {
     let mut path = String::new();
+    #[allow(clippy::result_large_err, reason = "what the library asks for")]
     let note = |request: &Request, response: Response| {
         path = request.uri().path().to_owned();
         Ok(response)

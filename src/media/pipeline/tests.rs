@@ -66,6 +66,7 @@ fn unknown_keys_codecs_overlays_and_open_braces_are_refused() {
         "title='t'\npipeline='a'\noverlay=['hat']",
         "title='t'\npipeline='a ${b'",
         "title='t'\npipeline='a'\n[vars]\nx = []",
+        "title='t'\npipeline='a'\noverlay=['code']\n[vars]\nsource = 256",
         "title='t'",
         "not toml",
     ] {

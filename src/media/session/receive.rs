@@ -155,6 +155,7 @@ fn take(
     let to = sink
         .static_pad("sink")
         .ok_or_else(|| MediaError::Build("the receiving element has no pad `sink`".to_owned()))?;
+    hide_wishes(&to);
     let (counters, witness, kind) = (counters.clone(), witness.clone(), track.kind);
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         if let Some(buffer) = info.buffer() {
@@ -166,4 +167,21 @@ fn take(
     pad.link(&to)
         .map_err(|error| MediaError::Build(error.to_string()))?;
     Ok(())
+}
+
+/// Says that a pad takes everything. Before an offer webrtcbin 1.22 asks whoever takes a stream what he
+/// takes, and fails if that isn't complete, as a depayloader's answer isn't ("Could not reuse
+/// transceiver"). What is negotiated doesn't depend on it.
+fn hide_wishes(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
+        let Some(query) = info.query_mut() else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let gst::QueryViewMut::Caps(caps) = query.view_mut() else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let every = caps.filter_owned().unwrap_or_else(gst::Caps::new_any);
+        caps.set_result(&every);
+        gst::PadProbeReturn::Handled
+    });
 }

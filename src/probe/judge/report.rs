@@ -158,7 +158,7 @@ pub struct AudioReport {
     /// From a mark's leaving its source to its being decoded, in milliseconds.
     pub latency: Option<Percentiles>,
     /// How much later the sound is than the picture of the same source, in milliseconds; negative if
-    /// it is earlier. By the timestamps, as a player would present them.
+    /// it is earlier; a second at most. By the timestamps, as a player would present them.
     pub video_offset: Option<Percentiles>,
 }
 
