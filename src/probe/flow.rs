@@ -187,7 +187,11 @@ pub(super) async fn come_and_leave(
             }
             Err(failure) => tracing::warn!(%failure, "nobody came"),
         }
-        sleep_until(next).await;
+        let mut stop = stop.clone();
+        tokio::select! {
+            () = sleep_until(next) => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
     }
     churn
 }

@@ -84,7 +84,11 @@ async fn level(cast: &mut Cast<'_>, receivers: u32) -> Result<(Level, String), F
     }
     let before = packets(cast);
     let (_, times) = resources::machine(None);
-    sleep(cast.plan.length).await;
+    let mut stop = cast.stop.clone();
+    tokio::select! {
+        () = sleep(cast.plan.length) => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
     let (machine_percent, _) = resources::machine(times);
     let mut level = Level {
         receivers,
