@@ -120,6 +120,7 @@ async fn participant(make_ice: &impl Fn() -> Ice) -> anyhow::Result<Participant>
         media: media(&source, make_ice),
         loopback: false,
         codecs: Vec::new(),
+        accepts: Vec::new(),
         channel: None,
         lines: Lines::Ended,
         is_one_of_many: false,

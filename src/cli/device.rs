@@ -105,7 +105,8 @@ impl Media {
             info: info.unwrap_or_default(),
             events,
             adb: self.adb,
-            ice,
+            ice: ice.into(),
+            observer: None,
         };
         Ok(Device::new(options)?)
     }

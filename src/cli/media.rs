@@ -33,6 +33,13 @@ pub(super) struct Server {
     /// The server's URL, then values for the pipelines' variables
     #[arg(value_name = "URL [KEY=VALUE]", required = true)]
     words: Vec<String>,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// How to be let in by a server, and whether to trust it.
+#[derive(Debug, Args)]
+pub(super) struct Access {
     /// Trust these certificates too (PEM)
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -108,11 +115,7 @@ pub(super) struct Printer {
 impl Server {
     /// Whom to trust.
     pub(super) fn trust(&self) -> Trust {
-        Trust {
-            ca: self.ca.clone(),
-            anyone: self.insecure,
-            identity: self.client_cert.clone(),
-        }
+        self.access.trust()
     }
 
     /// The connections to make, and the values for pipelines' variables.
@@ -124,10 +127,26 @@ impl Server {
             bail!("give one server's URL, as in ws://127.0.0.1:8080");
         };
         let mut dialer = Dialer::new(ServerUrl::new(url, path)?, &trust)?;
-        if let Some(token) = &self.token {
+        if let Some(token) = &self.access.token {
             dialer = dialer.with_token(token).context("--token")?;
         }
         Ok((dialer, variables))
+    }
+}
+
+impl Access {
+    /// Whom to trust.
+    pub(super) fn trust(&self) -> Trust {
+        Trust {
+            ca: self.ca.clone(),
+            anyone: self.insecure,
+            identity: self.client_cert.clone(),
+        }
+    }
+
+    /// What to show to a server.
+    pub(super) fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
     }
 }
 
@@ -173,6 +192,11 @@ impl Ice {
             .through(network)
             .trusting(dialer);
         self.sessions.apply(ice)
+    }
+
+    /// Whether media goes through TURN servers only.
+    pub(super) fn is_relay_only(&self) -> bool {
+        self.ice_policy == Policy::Relay
     }
 
     /// For a peer that asks this server for more; with what is sent and received.

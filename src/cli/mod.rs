@@ -19,6 +19,8 @@ mod mesh;
 #[cfg(feature = "peer")]
 mod pipelines;
 #[cfg(feature = "peer")]
+mod probe;
+#[cfg(feature = "peer")]
 mod room;
 #[cfg(feature = "server")]
 mod serve;
@@ -60,6 +62,8 @@ enum Command {
     #[cfg(all(feature = "server", feature = "peer"))]
     Demo(demo::Flags),
     #[cfg(feature = "peer")]
+    Probe(Box<probe::Flags>),
+    #[cfg(feature = "peer")]
     Pipelines(pipelines::Flags),
     #[cfg(feature = "server")]
     Token(token::Flags),
@@ -96,7 +100,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     #[cfg(feature = "peer")]
     crate::media::try_in_children("/proc/self/exe".into());
-    cli.log.init();
+    cli.log.init(cli.command.log());
     let outcome = match cli.command {
         #[cfg(feature = "server")]
         Command::Serve(flags) => block_on(serve::run(*flags)),
@@ -113,6 +117,8 @@ pub fn main() -> ExitCode {
         #[cfg(all(feature = "server", feature = "peer"))]
         Command::Demo(flags) => block_on(demo::run(flags)),
         #[cfg(feature = "peer")]
+        Command::Probe(flags) => block_on(probe::run(*flags)),
+        #[cfg(feature = "peer")]
         Command::Pipelines(flags) => pipelines::run(flags),
         #[cfg(feature = "server")]
         Command::Token(flags) => token::run(flags),
@@ -125,6 +131,18 @@ pub fn main() -> ExitCode {
     // Nothing is left to do when standard error is gone too.
     let _ = writeln!(std::io::stderr(), "switchboard: {error:#}");
     ExitCode::from(code)
+}
+
+impl Command {
+    /// What is logged if nothing is asked for.
+    const fn log(&self) -> &'static str {
+        match self {
+            // Its own words say what is to be said.
+            #[cfg(feature = "peer")]
+            Self::Probe(_) => "warn",
+            _ => "info",
+        }
+    }
 }
 
 impl Failure {

@@ -144,6 +144,7 @@ impl Flags {
                 },
                 loopback: self.loopback,
                 codecs: codecs.clone(),
+                accepts: Vec::new(),
                 channel: self.channel.clone(),
                 lines,
                 is_one_of_many,

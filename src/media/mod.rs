@@ -148,6 +148,16 @@ pub enum MediaError {
         /// What the other side offers, by name.
         theirs: Vec<String>,
     },
+    /// The other side sends in no codec that we take.
+    #[error("no common {kind} codec: the other side sends {theirs}, we take {ours}", kind = .kind.name(), ours = codec::names(.ours), theirs = .theirs.join(", "))]
+    NotTaken {
+        /// Video or audio.
+        kind: Kind,
+        /// What we take.
+        ours: Vec<Codec>,
+        /// What the other side offers, by name.
+        theirs: Vec<String>,
+    },
     /// The other side has our codec, but not as we send it.
     #[error(
         "no common {kind} format: the other side takes {codec} only as {theirs}; we send {ours}",

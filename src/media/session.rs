@@ -31,7 +31,8 @@ use futures_util::StreamExt;
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_webrtc::{
-    WebRTCICEGatheringState, WebRTCKind, WebRTCPeerConnectionState, WebRTCRTPTransceiver,
+    WebRTCICEConnectionState, WebRTCICEGatheringState, WebRTCKind, WebRTCPeerConnectionState,
+    WebRTCRTPTransceiver,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -515,6 +516,17 @@ fn listen(
             == WebRTCICEGatheringState::Complete
         {
             to.emit(SessionEvent::GatheringDone);
+        }
+    });
+    let to = emitter.clone();
+    webrtc.connect_notify(Some("ice-connection-state"), move |webrtc, _| {
+        let state = webrtc.property::<WebRTCICEConnectionState>("ice-connection-state");
+        // The first of them may be passed over.
+        if matches!(
+            state,
+            WebRTCICEConnectionState::Connected | WebRTCICEConnectionState::Completed
+        ) {
+            to.emit(SessionEvent::Checked);
         }
     });
     let (to, witness) = (emitter.clone(), witness.clone());

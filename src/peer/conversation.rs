@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::events::{Content, Event, Events};
 use super::ice::Ice;
+use super::observe::Moment;
 use super::reception::{Receiver, Reception};
 use crate::dialect::gstreamer::payload::Message;
 use crate::dialect::negotiation::{Candidate, Sdp};
@@ -210,6 +211,10 @@ impl Conversation {
         };
         let mut recording = None;
         if let Some(mut live) = self.live.take() {
+            if let Some(why) = &why {
+                live.receiver
+                    .tell_sight(|| Some(Moment::Failed(why.clone())));
+            }
             live.receiver.look(&live.session);
             live.session.close().await;
             recording = live.receiver.finish(&self.shared.events).await.err();
@@ -242,7 +247,7 @@ impl Conversation {
                     None => Err(End::Left),
                 },
                 happening = next(&mut self.live, &mut self.lines, &self.channels) => {
-                    self.happening(happening)
+                    self.happening(happening).await
                 }
                 () = until(deadline) => Err(self.give_up()),
             };
@@ -258,17 +263,22 @@ impl Conversation {
             return End::Failed(NO_OFFER.to_owned());
         };
         let verdict = live.session.give_up();
+        live.receiver
+            .tell_sight(|| Some(Moment::Trouble(Box::new(verdict.clone()))));
         self.trouble(&verdict);
         End::Failed(verdict.to_string())
     }
 
-    fn happening(&mut self, happening: Happening) -> Result<(), End> {
+    async fn happening(&mut self, happening: Happening) -> Result<(), End> {
         match happening {
             Happening::Event(event) => return self.event(event),
             Happening::Over => return Err(End::Left),
             Happening::Report => {
                 if let Some(live) = &mut self.live {
-                    live.receiver.report(&live.session, &self.shared.events);
+                    let Live {
+                        receiver, session, ..
+                    } = live;
+                    receiver.report(session, &self.shared.events).await;
                 }
             }
             Happening::Line(line) => self.line(&line),
@@ -284,17 +294,24 @@ impl Conversation {
                 tracing::debug!(peer = self.name(), "an offer is asked for once more");
             }
             (Message::OfferRequest, _) => return self.offer().await,
-            (Message::Answer(sdp), Some(live)) => live.session.accept_answer(sdp.as_str()).await?,
+            (Message::Answer(sdp), Some(live)) => {
+                live.session.accept_answer(sdp.as_str()).await?;
+                live.receiver.tell_sight(|| Some(Moment::Negotiated));
+            }
             (Message::Answer(_), None) => {
                 return Err(End::Failed(
                     "the other side answers an offer that was never made".to_owned(),
                 ));
             }
-            (Message::Candidate(it), Some(live)) => live.session.add_candidate(
-                it.mline_index.unwrap_or(0),
-                it.mid.as_deref(),
-                &it.candidate,
-            ),
+            (Message::Candidate(it), Some(live)) => {
+                live.receiver
+                    .tell_sight(|| Some(Moment::RemoteCandidate(it.candidate.clone())));
+                live.session.add_candidate(
+                    it.mline_index.unwrap_or(0),
+                    it.mid.as_deref(),
+                    &it.candidate,
+                );
+            }
             (Message::Candidate(_), None) => {
                 tracing::debug!(peer = self.name(), "a candidate before any description");
             }
@@ -318,6 +335,7 @@ impl Conversation {
         let live = self.live(false).await?;
         live.negotiated = true;
         let answer = live.session.answer(offer.as_str()).await?;
+        live.receiver.tell_sight(|| Some(Moment::Negotiated));
         self.send(Message::Answer(Sdp::new(answer)));
         Ok(())
     }
@@ -349,6 +367,9 @@ impl Conversation {
     }
 
     fn event(&mut self, event: SessionEvent) -> Result<(), End> {
+        if let Some(live) = &self.live {
+            live.receiver.tell_sight(|| Moment::of(&event));
+        }
         match event {
             SessionEvent::Candidate {
                 mline_index,
@@ -386,7 +407,7 @@ impl Conversation {
                 tracing::info!(peer = self.name(), kind = kind.name(), "media comes");
             }
             SessionEvent::Trouble { verdict } => self.trouble(&verdict),
-            SessionEvent::GatheringDone => {}
+            SessionEvent::GatheringDone | SessionEvent::Checked => {}
         }
         Ok(())
     }

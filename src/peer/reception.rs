@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::events::Events;
+use super::observe::{Moment, Observer, Sight};
 use crate::media::{
     Container, Counter, Counts, InboundStats, Kind, MediaError, Receive, Recorder, Session, Tap,
     TrackCount,
@@ -31,6 +32,17 @@ pub enum Reception {
     File(PathBuf, Container),
     /// It is written to files in this directory, one for each partner.
     Directory(PathBuf, Container),
+    /// It is looked at.
+    Observed(Observation),
+}
+
+/// See [`Reception::Observed`].
+#[derive(Clone)]
+pub struct Observation {
+    /// Who looks.
+    pub observer: Arc<dyn Observer>,
+    /// Whether media is asked for; without, only the sessions are looked at.
+    pub wants_media: bool,
 }
 
 /// What receives one partner's media.
@@ -64,6 +76,7 @@ enum Work {
     Nothing,
     Count(Counter),
     Display(Receive),
+    Observed(Arc<dyn Sight>),
     Record {
         tap: Tap,
         /// `None` between two recordings.
@@ -126,7 +139,29 @@ struct Rate {
 impl Reception {
     /// Whether media is wanted at all.
     pub(super) const fn is_wanted(&self) -> bool {
-        !matches!(self, Self::Nothing)
+        match self {
+            Self::Nothing => false,
+            Self::Observed(observation) => observation.wants_media,
+            _ => true,
+        }
+    }
+
+    /// For a session that gets no media: it can be looked at all the same.
+    pub(super) fn without_media(&self) -> Self {
+        match self {
+            Self::Observed(observation) => Self::Observed(Observation {
+                observer: Arc::clone(&observation.observer),
+                wants_media: false,
+            }),
+            _ => Self::Nothing,
+        }
+    }
+
+    /// The server has taken the peer in.
+    pub(super) fn registered(&self) {
+        if let Self::Observed(observation) = self {
+            observation.observer.registered();
+        }
     }
 
     /// The same for one of several peers in this process: with a directory of its own.
@@ -148,6 +183,7 @@ impl Reception {
             Self::Nothing => Work::Nothing,
             Self::Count => Work::Count(Counter::default()),
             Self::Display(receive) => Work::Display(receive.clone()),
+            Self::Observed(observation) => Work::Observed(observation.observer.begins(partner)),
             Self::File(path, container) => Work::record(path.clone(), *container),
             Self::Directory(directory, container) => {
                 let path = file_path(directory, partner.unwrap_or("peer"), *container);
@@ -175,6 +211,7 @@ impl Receiver {
             Work::Nothing => Receive::Drain,
             Work::Count(counter) => counter.receive(),
             Work::Display(receive) => receive.clone(),
+            Work::Observed(sight) => sight.receive(),
             Work::Record { tap, .. } => tap.receive(),
         }
     }
@@ -182,26 +219,42 @@ impl Receiver {
     /// Waits until it is time for a report; for ever if there is none. Cancel-safe.
     pub(super) async fn due(&mut self) {
         match self.work {
-            Work::Count(_) => {
+            Work::Count(_) | Work::Observed(_) => {
                 self.ticks.tick().await;
             }
             _ => std::future::pending().await,
         }
     }
 
-    /// Tells what was counted since the last report.
-    pub(super) fn report(&mut self, session: &Session, events: &Events) {
-        if let Work::Count(counter) = &self.work {
-            let buffered = Buffered::of(session);
-            let counts = counter.counts();
-            let count = self.reported.until((&counts, &buffered));
-            self.buffered = buffered.clone();
-            self.reported = Reported {
-                at: Instant::now(),
-                counts,
-                buffered,
-            };
-            self.tell(events, Report::Count(count));
+    /// Tells who looks at the session, if anybody does.
+    pub(super) fn tell_sight(&self, moment: impl FnOnce() -> Option<Moment>) {
+        if let Work::Observed(sight) = &self.work
+            && let Some(moment) = moment()
+        {
+            sight.tell(moment);
+        }
+    }
+
+    /// Tells what was counted since the last report, or how the session is doing.
+    pub(super) async fn report(&mut self, session: &Session, events: &Events) {
+        match &self.work {
+            Work::Count(counter) => {
+                let buffered = Buffered::of(session);
+                let counts = counter.counts();
+                let count = self.reported.until((&counts, &buffered));
+                self.buffered = buffered.clone();
+                self.reported = Reported {
+                    at: Instant::now(),
+                    counts,
+                    buffered,
+                };
+                self.tell(events, Report::Count(count));
+            }
+            Work::Observed(sight) => match session.stats().await {
+                Ok(stats) => sight.stats(stats),
+                Err(error) => tracing::debug!(%error, "no statistics"),
+            },
+            _ => {}
         }
     }
 
@@ -219,6 +272,7 @@ impl Receiver {
         let peer = peer.as_deref();
         match self.work {
             Work::Nothing | Work::Display(_) => {}
+            Work::Observed(sight) => sight.tell(Moment::Ended),
             Work::Count(counter) => {
                 let total = self.started.until((&counter.counts(), &self.buffered));
                 let report = Report::Total(total);
@@ -379,6 +433,14 @@ fn file_name(id: &str) -> String {
     }
     name.truncate(NAME);
     name
+}
+
+impl std::fmt::Debug for Observation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Observation")
+            .field("wants_media", &self.wants_media)
+            .finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

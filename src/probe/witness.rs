@@ -1,5 +1,6 @@
 //! Eyes and ears: decodes what a session receives, reads its marks, and tells a judge.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -62,6 +63,9 @@ struct Shared {
     judge: Mutex<Judge>,
     /// Counted up with each picture and each chunk of sound.
     changed: watch::Sender<u64>,
+    /// Packets of video, and of sound, that came again, by the last statistics: of all streams of a
+    /// kind together, because no more is known.
+    again: [AtomicU64; 2],
 }
 
 impl std::fmt::Debug for Witness {
@@ -78,6 +82,7 @@ impl Witness {
             shared: Arc::new(Shared {
                 judge: Mutex::new(Judge::new(name)),
                 changed: watch::Sender::new(0),
+                again: Default::default(),
             }),
             look: None,
         }
@@ -110,6 +115,12 @@ impl Witness {
         self.judge().observe(now(), what);
     }
 
+    /// The media was asked for, at this time.
+    pub fn requested(&self, at: Duration) {
+        let phase = Observation::Phase(Phase::Requested);
+        self.judge().observe(at, phase);
+    }
+
     /// The connection has come so far.
     pub fn phase(&self, phase: Phase) {
         self.observe(Observation::Phase(phase));
@@ -126,6 +137,10 @@ impl Witness {
 
     /// What a session's statistics say about its path.
     pub fn stats(&self, stats: &Stats) {
+        for inbound in &stats.inbound {
+            let packets = inbound.recovered + inbound.duplicates;
+            self.again(inbound.kind).store(packets, Ordering::Relaxed);
+        }
         let mut round_trips = stats.outbound.iter().map(|stream| stream.round_trip);
         let round_trip = round_trips.find(|seconds| *seconds > 0.0);
         self.observe(Observation::Connection(ConnectionSample {
@@ -133,6 +148,14 @@ impl Witness {
             remote_candidate: stats.remote_candidate.clone(),
             round_trip: round_trip.map(Duration::from_secs_f64),
         }));
+    }
+
+    fn again(&self, kind: Kind) -> &AtomicU64 {
+        let [video, audio] = &self.shared.again;
+        match kind {
+            Kind::Video => video,
+            Kind::Audio => audio,
+        }
     }
 
     /// How everything was until now.
@@ -195,7 +218,7 @@ impl Witness {
                     bytes: counts.bytes,
                     packets: counts.packets,
                     lost: counts.lost,
-                    retransmitted: 0,
+                    retransmitted: witness.again(kind).load(Ordering::Relaxed),
                 };
                 witness.observe(Observation::Stream(id.clone(), kind, sample));
             }

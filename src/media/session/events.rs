@@ -29,6 +29,8 @@ pub enum SessionEvent {
     },
     /// All candidates were gathered.
     GatheringDone,
+    /// A pair of candidates works; encryption is next. Told again when the checks are complete.
+    Checked,
     /// Media and channels can flow; told again when a lost connection is back.
     Connected,
     /// The connection is lost for now: we send, and nothing comes back. It may come back.

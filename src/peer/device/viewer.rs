@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
 use super::adb::Adb;
 use super::{Shared, ViewerKey};
@@ -17,11 +17,14 @@ use crate::hub::CallNumber;
 use crate::media::{MediaError, Session, SessionConfig, SessionEvent, SessionEvents, Verdict};
 use crate::peer::conversation::until;
 use crate::peer::events::{Content, Event};
+use crate::peer::observe::{Moment, Sight};
 
 /// How long a viewer may take from its request to a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a broken connection may take to mend itself.
 const MEND_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often who looks at the session is told how it is doing.
+const STATS: Duration = Duration::from_secs(1);
 /// Bytes that wait in the adb channel before reading from TCP pauses.
 const ADB_BUFFER: u64 = 1024 * 1024;
 /// How often a paused adb transport looks again.
@@ -41,6 +44,8 @@ pub(super) struct Viewer {
     /// When to give up.
     deadline: Option<Instant>,
     asked: Instant,
+    /// Who looks at the session, and when to tell how it is doing.
+    sight: Option<(Arc<dyn Sight>, Interval)>,
 }
 
 /// The viewer is over.
@@ -68,6 +73,7 @@ impl Viewer {
             photo: 0,
             deadline: None,
             asked: Instant::now(),
+            sight: None,
         }
     }
 
@@ -78,6 +84,10 @@ impl Viewer {
         if let Some(session) = session {
             session.close().await;
         }
+        if let End::Failed(why) = &end {
+            self.see(|| Some(Moment::Failed(why.clone())));
+        }
+        self.see(|| Some(Moment::Ended));
         match end {
             End::Left => tracing::info!(client = %self.client, "viewer left"),
             End::Failed(why) => {
@@ -119,6 +129,10 @@ impl Viewer {
                     }
                     None => Err(End::Left),
                 },
+                () = next_look(&mut self.sight) => {
+                    self.look(session.as_ref()).await;
+                    Ok(())
+                }
             };
             if let Err(end) = result {
                 return end;
@@ -132,12 +146,16 @@ impl Viewer {
         message: FromClient,
     ) -> Result<(), End> {
         match (message, session) {
-            (FromClient::Answer(sdp), Some(session)) => session.accept_answer(sdp.as_str()).await?,
+            (FromClient::Answer(sdp), Some(session)) => {
+                session.accept_answer(sdp.as_str()).await?;
+                self.see(|| Some(Moment::Negotiated));
+            }
             (FromClient::Offer(sdp), Some(session)) => {
                 let answer = session.answer(sdp.as_str()).await?;
                 self.reply(FromDevice::Answer(Sdp::new(answer)));
             }
             (FromClient::IceCandidate(it), Some(session)) => {
+                self.see(|| Some(Moment::RemoteCandidate(it.candidate.clone())));
                 session.add_candidate(
                     it.mline_index.unwrap_or(0),
                     it.mid.as_deref(),
@@ -167,6 +185,11 @@ impl Viewer {
             old.close().await;
         }
         (self.adb, self.asked) = (None, Instant::now());
+        self.sight = self.shared.observer.as_ref().map(|observer| {
+            let mut ticks = interval(STATS);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            (observer.begins(Some(&self.client.to_string())), ticks)
+        });
         self.deadline = Some(self.asked + CONNECT_TIMEOUT);
         // The viewer has its list from the same server, and later: its credentials last longer.
         let told = [&ice_servers[..], &self.ice_servers[..]];
@@ -185,6 +208,7 @@ impl Viewer {
     }
 
     fn event(&mut self, session: &Session, event: SessionEvent) -> Result<(), End> {
+        self.see(|| Moment::of(&event));
         match event {
             SessionEvent::Candidate {
                 mline_index,
@@ -210,6 +234,24 @@ impl Viewer {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Tells who looks at the session, if anybody does.
+    fn see(&self, moment: impl FnOnce() -> Option<Moment>) {
+        if let Some((sight, _)) = &self.sight
+            && let Some(moment) = moment()
+        {
+            sight.tell(moment);
+        }
+    }
+
+    /// Tells who looks at the session how it is doing.
+    async fn look(&self, session: Option<&Session>) {
+        if let (Some((sight, _)), Some(session)) = (&self.sight, session)
+            && let Ok(stats) = session.stats().await
+        {
+            sight.stats(stats);
+        }
     }
 
     fn channel_open(&mut self, session: &Session, label: &str) {
@@ -335,6 +377,16 @@ impl From<MediaError> for End {
 async fn next_event(events: &mut Option<SessionEvents>) -> Option<SessionEvent> {
     match events {
         Some(events) => events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until who looks at the session is to be told how it is doing; never if nobody does.
+async fn next_look(sight: &mut Option<(Arc<dyn Sight>, Interval)>) {
+    match sight {
+        Some((_, ticks)) => {
+            ticks.tick().await;
+        }
         None => std::future::pending().await,
     }
 }
