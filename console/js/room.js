@@ -1,5 +1,6 @@
 // A room whose media the server forwards.
 
+import { ask } from './access.js';
 import { CameraSwitches, openCamera } from './camera.js';
 import { Chat } from './chat.js';
 import { announce, byId, setIcon } from './dom.js';
@@ -454,7 +455,7 @@ async function seenByServer(room, user, of) {
 /** Who is in a room, and who publishes: `[{user, publishing}]`; null if that can't be learned. */
 async function participantsOf(room) {
   try {
-    const rooms = await (await fetch('/api/rooms')).json();
+    const rooms = await (await ask('/api/rooms')).json();
     return rooms.find(({ kind, id }) => kind === 'forwarding' && id === room)?.participants ?? null;
   } catch {
     return null;

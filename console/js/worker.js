@@ -1,5 +1,6 @@
 // A worker on a gecko: one WebSocket to `/` until it is there, then a peer connection with its channels.
 
+import { openSocket } from './access.js';
 import { diagnose, Watch } from './diagnosis.js';
 import { peerConnection, refusedServers } from './ice.js';
 
@@ -18,13 +19,6 @@ const MOST_WAITING_BYTES = 8 * 1024 * 1024;
 /** The close code with which the server refuses a message that is too large, and the errno for it. */
 const TOO_LARGE = 1009;
 const TOO_LARGE_ERRNO = 413;
-
-/** Where the clients of geckos connect. */
-function clientUrl() {
-  const url = new URL('/', location.href);
-  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-  return url;
-}
 
 /**
  * One worker, from the demand for it to its end.
@@ -67,7 +61,7 @@ export class RemoteWorker {
     this.#watcher = new Watch(this.#peer, wish.iceServers, 'the gecko', (found) => handlers.late(found));
     this.#prepare();
     handlers.state('asking');
-    this.#socket = new WebSocket(clientUrl());
+    this.#socket = openSocket('/');
     this.#socket.onopen = () => {
       this.#opened = true;
       this.#inOrder(() => this.#sayHello());
