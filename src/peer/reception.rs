@@ -146,6 +146,11 @@ impl Reception {
         }
     }
 
+    /// Whether somebody looks at the sessions, with media or without.
+    pub(super) const fn is_observed(&self) -> bool {
+        matches!(self, Self::Observed(_))
+    }
+
     /// For a session that gets no media: it can be looked at all the same.
     pub(super) fn without_media(&self) -> Self {
         match self {

@@ -153,6 +153,10 @@ async fn join(task: &mut JoinHandle<Result<(), String>>) -> Result<(), String> {
 impl Stage {
     /// Prepares what all ends share.
     pub(super) async fn new(plan: &Plan) -> Result<Self, Failure> {
+        // Before anything is asked of it, and so that loading it is no end's time.
+        let ready = tokio::task::spawn_blocking(crate::media::init).await;
+        let ready = ready.map_err(|error| wrong("GStreamer", error))?;
+        ready.map_err(|error| wrong("GStreamer", error))?;
         let sends = !matches!(plan.ends, Ends::Receive { .. });
         let source = match sends {
             true => Some(open(plan, plan.media.codecs.clone(), 0).await?),

@@ -1,6 +1,6 @@
 //! End-to-end tests of media: coded pictures and sound at one end, a judge at the other.
 //!
-//! [`run`] runs one [`plan::Plan`]: it starts the ends of a scenario with our own peers, watches their
+//! [`run()`] runs one [`plan::Plan`]: it starts the ends of a scenario with our own peers, watches their
 //! sessions, and gives an [`outcome::Outcome`] in which the judge's findings stand beside the reasons why
 //! something did not come about. The reports (JSON, JUnit, a web page, an image) are made of that.
 

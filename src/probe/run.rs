@@ -12,7 +12,7 @@ use super::flow::{News, Tell, Watch, come_and_leave};
 use super::judge::{Check, Report, Thresholds};
 use super::now;
 use super::outcome::{Echo, Failure, Outcome, SentReport};
-use super::plan::{Ends, Plan, Scenario};
+use super::plan::{Ends, Plan};
 use super::ramp;
 use super::resources::Recorder;
 use super::spectator::Progress;
@@ -314,8 +314,7 @@ impl Cast<'_> {
     /// Who doesn't get what it should, and why.
     pub(super) async fn unserved(&mut self, waited: Duration) -> Vec<Failure> {
         let relay_only = self.plan.way.relay_only;
-        let hears = !matches!(self.plan.scenario, Scenario::Gecko { .. });
-        let sender = match self.senders.first_mut().filter(|_| hears) {
+        let sender = match self.senders.first_mut() {
             Some(peer) => Some(Seen::of(peer).await),
             None => None,
         };

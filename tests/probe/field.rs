@@ -78,7 +78,7 @@ async fn a_device_that_repeats_one_picture_is_said_to_be_still() {
 async fn one_probe_sends_and_another_one_receives() {
     let server = Server::start(&[]).await;
     let url = format!("ws://{}", server.address());
-    for scenario in ["device", "room"] {
+    for scenario in ["device", "room", "gecko"] {
         let send = [
             scenario,
             &url,
@@ -95,25 +95,25 @@ async fn one_probe_sends_and_another_one_receives() {
                 probe(&send).await
             }
         });
-        let here = if scenario == "device" {
-            "/devices"
-        } else {
-            "/getAllRooms"
+        let (here, watch) = match scenario {
+            "device" => ("/devices", "there"),
+            "room" => ("/getAllRooms", "there"),
+            _ => ("/api/endpoints", "pipeline:probe"),
         };
         super::common::wait_until(super::common::PATIENCE, async || {
             server.get(here).await.body.contains("there")
         })
         .await;
-        let watch = [
+        let receive = [
             scenario,
             &url,
             "--receive-only",
             "--watch",
-            "there",
+            watch,
             "--seconds",
             "2",
         ];
-        let received = probe(&watch).await;
+        let received = probe(&receive).await;
         received.passed(1);
         let sent = sender.await.unwrap();
         assert_eq!(sent.code, Some(0), "{}{}", sent.reasons(), sent.log);

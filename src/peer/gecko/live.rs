@@ -20,6 +20,7 @@ use crate::dialect::negotiation::{Candidate, Sdp};
 use crate::hub::Payload;
 use crate::media::{ChannelError, Session, SessionEvent, SessionEvents, Verdict};
 use crate::peer::conversation::until;
+use crate::peer::observe::Moment;
 use crate::peer::reception::Receiver;
 use crate::worker::{self, Ended, Level, Limits, Message, PostError, Worker};
 
@@ -92,6 +93,8 @@ enum Happening {
     Look,
     /// It is time to take another channel.
     Choose,
+    /// It is time to tell how the session is doing.
+    Report,
     Late,
 }
 
@@ -134,6 +137,7 @@ impl Live {
     ) -> Result<(), End> {
         let answer = self.session.answer(offer.as_str()).await;
         let answer = Sdp::new(answer.map_err(Refusal::from)?);
+        self.see(|| Some(Moment::Negotiated));
         self.reply(wire::worker_created(self.id.as_str(), &answer));
         for candidate in candidates {
             self.candidate(&candidate);
@@ -146,6 +150,10 @@ impl Live {
     pub(super) async fn talk(&mut self, inbox: &mut mpsc::Receiver<Told>) -> End {
         loop {
             let happening = self.next(inbox).await;
+            if let (Happening::Report, Some(receiver)) = (&happening, &mut self.receiver) {
+                receiver.report(&self.session, &self.shared.events).await;
+                continue;
+            }
             if let Err(end) = self.happening(happening).and_then(|()| self.pass_on()) {
                 return end;
             }
@@ -159,6 +167,7 @@ impl Live {
             return tokio::select! {
                 told = inbox.recv() => Happening::Told(told),
                 event = self.events.recv() => Happening::Session(event),
+                () = due(&mut self.receiver) => Happening::Report,
                 () = until(deadline) => Happening::Late,
             };
         };
@@ -173,6 +182,7 @@ impl Live {
             event = script.events.recv(), if has_room => Happening::Worker(event),
             () = until(script.outlet.look_at) => Happening::Look,
             () = until(choose) => Happening::Choose,
+            () = due(&mut self.receiver) => Happening::Report,
             () = until(deadline) => Happening::Late,
         }
     }
@@ -198,9 +208,25 @@ impl Live {
                 let spare = self.script.as_ref().and_then(|it| it.channel.spare(None));
                 return spare.map_or(Ok(()), |label| self.choose(label));
             }
+            Happening::Report => {}
             Happening::Late => return Err(self.give_up()),
         }
         Ok(())
+    }
+
+    /// Tells who looks at the session, if anybody does.
+    fn see(&self, moment: impl FnOnce() -> Option<Moment>) {
+        if let Some(receiver) = &self.receiver {
+            receiver.tell_sight(moment);
+        }
+    }
+}
+
+/// Waits until it is time to tell how the session is doing; for ever if nobody wants to know.
+async fn due(receiver: &mut Option<Receiver>) {
+    match receiver {
+        Some(receiver) => receiver.due().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -249,10 +275,12 @@ impl Live {
     fn candidate(&mut self, candidate: &Candidate) {
         let index = candidate.mline_index.unwrap_or(0);
         let mid = candidate.mid.as_deref();
+        self.see(|| Some(Moment::RemoteCandidate(candidate.candidate.clone())));
         self.session.add_candidate(index, mid, &candidate.candidate);
     }
 
     fn event(&mut self, event: SessionEvent) -> Result<(), End> {
+        self.see(|| Moment::of(&event));
         match event {
             // Later ones have no way: the client has left the server.
             SessionEvent::Candidate {
