@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use switchboard::media::{Codec, Rung, SessionConfig, Source};
 use switchboard::probe::Witness;
 
-use crate::badlink::{BadLink, Conditions, Side};
+use crate::badlink::{BadLink, Conditions, Side, hurry};
 use crate::pair::Pair;
 use crate::{source, video};
 
@@ -22,6 +22,9 @@ const MEANWHILE: usize = 15;
 /// And after that.
 const AFTER: usize = 25;
 
+/// The longest that a queue may be for a moment once it was emptied.
+const LONGEST: Duration = Duration::from_millis(250);
+
 /// One second of a stream.
 #[derive(Debug, Clone, Copy)]
 #[allow(dead_code, reason = "told when a test fails")]
@@ -33,9 +36,13 @@ struct Second {
     target: Option<u64>,
     size: Option<(u32, u32)>,
     rung: Rung,
+    /// Frames that left the sender.
+    left: u64,
     age: Duration,
-    /// The longest that packets waited at the bottleneck.
-    queue: Duration,
+    /// The shortest and the longest that packets waited at the bottleneck.
+    queue: (Duration, Duration),
+    /// Packets for which it had no room.
+    overflown: u64,
 }
 
 /// A picture with a corner of snow, which takes what it gets.
@@ -71,6 +78,7 @@ async fn watch(pair: &mut Pair, seconds: usize, change: impl Fn(usize, &Pair)) -
         let stats = pair.device.stats().await.unwrap();
         let (stream, frames) = (&stats.outbound[0], pair.eyes.frames());
         let traffic = pair.link.as_ref().map(|link| link.traffic(Side::A));
+        let traffic = traffic.unwrap_or_default();
         let second = Second {
             seen: frames - before,
             bitrate: stream.bitrate,
@@ -78,9 +86,12 @@ async fn watch(pair: &mut Pair, seconds: usize, change: impl Fn(usize, &Pair)) -
             target: stream.target_bitrate,
             size: stream.picture_size,
             rung: stream.rung,
+            left: stream.frame_age.frames,
             age: stream.frame_age.max,
-            queue: traffic.map_or(Duration::ZERO, |it| it.longest_queue),
+            queue: (traffic.shortest_queue, traffic.longest_queue),
+            overflown: traffic.overflown,
         };
+        eprintln!("{number} {second:?}");
         all.push(second);
         before = frames;
     }
@@ -111,15 +122,22 @@ fn narrow_and_widen(number: usize, pair: &Pair) {
 /// of recovery the bit rate is back.
 fn follows(seconds: &[Second]) {
     let settled = &seconds[BEFORE + 5..BEFORE + MEANWHILE];
-    let most = Duration::from_millis(150);
-    let mut first = seconds[BEFORE..BEFORE + 5].iter();
-    let emptied = first.any(|second| second.queue <= most);
-    assert!(emptied, "the queue isn't emptied: {seconds:#?}");
-    let queued = settled.iter().filter(|second| second.queue > most).count();
-    // It is tried now and then whether more passes.
-    assert!(queued <= 3, "a queue stands: {settled:#?}");
-    let frames: u64 = settled.iter().map(|second| second.seen).sum();
-    assert!(frames >= 15 * settled.len() as u64, "{settled:#?}");
+    for second in settled {
+        // A packet found it empty, and it was no longer than what a key frame or a try makes.
+        let (shortest, longest) = second.queue;
+        let empty = shortest <= Duration::from_millis(10) && longest <= LONGEST;
+        assert!(empty, "a queue stands: {second:?} of {seconds:#?}");
+        assert!(second.left >= 14, "{second:?} of {seconds:#?}");
+    }
+    let sum = |count: fn(&Second) -> u64| settled.iter().map(count).sum::<u64>();
+    assert!(
+        sum(|it| it.left) >= 15 * settled.len() as u64,
+        "{settled:#?}"
+    );
+    // What left is seen, but for what is on its way.
+    assert!(sum(|it| it.seen) + 5 >= sum(|it| it.left), "{settled:#?}");
+    let overflown = seconds[BEFORE + MEANWHILE].overflown - seconds[BEFORE + 4].overflown;
+    assert_eq!(overflown, 0, "{settled:#?}");
     let back = &seconds[BEFORE + MEANWHILE..BEFORE + MEANWHILE + 20];
     let is_back = back.iter().any(|second| second.bitrate >= 2_000_000);
     assert!(is_back, "the bit rate stays low: {back:#?}");
@@ -136,8 +154,14 @@ async fn marked() -> Arc<Source> {
     .await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn lost_packets_are_sent_again_in_time() {
+/// What is missing when its time comes was asked for up to four times by then: with a round trip of 50 ms
+/// and a share of 10 % that a request or its answer is lost, one of 10,000 lost packets stays lost.
+#[test]
+fn lost_packets_are_sent_again_in_time() {
+    hurry().run(lossy());
+}
+
+async fn lossy() {
     let conditions = Conditions {
         delay: Duration::from_millis(20),
         jitter: Duration::from_millis(5),
@@ -155,21 +179,28 @@ async fn lost_packets_are_sent_again_in_time() {
     let mut pair = Pair::over(Some(link), video(&source, Codec::Vp8), viewer).await;
     pair.device_offers().await;
     watch(&mut pair, 4, |_, _| {}).await;
-    let _ = witness.interval();
-    let seconds = watch(&mut pair, 12, |_, _| {}).await;
-    let report = witness.interval();
+    let (_, before) = (witness.interval(), pair.viewer.inbound()[0]);
+    let seconds = watch(&mut pair, 15, |_, _| {}).await;
+    let (report, after) = (witness.interval(), pair.viewer.inbound()[0]);
     let judged = report.streams.iter().find_map(|it| it.video.as_ref());
     let seen = judged.unwrap();
-    let lost = seen.frames.lost + seen.frames.corrupt;
-    // Complete, but for what a busy machine leaves out before it is sent.
-    let most = seen.frames.sent / 50;
-    assert!(lost <= most, "{seen:#?} {seconds:#?}");
+    eprintln!("{before:?} {after:?} {seen:?}");
+    // Every packet came in time, and every picture was decoded, but for what is on its way.
+    assert_eq!(after.lost, before.lost, "{after:?} {seconds:#?}");
+    assert!(after.recovered >= before.recovered + 20, "{after:?}");
+    let left: u64 = seconds.iter().map(|second| second.left).sum();
+    assert!(seen.frames.received + 9 >= left, "{seen:#?} {seconds:#?}");
+    assert_eq!(seen.frames.corrupt, 0, "{seen:#?}");
     assert!(seen.latency.unwrap().p95_ms <= 300.0, "{seen:#?}");
     pair.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_picture_follows_a_bottleneck_down_and_up_again() {
+#[test]
+fn the_picture_follows_a_bottleneck_down_and_up_again() {
+    hurry().run(alone());
+}
+
+async fn alone() {
     let source = busy().await;
     let mut pair = connected(&source, Some(bottleneck())).await;
     let seconds = watch(&mut pair, BEFORE + MEANWHILE + AFTER, narrow_and_widen).await;
@@ -179,8 +210,12 @@ async fn the_picture_follows_a_bottleneck_down_and_up_again() {
     pair.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_bad_path_leaves_the_other_viewers_their_quality() {
+#[test]
+fn one_bad_path_leaves_the_other_viewers_their_quality() {
+    hurry().run(together());
+}
+
+async fn together() {
     let source = busy().await;
     let mut good = connected(&source, None).await;
     let mut bad = connected(&source, Some(bottleneck())).await;
@@ -197,9 +232,13 @@ async fn one_bad_path_leaves_the_other_viewers_their_quality() {
     for second in good_seconds {
         let fine = second.rung == Rung::Full
             && second.size == Some((640, 360))
-            && second.target >= Some(1_200_000);
+            && second.target >= Some(1_500_000)
+            && second.left >= 25;
         assert!(fine, "{second:?} of {good_seconds:#?}");
     }
+    let bits: u64 = good_seconds.iter().map(|second| second.bitrate).sum();
+    let wanted = 1_500_000 * good_seconds.len() as u64;
+    assert!(bits >= wanted, "{bits} bits of {good_seconds:#?}");
     let frames: u64 = good_seconds.iter().map(|second| second.seen).sum();
     let wanted = 25 * good_seconds.len() as u64;
     assert!(frames >= wanted, "{frames} frames of {good_seconds:#?}");

@@ -2,6 +2,8 @@
 #![cfg(all(feature = "server", feature = "peer"))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
+#[path = "../common/badlink.rs"]
+mod badlink;
 #[path = "../common/file.rs"]
 mod file;
 #[path = "../common/peers.rs"]
@@ -9,6 +11,7 @@ mod peers;
 #[path = "../common/process.rs"]
 mod process;
 
+mod bottleneck;
 mod losses;
 mod media;
 mod proxy;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use str0m::media::Direction;
 use switchboard::rooms::EndpointKey;
 
-use crate::badlink::{BadLink, Conditions, Side};
+use crate::badlink::{BadLink, Conditions, Side, hurry};
 use crate::camera::{Camera, RATE, Shown, between, bitrate, latency, shown};
 use crate::client::{Client, Codecs, Wish, until};
 use crate::house::{House, receiving, sending};
@@ -25,11 +25,6 @@ const FAR: Conditions = Conditions {
 /// The link before and after it is narrow, and then, in bit/s.
 const WIDE: u64 = 4_000_000;
 const NARROW: u64 = 600_000;
-
-/// Times are measured here: where the system lets it, this test and what it starts go before others.
-fn hurry() {
-    let _ = rustix::process::setpriority_process(None, -20);
-}
 
 /// A publisher, behind a link if there is one. The plane is side A of each.
 fn publisher(house: &mut House, wish: &Wish, link: Option<&BadLink>) -> (EndpointKey, Client) {
@@ -73,7 +68,7 @@ fn seen(camera: &Camera, client: &Client) -> Vec<Shown> {
 
 #[test]
 fn at_five_percent_loss_on_both_links_video_is_complete_and_in_time() {
-    hurry();
+    let _hurry = hurry();
     let lossy = Conditions {
         loss: 0.05,
         burst: 1.5,
@@ -93,7 +88,7 @@ fn at_five_percent_loss_on_both_links_video_is_complete_and_in_time() {
 
 #[test]
 fn a_subscriber_behind_a_bottleneck_gets_what_fits_and_disturbs_nobody() {
-    hurry();
+    let _hurry = hurry();
     let wide = Conditions {
         rate: Some(WIDE),
         ..FAR
@@ -155,7 +150,7 @@ fn a_subscriber_behind_a_bottleneck_gets_what_fits_and_disturbs_nobody() {
 
 #[test]
 fn where_nothing_smaller_is_sent_video_pauses_and_sound_goes_on() {
-    hurry();
+    let _hurry = hurry();
     let wide = Conditions {
         rate: Some(WIDE),
         ..FAR

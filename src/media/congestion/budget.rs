@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// How far an encoder may exceed its bit rate before frames are left out: what it may be ahead. The
 /// first is for a path that takes just this, where it becomes a queue; the second for one with room.
-const AHEAD: (f64, f64) = (0.3, 0.4);
+const AHEAD: (f64, f64) = (0.2, 0.4);
 /// More is forgotten, so that one big key frame doesn't stop the picture.
 const AHEAD_MOST: f64 = 0.6;
 /// What the encoder may exceed its bit rate by for ever; encoders aren't exact. The first is for a path

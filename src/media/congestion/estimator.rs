@@ -30,9 +30,14 @@ const PASSING_LEAST: Duration = Duration::from_millis(80);
 /// A queue stands if no packet of so long a time was faster: shorter delays are jitter or one big frame.
 const QUEUE_WINDOW: Duration = Duration::from_millis(150);
 /// A standing queue of this length is congestion.
-const QUEUE: Duration = Duration::from_millis(50);
+const QUEUE: Duration = Duration::from_millis(40);
 /// So long it must stand. A hiccup of the radio, or of a busy machine, is no queue.
 const CONFIRMED: Duration = Duration::from_millis(120);
+/// The part of the estimate that is left free to empty a queue, for each second of its length, and at
+/// most: one of 200 ms is gone after half a second.
+const EMPTYING: f64 = 2.0;
+/// See [`EMPTYING`].
+const EMPTYING_MOST: f64 = 0.5;
 /// Below this length, the rate may rise.
 const CLEAR: Duration = Duration::from_millis(25);
 /// The fastest packet of so many slices is what a path without a queue takes. A path that became
@@ -45,13 +50,14 @@ const CLOCK_JUMP: i128 = 10_000_000_000;
 /// While a queue stands, the estimate is this part of what arrives.
 const BACK_OFF: f64 = 0.85;
 /// The growth in a second: before the first congestion, away from the last one's rate, and near it.
-const GROWTH: [f64; 3] = [0.5, 0.2, 0.05];
+const GROWTH: [f64; 3] = [0.5, 0.2, 0.04];
 /// "Near" is between these parts of the rate at which the last queue stood.
 const NEAR: (f64, f64) = (0.8, 1.15);
 /// After congestion, the rate stays for so long.
 const HOLD: Duration = Duration::from_millis(700);
-/// No more is estimated than this many times what arrives: the rest was never tried.
-const TRIED: f64 = 1.3;
+/// No more is estimated than this many times what arrives: the rest was never tried. Encoders that make
+/// less than they are told must not keep it down.
+const TRIED: f64 = 1.5;
 /// Whose estimate is more than this part of that is limited by it.
 const NEARLY: f64 = 0.9;
 /// What is always worth trying above that, in bits per second.
@@ -137,7 +143,7 @@ impl Estimator {
     /// is to be emptied.
     pub(in crate::media) fn target(&self) -> u64 {
         let waiting = match self.queue > CLEAR {
-            true => self.queue.as_secs_f64().min(0.5),
+            true => (self.queue.as_secs_f64() * EMPTYING).min(EMPTYING_MOST),
             false => 0.0,
         };
         whole(self.estimate * (1.0 - waiting))

@@ -13,7 +13,9 @@ use super::budget::Load;
 use super::ladder::{Aim, Bits, CONSTANT, Ladder, Picture, held};
 
 /// Viewers that take less than this part of what the strongest takes are below the floor.
-const FLOOR: f64 = 0.5;
+const FLOOR: f64 = 0.65;
+/// Who takes this part of what the shared encoder makes is soon tried with it.
+const NEAR: f64 = 0.5;
 /// Who takes this part of what the shared encoder makes may come back.
 const BACK: f64 = 0.8;
 /// How long a viewer must be below the floor before it is moved.
@@ -22,8 +24,8 @@ const BELOW: Duration = Duration::from_millis(600);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The same for a viewer that came back too early again and again.
 const PATIENCE_MOST: Duration = Duration::from_secs(120);
-/// The low rung's picture may be too simple to show what the path takes. Who isn't below the floor
-/// without congestion is tried after the same time, anyone else after this many times of it.
+/// The low rung's picture may be too simple to show what the path takes. Who takes at
+/// least [`NEAR`] without congestion is tried after the same time, anyone else after this many times of it.
 const TRIAL: u32 = 4;
 /// Who must be moved again within this time came back too early.
 const RELAPSE: Duration = Duration::from_secs(20);
@@ -210,7 +212,7 @@ impl Sharing {
             let take = takes.get(id).copied().unwrap_or_default();
             let takes_enough = f64::from(take.bits.steady) >= enough;
             let proven = held(&mut viewer.enough, now, takes_enough, viewer.patience);
-            let near = f64::from(take.bits.steady) >= enough / BACK * FLOOR;
+            let near = f64::from(take.bits.steady) >= enough / BACK * NEAR;
             let wait = viewer.patience * if near { 1 } else { TRIAL };
             let trial = held(&mut viewer.trial, now, take.limited, wait);
             if proven || trial {
@@ -330,9 +332,9 @@ mod tests {
     #[test]
     fn the_encoder_follows_the_weakest_above_the_floor() {
         let (mut sharing, mut now) = (Sharing::default(), Duration::ZERO);
-        let takes = [(A, Some(1_500_000), false), (B, Some(2_400_000), false)];
+        let takes = [(A, Some(1_600_000), false), (B, Some(2_400_000), false)];
         let (moves, plan) = run(&mut sharing, &mut now, 60, &takes);
-        assert_eq!((moves, bits(plan.full)), (vec![], Some(1_500_000)));
+        assert_eq!((moves, bits(plan.full)), (vec![], Some(1_600_000)));
         assert_eq!(plan.low, None);
     }
 

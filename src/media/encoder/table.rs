@@ -126,7 +126,7 @@ const V4L2: &[&str] = &[
 /// Constant bit rate with a buffer of a second; no frame waits for a later one.
 const VPX: &str = "deadline=1 threads={threads} target-bitrate={bits} end-usage=cbr lag-in-frames=0 \
      keyframe-max-dist={distance} min-quantizer=4 max-quantizer=56 buffer-size=1000 \
-     buffer-initial-size=500 buffer-optimal-size=600";
+     buffer-initial-size=500 buffer-optimal-size=600 max-intra-bitrate=300";
 const X264: &str = "tune=zerolatency speed-preset=ultrafast threads={threads} bitrate={kbits} \
      key-int-max={distance} byte-stream=true";
 const OPENH264: &str = "rate-control=bitrate bitrate={bits} gop-size={distance} complexity=low \

@@ -1,0 +1,81 @@
+//! A publisher behind a bottleneck: what becomes of its picture on the way through the forwarding plane.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::badlink::{BadLink, Conditions, Side, hurry};
+use crate::peers::{result, server};
+use crate::process::Process;
+use crate::{join, proxy};
+
+/// What the bottleneck lets through at first and in the end, and in between, in bits per second.
+const WIDE: u64 = 4_000_000;
+/// See [`WIDE`].
+const NARROW: u64 = 600_000;
+/// The longest that a queue may be for a moment once it was emptied.
+const LONGEST: Duration = Duration::from_millis(250);
+
+/// One second of the picture.
+#[derive(Debug)]
+struct Second {
+    frames: u64,
+    bitrate: u64,
+    /// The shortest and the longest that packets waited at the bottleneck.
+    queue: (Duration, Duration),
+}
+
+/// Watches what one of them sees of the other for so many seconds.
+async fn watch(subscriber: &mut Process, link: &BadLink, seconds: usize) -> Vec<Second> {
+    let mut all = Vec::new();
+    while all.len() < seconds {
+        let (count, _) = result(subscriber, "count").await;
+        let traffic = link.traffic(Side::B);
+        let video = &count["video"];
+        all.push(Second {
+            frames: video["frames"].as_u64().unwrap_or(0),
+            bitrate: video["bitrate"].as_u64().unwrap_or(0),
+            queue: (traffic.shortest_queue, traffic.longest_queue),
+        });
+        eprintln!("{:?}", all.last());
+    }
+    all
+}
+
+#[test]
+fn a_publisher_follows_a_bottleneck_down_and_up_again() {
+    hurry().run(followed());
+}
+
+async fn followed() {
+    let conditions = Conditions {
+        delay: Duration::from_millis(20),
+        jitter: Duration::from_millis(5),
+        rate: Some(WIDE),
+        ..Conditions::default()
+    };
+    let link = Arc::new(BadLink::start(7, conditions));
+    let (_server, address) = server("127.0.0.1:0").await;
+    let mut subscriber = join(&address, "two", &["--receive", "count"]).await;
+    let behind = proxy::over(&link, &address).await;
+    let picture = "test width=640 height=360 pattern=smpte wave=silence";
+    let publish = ["--publish", picture, "--receive", "none"];
+    let _publisher = join(&behind, "one", &publish).await;
+
+    let rise = watch(&mut subscriber, &link, 20).await;
+    assert!(rise.iter().any(|it| it.bitrate >= 2_000_000), "{rise:#?}");
+    link.change(Side::B, |it| it.rate = Some(NARROW));
+    watch(&mut subscriber, &link, 5).await;
+    let overflown = link.traffic(Side::B).overflown;
+    let settled = watch(&mut subscriber, &link, 10).await;
+    for second in &settled {
+        let (shortest, longest) = second.queue;
+        let empty = shortest <= Duration::from_millis(10) && longest <= LONGEST;
+        assert!(empty, "a queue stands: {settled:#?}");
+    }
+    let frames: u64 = settled.iter().map(|second| second.frames).sum();
+    assert!(frames >= 15 * settled.len() as u64, "{settled:#?}");
+    assert_eq!(link.traffic(Side::B).overflown, overflown, "{settled:#?}");
+    link.change(Side::B, |it| it.rate = Some(WIDE));
+    let back = watch(&mut subscriber, &link, 20).await;
+    assert!(back.iter().any(|it| it.bitrate >= 2_000_000), "{back:#?}");
+}
