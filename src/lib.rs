@@ -6,9 +6,11 @@
 //! | room | what it is for | may use |
 //! |---|---|---|
 //! | [`cli`] | one file per subcommand: flags in, exit code out | everything below |
-//! | [`config`] | file + environment + flags → one validated [`config::Config`]; every limit | nothing |
-//! | [`rooms`] | the forwarding plane: str0m endpoints, threads, UDP sockets | nothing |
+//! | [`config`] | file + environment + flags → one validated [`config::Config`]; every limit | `net` |
+//! | [`net`] | this machine's addresses: which carry media, and what is told instead of them | nothing |
+//! | [`rooms`] | the forwarding plane: str0m endpoints, threads, UDP sockets, media over TCP | `net` |
 //! | [`server`] | the edge: listeners, TLS, HTTP, WebSockets, limits, metrics, the console | `dialect`, `hub`, `rooms`, `config` |
+//! | `probe` | coded test media and the judge of what arrives | `peer`, `media` |
 //! | [`peer`] | devices, callers and participants: a dialect's client × media, with reconnection | `dialect` clients, `media`, `worker` |
 //! | [`worker`] | JavaScript workers: the child process and its parent; what they may load | `web` |
 //! | [`media`] | GStreamer: pipeline files, encoders, fan-out, `webrtcbin` sessions, statistics | nothing |
@@ -26,8 +28,11 @@ pub mod dialect;
 pub mod hub;
 #[cfg(feature = "peer")]
 pub mod media;
+pub mod net;
 #[cfg(feature = "peer")]
 pub mod peer;
+#[cfg(feature = "peer")]
+pub mod probe;
 #[cfg(feature = "server")]
 pub mod rooms;
 #[cfg(feature = "server")]

@@ -9,11 +9,13 @@ use clap::{Args, ValueEnum};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::addresses::Addresses;
 use super::say;
 use crate::config::{IceKind, IceServer, IceUrl, Secret};
 use crate::dialect::gstreamer::client::PeerId;
 use crate::media::pipeline::PipelineFile;
 use crate::media::{Codec, EncoderChoice, Source, SourceOptions, display};
+use crate::net::PortRange;
 use crate::peer::call::Media;
 use crate::peer::ice;
 use crate::peer::link::{Dialer, ServerUrl, Trust};
@@ -76,6 +78,12 @@ pub(super) struct Ice {
     /// Which ways media may take: all, or through TURN servers only
     #[arg(long, value_name = "POLICY", default_value = "all")]
     ice_policy: Policy,
+    #[command(flatten)]
+    addresses: Addresses,
+    /// Use these UDP ports of this machine for media, as a firewall lets them through; each session takes one of them on
+    /// each address [default: any]
+    #[arg(long, value_name = "MIN-MAX")]
+    ports: Option<PortRange>,
 }
 
 /// The names of the browsers' `iceTransportPolicy`.
@@ -148,7 +156,15 @@ impl Encoding {
 impl Ice {
     /// For a peer of this server, which is told of more in its own messages.
     pub(super) fn prepare(self, dialer: &Dialer) -> ice::Ice {
-        ice::Ice::new(self.ice_server, self.ice_policy == Policy::Relay).trusting(dialer)
+        let (interfaces, advertise) = self.addresses.into_rules();
+        let network = ice::Network {
+            interfaces,
+            advertise,
+            ports: self.ports,
+        };
+        ice::Ice::new(self.ice_server, self.ice_policy == Policy::Relay)
+            .through(network)
+            .trusting(dialer)
     }
 
     /// For a peer that asks this server for more; with what is sent and received.

@@ -2,6 +2,8 @@
 //! prints. Exit codes: 0 success, 1 the thing asked for failed, 2 wrong usage or configuration.
 
 #[cfg(feature = "peer")]
+mod addresses;
+#[cfg(feature = "peer")]
 mod call;
 #[cfg(all(feature = "server", feature = "peer"))]
 mod demo;

@@ -1,11 +1,11 @@
 //! `switchboard serve`: the signaling server.
 
-use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
 
+use super::addresses::Addresses;
 use super::{Failure, Outcome, interrupted, say};
 use crate::config::{Config, Overrides, TlsFlag};
 use crate::server::{self, Server};
@@ -35,20 +35,19 @@ pub(super) struct Flags {
 /// Where the media of rooms is.
 #[derive(Debug, Args)]
 struct Media {
-    /// The UDP port of the first media thread, each further one has the next; 0 lets the system choose [default: 0]
+    /// The UDP port of the first media thread, each further one has the next: with --media-threads N the N ports
+    /// from here on; 0 lets the system choose [default: 0]
     #[arg(long, value_name = "PORT", env = "SWITCHBOARD_MEDIA_PORT")]
     media_port: Option<u16>,
     /// Threads that forward media [default: one per processor]
     #[arg(long, value_name = "N", env = "SWITCHBOARD_MEDIA_THREADS")]
     media_threads: Option<NonZeroUsize>,
-    /// Tell room clients to send their media to this address (repeatable) [default: this machine's]
-    #[arg(
-        long,
-        value_name = "IP",
-        env = "SWITCHBOARD_ADVERTISE",
-        value_delimiter = ','
-    )]
-    advertise: Vec<IpAddr>,
+    /// Tell room clients this port for media over TCP, which every --listen takes beside HTTP; 0 tells them of none
+    /// [default: that of --listen]
+    #[arg(long, value_name = "PORT", env = "SWITCHBOARD_MEDIA_TCP_PORT")]
+    media_tcp_port: Option<u16>,
+    #[command(flatten)]
+    addresses: Addresses,
 }
 
 /// Where and how to listen.
@@ -74,6 +73,7 @@ pub(super) struct Listen {
 }
 
 pub(super) async fn run(flags: Flags) -> Outcome {
+    let (interfaces, advertise) = flags.media.addresses.into_rules();
     let overrides = Overrides {
         file: flags.config,
         assets: flags.assets,
@@ -81,7 +81,9 @@ pub(super) async fn run(flags: Flags) -> Outcome {
         wait_for_device: flags.wait_for_device,
         media_port: flags.media.media_port,
         media_threads: flags.media.media_threads,
-        advertise: flags.media.advertise,
+        media_tcp_port: flags.media.media_tcp_port,
+        advertise,
+        interfaces,
         ..flags.listen.into_overrides()
     };
     // Before anyone can know that the server is there, and ask it to stop.

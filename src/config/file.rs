@@ -1,7 +1,6 @@
 //! The configuration file: TOML, every key optional, unknown keys refused with their line.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{ConfigError, accounts, ice};
+use crate::net::{Advertise, InterfaceName};
 
 /// What a configuration file says, key by key, as it was typed.
 #[derive(Debug, Default, Deserialize)]
@@ -73,7 +73,10 @@ pub(super) struct Kurento {
 pub(super) struct Media {
     pub(super) port: Option<u16>,
     pub(super) threads: Option<NonZeroUsize>,
-    pub(super) advertise: Vec<IpAddr>,
+    pub(super) tcp_port: Option<u16>,
+    pub(super) advertise: Vec<Advertise>,
+    pub(super) interfaces: Vec<InterfaceName>,
+    pub(super) no_interfaces: Vec<InterfaceName>,
 }
 
 /// A file's text and name, to say where in it something is wrong.

@@ -210,6 +210,18 @@ impl IceServer {
 }
 
 impl IceUrl {
+    /// The same as [`Self::parse`], for URLs that come from others: RFC 7064 and 7065 have no slashes,
+    /// but many write them.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_leniently(text: &str) -> Result<Self, String> {
+        match text.split_once("://") {
+            Some((scheme, rest)) => Self::parse(&format!("{scheme}:{rest}")),
+            None => Self::parse(text),
+        }
+    }
+
     /// Takes a URL apart.
     ///
     /// # Errors
@@ -286,6 +298,21 @@ impl std::fmt::Debug for IceServer {
     }
 }
 
+/// The servers among these that can be asked over UDP how they see this machine, by name and port, those
+/// first that do nothing else. TURN servers answer that, too (RFC 8656 section 5).
+#[must_use]
+pub fn stun_servers(servers: &[IceServer]) -> Vec<(String, u16)> {
+    let urls = servers.iter().flat_map(|server| &server.urls);
+    let mut asked: Vec<_> = urls
+        .filter_map(|url| IceUrl::parse_leniently(url).ok())
+        .filter(|url| !url.tls && url.transport != Some(Transport::Tcp))
+        .collect();
+    asked.sort_by_key(|url| url.kind == IceKind::Turn);
+    let mut places: Vec<_> = asked.into_iter().map(|url| (url.host, url.port)).collect();
+    places.dedup();
+    places
+}
+
 /// The first line of a file: editors end it with a newline that isn't meant.
 fn read_secret(path: &PathBuf) -> Result<Secret, String> {
     let text = std::fs::read_to_string(path).map_err(|error| {
@@ -321,6 +348,17 @@ fn lifetime(value: &toml::Value) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stun_servers_come_before_turn_servers_over_udp() {
+        let urls = ["turn:t", "turn:u?transport=tcp", "turns:v", "stun://s:9"].map(String::from);
+        let server = IceServer {
+            urls: urls.to_vec(),
+            ..IceServer::bare("")
+        };
+        let expected = [("s".to_owned(), 9), ("t".to_owned(), 3478)];
+        assert_eq!(stun_servers(&[server]), expected);
+    }
 
     #[test]
     fn urls_have_usual_ports_and_say_what_carries_them() {

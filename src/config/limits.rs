@@ -61,7 +61,7 @@ limits! {
     queue_messages: count = 8192;
     /// Bytes that wait to be sent to one connection, beside one message of any size. More closes it with 1013.
     queue_bytes: count = 1024 * 1024;
-    /// How long a new TCP connection may take for its TLS handshake, and for each request's head.
+    /// How long a new TCP connection may take for its first byte, for its TLS handshake, for each request's head, and for the first packet of media.
     handshake: seconds = Duration::from_secs(10);
     /// How long a new WebSocket may stay silent before it is closed with 1008.
     first_message: seconds = Duration::from_secs(10);
@@ -131,6 +131,8 @@ limits! {
     media_connect: seconds = Duration::from_secs(30);
     /// Media endpoints at once, over all rooms. One more gets code 303.
     media_endpoints: count = 10_000;
+    /// TCP connections at once that carry media. One more is closed.
+    media_tcp_connections: count = 1_000;
     /// What one publisher may send as video, in bit/s.
     media_bitrate: count = 2_500_000;
     /// How long the hook for custom requests may take before the client gets code -1.

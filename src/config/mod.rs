@@ -9,15 +9,17 @@ mod secret;
 mod tests;
 
 pub use accounts::{Accounts, Algorithm, Authority, DEFAULT_FXA, DEFAULT_SCOPES, Scope};
-pub use ice::{DEFAULT_LIFETIME, Ice, IceKind, IceServer, IceUrl, Transport};
+pub use ice::{DEFAULT_LIFETIME, Ice, IceKind, IceServer, IceUrl, Transport, stun_servers};
 pub use limits::Limits;
 pub use secret::Secret;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use http::Uri;
+
+use crate::net::{Advertise, InterfaceName, InterfaceRules};
 
 /// Where `serve` listens unless told otherwise. Browsers treat it as secure.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -48,8 +50,12 @@ pub struct Overrides {
     pub media_port: Option<u16>,
     /// `--media-threads`.
     pub media_threads: Option<NonZeroUsize>,
+    /// `--media-tcp-port`.
+    pub media_tcp_port: Option<u16>,
     /// `--advertise`; any replaces the file's list.
-    pub advertise: Vec<IpAddr>,
+    pub advertise: Vec<Advertise>,
+    /// `--interface` and `--no-interface`; any of the one replaces the file's list of those.
+    pub interfaces: InterfaceRules,
 }
 
 /// The value of `--tls`.
@@ -214,8 +220,13 @@ pub struct Media {
     pub port: u16,
     /// How many threads; as many as there are processors, if nobody says.
     pub threads: Option<NonZeroUsize>,
-    /// The addresses that clients are told to send to. If there are none, what the system knows.
-    pub advertise: Vec<IpAddr>,
+    /// The port that clients are told for media over TCP: for where something in front of the
+    /// listeners has another one than they. 0: clients aren't told of media over TCP.
+    pub tcp_port: Option<u16>,
+    /// The addresses that clients are told to send to. If there are none, those of the interfaces.
+    pub advertise: Vec<Advertise>,
+    /// Which interfaces these are.
+    pub interfaces: InterfaceRules,
 }
 
 impl Default for Kurento {
@@ -296,7 +307,12 @@ impl Config {
         self.media = Media {
             port: file.media.port.unwrap_or_default(),
             threads: file.media.threads,
+            tcp_port: file.media.tcp_port,
             advertise: file.media.advertise,
+            interfaces: InterfaceRules {
+                allow: file.media.interfaces,
+                deny: file.media.no_interfaces,
+            },
         };
         self.gecko = Gecko {
             legacy_progress_errors: file.gecko.legacy_progress_errors,
@@ -350,6 +366,14 @@ impl Config {
         self.cuttlefish.wait_for_device |= overrides.wait_for_device;
         self.media.port = overrides.media_port.unwrap_or(self.media.port);
         self.media.threads = overrides.media_threads.or(self.media.threads);
+        self.media.tcp_port = overrides.media_tcp_port.or(self.media.tcp_port);
+        let replace = |list: &mut Vec<InterfaceName>, by: Vec<InterfaceName>| {
+            if !by.is_empty() {
+                *list = by;
+            }
+        };
+        replace(&mut self.media.interfaces.allow, overrides.interfaces.allow);
+        replace(&mut self.media.interfaces.deny, overrides.interfaces.deny);
         if !overrides.advertise.is_empty() {
             self.media.advertise = overrides.advertise;
         }

@@ -73,7 +73,10 @@ fn errors_name_the_file_the_line_the_key_and_the_fix() {
             "[media]\nthreads = 0",
             ", line 2: invalid value: integer `0`",
         ),
-        ("[media]\nadvertise = [\"me\"]", "invalid IP address"),
+        (
+            "[media]\nadvertise = [\"10.0.0\"]",
+            "write an IP address, a host name, or stun",
+        ),
         (
             "[kurento]\ncustom_request_url = \"http://hook.example\"",
             ", line 2: kurento.custom_request_url: \"http://hook.example\" would send tokens unencrypted",
@@ -108,7 +111,8 @@ fn other_machines_are_let_in_only_on_request() {
 #[test]
 fn flags_go_before_the_file() {
     let file = "listen = [\"127.0.0.1:1\"]\nassets = \"a\"\n\
-                [media]\nport = 9\nthreads = 9\nadvertise = [\"192.0.2.9\"]";
+                [media]\nport = 9\nthreads = 9\ntcp_port = 9\nadvertise = [\"192.0.2.9\"]\n\
+                interfaces = [\"eth*\"]\nno_interfaces = [\"eth1\"]";
     let config = load(file, |overrides| {
         overrides.listen = vec!["tls:[::1]:2".to_owned()];
         overrides.tls = Some(TlsFlag::SelfSigned);
@@ -117,7 +121,9 @@ fn flags_go_before_the_file() {
         overrides.wait_for_device = true;
         overrides.media_port = Some(2);
         overrides.media_threads = NonZeroUsize::new(3);
-        overrides.advertise = vec![IpAddr::from([192, 0, 2, 1])];
+        overrides.media_tcp_port = Some(443);
+        overrides.advertise = vec!["media.example.org".parse().unwrap()];
+        overrides.interfaces.deny = vec!["eth2".parse().unwrap()];
     })
     .unwrap();
     assert_eq!(config.listen, [parse_listen("tls:[::1]:2").unwrap()]);
@@ -127,7 +133,12 @@ fn flags_go_before_the_file() {
     let media = Media {
         port: 2,
         threads: NonZeroUsize::new(3),
-        advertise: vec![IpAddr::from([192, 0, 2, 1])],
+        tcp_port: Some(443),
+        advertise: vec![Advertise::Name("media.example.org".to_owned())],
+        interfaces: InterfaceRules {
+            allow: vec!["eth*".parse().unwrap()],
+            deny: vec!["eth2".parse().unwrap()],
+        },
     };
     assert_eq!(config.media, media);
     assert!(

@@ -36,6 +36,14 @@ pub enum Negotiation {
 }
 
 impl Sdp {
+    /// What its author calls the session: the id in `o=`, which stays the same in all later descriptions
+    /// of it (RFC 3264 section 8).
+    #[must_use]
+    pub fn session_id(&self) -> Option<&str> {
+        let origin = self.0.lines().find_map(|line| line.strip_prefix("o="));
+        origin?.split(' ').nth(1)
+    }
+
     /// Takes a description's text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
@@ -85,4 +93,19 @@ pub fn ice_servers(value: &Value) -> Vec<IceServer> {
         .as_array()
         .map(|entries| entries.iter().filter_map(server).collect())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_called_the_same_in_all_its_descriptions() {
+        let id = |text: &str| Sdp::new(text).session_id().map(String::from);
+        let first = "v=0\r\no=- 4858 0 IN IP4 0.0.0.0\r\ns=-\r\n";
+        let later = first.replace("4858 0", "4858 1");
+        assert_eq!(id(first).as_deref(), Some("4858"));
+        assert_eq!(id(&later), id(first));
+        assert_eq!(id("v=0\r\n"), None);
+    }
 }

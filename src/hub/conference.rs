@@ -168,6 +168,16 @@ impl Conference {
         })
     }
 
+    /// Who has a media endpoint: the room, the user, and whom it receives there, if it doesn't publish.
+    pub(super) fn media_owner(
+        &self,
+        end: MediaEnd,
+    ) -> Option<(Arc<str>, Arc<str>, Option<Arc<str>>)> {
+        let owner = self.tables.ends.get(&end)?;
+        let (room, user) = self.place(owner.visitor)?;
+        Some((room, user, owner.from.clone()))
+    }
+
     pub(super) fn count(&self, counts: &mut Counts) {
         let members = self.tables.guests.values();
         counts.visitors = self.tables.guests.len();
@@ -407,6 +417,7 @@ impl Conference {
             publishing: member.is_publishing(),
             receives: member.receiving.keys().cloned().collect(),
             away: guest.connection.is_none(),
+            ends: member.ends().collect(),
         })
     }
 }

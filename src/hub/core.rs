@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::conference::{Conference, ConferenceLimits, MediaCommand, MediaEvent, MemberView};
+use super::conference::{
+    Conference, ConferenceLimits, MediaCommand, MediaEnd, MediaEvent, MemberView,
+};
 use super::pool::Pool;
 use super::store::{Call, EndedCall, LAST_NUMBER, Newcomer, Registration, Seat, Store};
 use super::{
@@ -204,6 +206,12 @@ impl Hub {
     /// Every room whose media the server forwards, in order of name, with its members.
     pub fn forwarding_rooms(&self) -> impl Iterator<Item = (&Arc<str>, Vec<MemberView>)> {
         self.conference.rooms()
+    }
+
+    /// Who has a media endpoint: the room, the user, and whom it receives there, if it doesn't publish.
+    #[must_use]
+    pub fn media_owner(&self, end: MediaEnd) -> Option<(Arc<str>, Arc<str>, Option<Arc<str>>)> {
+        self.conference.media_owner(end)
     }
 
     /// When [`Self::handle_timeout`] must be called at the latest.

@@ -27,10 +27,13 @@ mod received;
 mod session;
 mod source;
 
+use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use gst::prelude::*;
 use gstreamer as gst;
+
+use crate::net::PortRange;
 
 pub use codec::{Codec, Kind};
 pub use encoder::{
@@ -165,6 +168,20 @@ pub enum MediaError {
     BFrames {
         /// The codec.
         codec: Codec,
+    },
+    /// None of this machine's addresses can be used.
+    #[error("media has no way: {0}")]
+    Address(String),
+    /// The range of ports is used up.
+    #[error(
+        "no UDP port from {ports} is free on {ip}: each session takes one; give --ports a wider range, \
+         and let it through the firewall"
+    )]
+    NoFreePort {
+        /// On which address.
+        ip: IpAddr,
+        /// Of which range.
+        ports: PortRange,
     },
     /// A session description that can't be used.
     #[error("the session description can't be used: {0}")]

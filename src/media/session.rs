@@ -3,6 +3,7 @@
 //! The session belongs to one task, which takes its events and calls its methods; the methods that
 //! negotiate need `&mut self`, so that one negotiation is in flight at a time.
 
+mod addresses;
 mod channels;
 mod check;
 mod events;
@@ -11,9 +12,11 @@ mod ice;
 mod negotiation;
 mod receive;
 pub(super) mod sdp;
+mod silence;
 mod stats;
 mod tunnel;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,9 +33,12 @@ use super::codec::{Codec, Kind};
 use super::guard::{self, Guard};
 use super::source::Source;
 use crate::config::IceServer;
+use crate::net::{InterfaceRules, PortRange};
+use addresses::Told;
 use channels::Channels;
 use events::Emitter;
 use negotiation::Negotiation;
+use silence::Silence;
 
 pub use channels::ChannelError;
 pub use check::{Offered, OfferedLine};
@@ -52,6 +58,15 @@ pub struct SessionConfig {
     pub relay_only: bool,
     /// Who checks the certificates of TURN servers over TLS; without, these are left out.
     pub turn_tls: Option<Arc<rustls::ClientConfig>>,
+    /// Whether media may go over TCP to the other side itself (RFC 6544), as servers take it.
+    pub tcp: bool,
+    /// Which of this machine's interfaces are used.
+    pub interfaces: InterfaceRules,
+    /// What the other side is told instead of this machine's own addresses of the same family; the ports
+    /// stay as they are. Nothing is hidden if there are none.
+    pub advertise: Vec<IpAddr>,
+    /// Which UDP ports are used; any, if nothing is said.
+    pub ports: Option<PortRange>,
     /// What we send.
     pub streams: Vec<StreamConfig>,
     /// What our first offer asks for without sending anything itself: one section for each kind of
@@ -81,6 +96,10 @@ impl Default for SessionConfig {
             ice_servers: Vec::new(),
             relay_only: false,
             turn_tls: None,
+            tcp: false,
+            interfaces: InterfaceRules::default(),
+            advertise: Vec::new(),
+            ports: None,
             streams: Vec::new(),
             wanted: Vec::new(),
             channels: Vec::new(),
@@ -144,12 +163,14 @@ impl Session {
             channels,
             mids,
             relays,
+            silence,
         } = started
             .await
             .map_err(|error| MediaError::Run(error.to_string()))??;
         if let Some(relays) = relays {
             tasks.spawn(ice::judge(relays, config.clone(), emitter.clone()));
         }
+        tasks.spawn(silence.watch(emitter.clone()));
         if let Some(bus) = pipeline.get()?.bus() {
             tasks.spawn(watch_bus(pipeline.get()?.downgrade(), bus, emitter.clone()));
         }
@@ -203,10 +224,13 @@ impl Session {
     }
 
     /// Adds a candidate of the other side; kept until there is a remote description. An empty one
-    /// (the end of candidates) and one that names an mDNS host are ignored: the other side's own
-    /// checks reveal its address.
+    /// (the end of candidates) is ignored. One that names an mDNS host is added once its address is
+    /// found, if that is soon ([`crate::net::mdns`]); nothing waits for it.
     pub fn add_candidate(&mut self, mline_index: u32, mid: Option<&str>, candidate: &str) {
-        self.negotiation.add_candidate(mline_index, mid, candidate);
+        match self.negotiation.find_address(mline_index, mid, candidate) {
+            Some(search) => drop(self.tasks.spawn(search)),
+            None => self.negotiation.add_candidate(mline_index, mid, candidate),
+        }
     }
 
     /// Sends a text message.
@@ -325,6 +349,7 @@ struct Parts {
     channels: Channels,
     mids: negotiation::Mids,
     relays: Option<watch::Receiver<ice::Search>>,
+    silence: Arc<Silence>,
 }
 
 /// Builds the pipeline and starts it. Blocks for some milliseconds.
@@ -338,7 +363,8 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         .property("latency", latency)
         .build()
         .map_err(|error| MediaError::Build(error.to_string()))?;
-    ice::quieten(&webrtc);
+    ice::quieten(&webrtc, config.tcp);
+    addresses::configure(&webrtc, config)?;
     ice::configure(&webrtc, &config.ice_servers);
     if config.relay_only {
         webrtc.set_property_from_str("ice-transport-policy", "relay");
@@ -348,8 +374,9 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         .add(&webrtc)
         .map_err(|error| MediaError::Build(error.to_string()))?;
     let mids = negotiation::Mids::default();
-    listen(&webrtc, emitter, &mids);
+    listen(&webrtc, emitter, &mids, Told::new(config));
     let relays = ice::watch(&webrtc, config);
+    let silence = Silence::listen(&webrtc);
     let received = receive::listen(&webrtc, inner, config.receive.clone(), emitter.clone());
     let channels = Channels::listen(&webrtc, emitter.clone());
     pipeline.set_state(gst::State::Playing)?;
@@ -360,22 +387,25 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         channels,
         mids,
         relays,
+        silence,
     })
 }
 
 /// Turns webrtcbin's signals into events.
-fn listen(webrtc: &gst::Element, emitter: &Emitter, mids: &negotiation::Mids) {
+fn listen(webrtc: &gst::Element, emitter: &Emitter, mids: &negotiation::Mids, told: Told) {
     let (to, mids) = (emitter.clone(), mids.clone());
     webrtc.connect("on-ice-candidate", false, move |values| {
         let index = values.get(1).and_then(|value| value.get::<u32>().ok());
         let candidate = values.get(2).and_then(|value| value.get::<String>().ok());
         if let (Some(mline_index), Some(candidate)) = (index, candidate) {
-            let mid = mids.get(mline_index);
-            to.emit(SessionEvent::Candidate {
-                mline_index,
-                mid,
-                candidate,
-            });
+            for candidate in told.candidates(&candidate) {
+                tracing::trace!(candidate, "our candidate");
+                to.emit(SessionEvent::Candidate {
+                    mline_index,
+                    mid: mids.get(mline_index),
+                    candidate,
+                });
+            }
         }
         None
     });
@@ -388,22 +418,23 @@ fn listen(webrtc: &gst::Element, emitter: &Emitter, mids: &negotiation::Mids) {
         }
     });
     let to = emitter.clone();
-    webrtc.connect_notify(Some("connection-state"), move |webrtc, _| match webrtc
-        .property::<WebRTCPeerConnectionState>(
-        "connection-state",
-    ) {
-        WebRTCPeerConnectionState::Connected => {
-            to.set_connected(true);
-            to.emit(SessionEvent::Connected);
+    webrtc.connect_notify(Some("connection-state"), move |webrtc, _| {
+        let state = webrtc.property::<WebRTCPeerConnectionState>("connection-state");
+        tracing::debug!(?state, "connection");
+        match state {
+            WebRTCPeerConnectionState::Connected => {
+                to.set_connected(true);
+                to.emit(SessionEvent::Connected);
+            }
+            WebRTCPeerConnectionState::Disconnected => to.emit(SessionEvent::Disconnected),
+            WebRTCPeerConnectionState::Failed => {
+                to.fail("no network path to the other side works, or it is gone".to_owned());
+            }
+            WebRTCPeerConnectionState::Closed => {
+                to.fail("the other side ended the connection".to_owned());
+            }
+            _ => {}
         }
-        WebRTCPeerConnectionState::Disconnected => to.emit(SessionEvent::Disconnected),
-        WebRTCPeerConnectionState::Failed => {
-            to.fail("no network path to the other side works, or it is gone".to_owned());
-        }
-        WebRTCPeerConnectionState::Closed => {
-            to.fail("the other side ended the connection".to_owned())
-        }
-        _ => {}
     });
 }
 

@@ -146,6 +146,7 @@ impl Caller {
                 events: Arc::new(Events::new(options.events)),
                 // Old peers can take neither.
                 bundle: options.channel.is_some(),
+                tcp: false,
                 channel: options.channel,
                 codec: None,
                 wanted: Codec::ALL.to_vec(),

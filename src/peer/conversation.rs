@@ -56,6 +56,8 @@ pub(super) struct Shared {
     pub(super) channel: Option<String>,
     /// Whether our offers put everything on one transport. Old peers can't take that.
     pub(super) bundle: bool,
+    /// Whether the partner is a server, which takes media over TCP.
+    pub(super) tcp: bool,
     /// The codec that our pictures are sent in, whatever the source prefers.
     pub(super) codec: Option<Codec>,
     /// What our offers ask for where we send nothing of the kind ourselves.
@@ -354,11 +356,16 @@ impl Conversation {
                 mline_index: Some(mline_index),
             })),
             SessionEvent::Connected => {
-                (self.connected, self.deadline) = (true, None);
+                let is_back = std::mem::replace(&mut self.connected, true);
+                self.deadline = None;
                 let milliseconds = self.began.elapsed().as_millis();
-                tracing::info!(peer = self.name(), milliseconds, "connected");
+                match is_back {
+                    false => tracing::info!(peer = self.name(), milliseconds, "connected"),
+                    true => tracing::info!(peer = self.name(), "the connection is back"),
+                }
             }
             SessionEvent::Disconnected => {
+                tracing::info!(peer = self.name(), "the connection is lost, for now");
                 self.deadline = Some((Instant::now() + MEND_TIMEOUT, BROKEN));
             }
             SessionEvent::Failed { why } => return Err(End::Failed(why)),
@@ -432,6 +439,7 @@ impl Shared {
             wanted,
             streams,
             invite: is_wanted,
+            tcp: self.tcp,
             receive,
             ..media.ice.session(&[]).await
         }

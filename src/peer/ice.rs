@@ -14,9 +14,10 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
 use super::link::Dialer;
-use crate::config::IceServer;
+use crate::config::{IceServer, stun_servers};
 use crate::dialect::negotiation::ice_servers;
 use crate::media::SessionConfig;
+use crate::net::{Advertise, InterfaceRules, PortRange};
 
 /// Where a server tells its ICE servers.
 pub const PATH: &str = "/ice-servers";
@@ -35,8 +36,20 @@ const MOST_SERVERS: usize = 16;
 pub struct Ice {
     own: Vec<IceServer>,
     relay_only: bool,
+    network: Network,
     tls: Option<Arc<ClientConfig>>,
     server: Option<Server>,
+}
+
+/// This machine's part in the way.
+#[derive(Debug, Default)]
+pub struct Network {
+    /// Which interfaces are used.
+    pub interfaces: InterfaceRules,
+    /// What the other side is told instead of their addresses; looked up for each session.
+    pub advertise: Vec<Advertise>,
+    /// Which UDP ports are used; any, if nothing is said.
+    pub ports: Option<PortRange>,
 }
 
 /// The server that is asked.
@@ -57,13 +70,21 @@ struct Found {
 impl Ice {
     /// The user's own ICE servers, and whether only TURN servers may carry media.
     #[must_use]
-    pub const fn new(own: Vec<IceServer>, relay_only: bool) -> Self {
+    pub fn new(own: Vec<IceServer>, relay_only: bool) -> Self {
         Self {
             own,
             relay_only,
+            network: Network::default(),
             tls: None,
             server: None,
         }
+    }
+
+    /// Uses this machine's network so.
+    #[must_use]
+    pub fn through(mut self, network: Network) -> Self {
+        self.network = network;
+        self
     }
 
     /// Trusts TURN servers over TLS as it does the signaling server. Without this they are left out.
@@ -94,14 +115,28 @@ impl Ice {
     }
 
     /// For a new session: the ways to the other side. `told` are lists of ICE servers that came with
-    /// the dialect's own messages, the newest first. May wait a second for the server.
+    /// the dialect's own messages, the newest first. May wait a second for the server, and two for each
+    /// address to advertise that must be found first.
     pub async fn session(&self, told: &[&[IceServer]]) -> SessionConfig {
         let asked = self.asked().await;
         let lists = [&self.own[..]].into_iter().chain(told.iter().copied());
+        let ice_servers = merge(lists.chain([&asked[..]]));
+        let Network {
+            interfaces,
+            advertise,
+            ports,
+        } = &self.network;
+        let advertised = Advertise::resolve(advertise, &stun_servers(&ice_servers)).await;
+        for error in &advertised.failed {
+            tracing::warn!("{error}");
+        }
         SessionConfig {
-            ice_servers: merge(lists.chain([&asked[..]])),
+            ice_servers,
             relay_only: self.relay_only,
             turn_tls: self.tls.clone(),
+            interfaces: interfaces.clone(),
+            advertise: advertised.addresses,
+            ports: *ports,
             ..SessionConfig::default()
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! One task owns the signaling connection and joins anew for ever; one task for each member owns its
 //! media session. All of them share the encoders. Media with a member goes on while the server is
-//! away; who meets again in the room starts over with each other.
+//! away; who meets again in the room starts over with each other. So do members whose connection with
+//! each other broke: who made the first offer makes another one, until the other leaves.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -77,6 +78,8 @@ struct Running {
     client: RoomClient,
     shared: Arc<Shared>,
     members: HashMap<PeerId, Member>,
+    /// Members whose connection broke, and when to offer them another one.
+    broken: HashMap<PeerId, Broken>,
     sessions: JoinSet<Outcome>,
     replies: mpsc::Sender<(Number, Message)>,
     number: Number,
@@ -94,6 +97,18 @@ struct Member {
     inbox: mpsc::Sender<Message>,
     /// The connection in which it began; the server knows nothing of earlier ones.
     stay: u64,
+    /// Whether we made the first offer.
+    is_ours: bool,
+    /// Which of the member's sessions it is, once the member said it.
+    theirs: Option<String>,
+}
+
+/// A connection that broke.
+#[derive(Default)]
+struct Broken {
+    backoff: Backoff,
+    /// When to try again; nothing while we do.
+    again: Option<Instant>,
 }
 
 /// Why one connection ended.
@@ -119,6 +134,7 @@ impl Mesh {
                 events: Arc::new(Events::new(options.events)),
                 channel: None,
                 bundle: false,
+                tcp: false,
                 codec: None,
                 wanted: Codec::ALL.to_vec(),
                 // mp-webrtc-sendrecv.c sends nothing but Opus as 96.
@@ -144,6 +160,7 @@ impl Mesh {
             room: self.room,
             shared: self.shared,
             members: HashMap::new(),
+            broken: HashMap::new(),
             sessions: JoinSet::new(),
             replies,
             number: 0,
@@ -208,6 +225,7 @@ impl Running {
             {
                 return error.into();
             }
+            let again = self.broken.values().filter_map(|it| it.again).min();
             tokio::select! {
                 frame = link.receive() => match frame {
                     Ok(frame) => {
@@ -226,6 +244,7 @@ impl Running {
                 },
                 Some((number, message)) = outgoing.recv() => reply = self.envelope(number, &message),
                 Some(ended) = self.sessions.join_next() => self.forget(ended),
+                () = until(again) => self.mend(),
                 () = until(self.answer_by) => return LinkError::Timeout(ANSWER_TIMEOUT).into(),
             }
         }
@@ -238,6 +257,7 @@ impl Running {
             RoomEvent::Joined(others) => {
                 (self.welcome, self.answer_by) = (true, None);
                 tracing::info!(id = %self.id, room = %self.room, server = %dialer.url(), members = others.len(), "joined the room");
+                self.broken.clear();
                 for other in others {
                     self.talk(other, Opening::Offer);
                 }
@@ -249,11 +269,11 @@ impl Running {
             RoomEvent::PeerJoined(peer) => {
                 tracing::info!(%peer, "joined");
                 // It starts over, if it is one that we know.
-                self.members.remove(&peer);
+                self.gone(&peer);
             }
             RoomEvent::PeerLeft(peer) => {
                 tracing::info!(%peer, "left");
-                self.members.remove(&peer);
+                self.gone(&peer);
             }
             RoomEvent::FromPeer { from, message } => self.message(&from, message),
             // A message crossed the goodbye of its addressee.
@@ -276,20 +296,29 @@ impl Running {
                 return;
             }
         };
-        let current = self
-            .members
-            .get(from)
-            .is_some_and(|member| member.stay == self.stay && !member.inbox.is_closed());
+        let theirs = match &message {
+            Message::Offer(sdp) | Message::Answer(sdp) => sdp.session_id().map(String::from),
+            _ => None,
+        };
+        let is_offer = matches!(message, Message::Offer(_));
+        let current = self.members.get(from).is_some_and(|member| {
+            // For the member the connection broke, and for us not yet.
+            let starts_over = is_offer && member.theirs.is_some() && member.theirs != theirs;
+            member.stay == self.stay && !member.inbox.is_closed() && !starts_over
+        });
         if !current {
-            if !matches!(message, Message::Offer(_) | Message::OfferRequest) {
+            if !is_offer && !matches!(message, Message::OfferRequest) {
                 tracing::debug!(peer = %from, "a message without an offer before it");
                 return;
             }
+            self.broken.remove(from);
             self.talk(from.clone(), Opening::Listen);
         }
-        if let Some(member) = self.members.get(from)
-            && let Err(mpsc::error::TrySendError::Full(_)) = member.inbox.try_send(message)
-        {
+        let Some(member) = self.members.get_mut(from) else {
+            return;
+        };
+        member.theirs = theirs.or(member.theirs.take());
+        if let Err(mpsc::error::TrySendError::Full(_)) = member.inbox.try_send(message) {
             tracing::warn!(peer = %from, "the member sends more than its session takes; it is dropped");
             self.members.remove(from);
         }
@@ -316,8 +345,30 @@ impl Running {
             number: self.number,
             inbox,
             stay: self.stay,
+            is_ours: opening == Opening::Offer,
+            theirs: None,
         };
         self.members.insert(peer, member);
+    }
+
+    /// Forgets a member.
+    fn gone(&mut self, peer: &PeerId) {
+        self.members.remove(peer);
+        self.broken.remove(peer);
+    }
+
+    /// Offers new sessions in place of broken ones.
+    fn mend(&mut self) {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        for (peer, broken) in &mut self.broken {
+            if broken.again.take_if(|again| *again <= now).is_some() {
+                due.push(peer.clone());
+            }
+        }
+        for peer in due {
+            self.talk(peer, Opening::Offer);
+        }
     }
 
     /// The frame that brings a session's message to its member; `None` from a session that is not
@@ -331,11 +382,26 @@ impl Running {
     }
 
     fn forget(&mut self, ended: Result<Outcome, JoinError>) {
-        match ended {
-            Ok(outcome) => self
-                .members
-                .retain(|_, member| member.number != outcome.number),
-            Err(error) => tracing::error!(%error, "a member's session died"),
+        let outcome = match ended {
+            Ok(outcome) => outcome,
+            Err(error) => return tracing::error!(%error, "a member's session died"),
+        };
+        let mut members = self.members.iter();
+        let found = members.find(|(_, member)| member.number == outcome.number);
+        let Some(peer) = found.map(|(peer, _)| peer.clone()) else {
+            return;
+        };
+        let member = self.members.remove(&peer);
+        let is_ours = member.is_some_and(|it| it.is_ours && it.stay == self.stay);
+        // What never worked isn't a broken connection.
+        let worked = outcome.connected || self.broken.contains_key(&peer);
+        if is_ours && worked && outcome.why.is_some() {
+            let broken = self.broken.entry(peer).or_default();
+            if outcome.connected {
+                broken.backoff.reset();
+            }
+            let wait = broken.backoff.next(fastrand::f64());
+            broken.again = Some(Instant::now() + wait);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the plane is told at its start.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// A video codec that a room may have.
@@ -21,14 +21,23 @@ pub enum VideoCodec {
 pub struct Config {
     /// Media threads; at least one is started.
     pub threads: usize,
-    /// Where the sockets are bound. Peers on GStreamer never try a loopback address, not even on the
-    /// same machine.
+    /// Where the sockets are bound. All addresses of IPv6 are those of IPv4 as well; on a machine
+    /// without IPv6, all of IPv4. Peers on GStreamer never try a loopback address, not even on the same
+    /// machine.
     pub bind: IpAddr,
     /// The first thread's UDP port; the others' follow. 0: the system chooses.
     pub port: u16,
-    /// The addresses that peers are told. Empty: `bind`, or if that is unspecified, the address
-    /// that this machine reaches others from.
+    /// The addresses that peers are told. Empty: `bind`, or if that is unspecified, those of this
+    /// machine's interfaces ([`crate::net::InterfaceRules`]).
     pub advertise: Vec<IpAddr>,
+    /// STUN servers that are asked from each media socket by which address they see it. Peers are told
+    /// that as well.
+    pub stun: Vec<SocketAddr>,
+    /// The listeners whose connections may be given to [`super::Plane::connect`]: peers are told that
+    /// they can send media there over TCP.
+    pub tcp: Vec<SocketAddr>,
+    /// Such connections at once.
+    pub tcp_connections: usize,
     /// A room's video codecs, the first that its first publisher offers is taken.
     pub video: Vec<VideoCodec>,
     /// What a publisher may send as video, in bit/s. What it is told is more by [`Self::path`].
@@ -65,9 +74,12 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            bind: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             port: 0,
             advertise: Vec::new(),
+            stun: Vec::new(),
+            tcp: Vec::new(),
+            tcp_connections: 1_000,
             video: vec![
                 VideoCodec::Vp8,
                 VideoCodec::H264,

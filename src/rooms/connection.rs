@@ -1,7 +1,7 @@
 //! A new connection: str0m, set up to answer an offer.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::bwe::Bitrate;
 use str0m::change::SdpOffer;
@@ -15,10 +15,10 @@ use super::MediaError;
 use super::endpoint::guarded;
 use super::sdp::{Offer, Payload, Selection};
 
-/// Packets kept for retransmission, per stream: two seconds of 2.5 Mbit/s. Their payloads are shared.
-const RESENDS: usize = 512;
 /// Bytes that wait in one endpoint's data channels; a message that has no room is dropped.
 const CHANNEL_BYTES: usize = 256 * 1024;
+/// How often str0m says how a connection does.
+const REPORTS: Duration = Duration::from_secs(1);
 /// Where a subscriber's estimate begins.
 pub(super) const ESTIMATE: u64 = 800_000;
 
@@ -26,7 +26,6 @@ pub(super) const ESTIMATE: u64 = 800_000;
 pub(super) struct Common {
     pub(super) provider: Arc<CryptoProvider>,
     pub(super) certificate: DtlsCert,
-    pub(super) candidates: Vec<Candidate>,
 }
 
 /// A new connection, answered.
@@ -41,6 +40,7 @@ pub(super) struct Opened {
 /// [`MediaError::Sdp`].
 pub(super) fn open(
     common: &Common,
+    candidates: &[Candidate],
     credentials: IceCreds,
     offer: &Offer,
     selection: &Selection,
@@ -53,9 +53,9 @@ pub(super) fn open(
         .set_local_ice_credentials(credentials)
         .set_ice_lite(true)
         .set_rtp_mode(true)
-        .set_send_buffer_video(RESENDS)
         .set_sctp_max_buffered_amount(CHANNEL_BYTES)
         .set_extension_map(extensions(feedback))
+        .set_stats_interval(Some(REPORTS))
         .clear_codecs();
     for line in selection.lines() {
         add_codec(config.codec_config(), &line.payload);
@@ -66,7 +66,7 @@ pub(super) fn open(
     // str0m asserts where an offer contradicts itself; what remains of that must cost this endpoint only.
     guarded(|| {
         let mut rtc = config.build(Instant::now());
-        for candidate in &common.candidates {
+        for candidate in candidates {
             rtc.add_local_candidate(candidate.clone());
         }
         let offer = SdpOffer::from_sdp_string(offer.text()).map_err(|e| e.to_string())?;

@@ -59,15 +59,24 @@ impl Demux {
         !held.addresses.contains(&address)
     }
 
+    /// Notes that one more address is used, of a connection that has only one endpoint. False: it
+    /// must be dropped, the endpoint has used too many addresses.
+    pub(super) fn count(held: &mut Held, address: SocketAddr) -> bool {
+        if held.addresses.len() >= ADDRESSES_PER_ENDPOINT {
+            return false;
+        }
+        held.addresses.push(address);
+        true
+    }
+
     /// Notes the address of a check that was authenticated as `endpoint`'s. An address that another
     /// endpoint has stays with that one: checks carry no proof of their source, so otherwise any
     /// participant could take away another's packets. False: the check must be dropped, the endpoint
     /// has used too many addresses.
     pub(super) fn learn(&mut self, held: &mut Held, endpoint: usize, address: SocketAddr) -> bool {
-        if held.addresses.len() >= ADDRESSES_PER_ENDPOINT {
+        if !Self::count(held, address) {
             return false;
         }
-        held.addresses.push(address);
         self.addresses.entry(address).or_insert(endpoint);
         true
     }

@@ -9,15 +9,20 @@ use str0m::bwe::Bitrate;
 use str0m::channel::ChannelId;
 use str0m::media::{Mid, Pt, Rid};
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, Ssrc, Vp8Descriptor};
+use str0m::stats::{MediaEgressStats, MediaIngressStats, PeerStats};
 use str0m::{Input, Output, Rtc, RtcError};
 
+use super::addresses::Addresses;
 use super::channels::Channels;
 use super::demux::Held;
 use super::keyframes::Throttle;
 use super::layers::{Choice, Meter, Retry};
+use super::report::Reports;
 use super::rewrite::Rewriter;
 use super::round::Round;
 use super::sdp::{Line, Selection};
+use super::strain::Strain;
+use super::trouble::{Reach, Unconnected};
 use super::{EndpointKey, Failure, RoomKey};
 
 /// A larger payload could not be sent in one datagram, and str0m has no room for it.
@@ -29,6 +34,13 @@ const BREATHER: Duration = Duration::from_millis(5);
 /// How late str0m may be woken where nothing is paced: its reports and requests don't mind, and the
 /// next packet mostly comes first and does what is due.
 const SLACK: Duration = Duration::from_millis(10);
+/// Packets kept for retransmission, per stream: two seconds of 2.5 Mbit/s. Their payloads are shared.
+const RESENDS: usize = 512;
+/// How long they are kept, and the share of retransmissions in what is sent, at most. A receiver asks
+/// twice and more for what is a round trip away, so that 5 % of losses are easily 15 %, where str0m stops
+/// unless told otherwise; then one loss breaks all pictures up to the next keyframe.
+const RESENT_AGE: Duration = Duration::from_secs(2);
+const RESENT_SHARE: f32 = 0.5;
 /// Encodings of one video: browsers send three.
 const LAYERS: usize = 4;
 
@@ -42,6 +54,12 @@ pub(super) struct Endpoint {
     pub(super) outgoing: Option<Outgoing>,
     pub(super) born: Instant,
     pub(super) connected: bool,
+    /// What it was told, and how far it has come.
+    pub(super) addresses: Arc<Addresses>,
+    pub(super) reach: Reach,
+    pub(super) reports: Reports,
+    /// Its connections, for media over TCP.
+    pub(super) streams: Vec<usize>,
     /// Whether ICE has given up hope, and the last time anything came from the peer.
     pub(super) ice_down: bool,
     pub(super) heard: Instant,
@@ -65,6 +83,8 @@ pub(super) struct Counts {
     pub(super) packets_out: u64,
     pub(super) bytes_out: u64,
     pub(super) keyframe_requests: u64,
+    /// Packets for the peer that were left out because its path didn't take them.
+    pub(super) left_out: u64,
 }
 
 /// What a publisher gives.
@@ -96,9 +116,11 @@ pub(super) struct Outgoing {
     pub(super) choice: Choice,
     pub(super) retry: Retry,
     pub(super) estimate: Option<u64>,
+    pub(super) strain: Strain,
 }
 
 struct Track {
+    mid: Mid,
     ssrc: Ssrc,
     pt: Pt,
     rewriter: Rewriter,
@@ -106,10 +128,22 @@ struct Track {
 
 impl Endpoint {
     /// An endpoint without a purpose yet.
-    pub(super) fn new(key: EndpointKey, room: RoomKey, rtc: Rtc, held: Held, now: Instant) -> Self {
+    pub(super) fn new(
+        (key, room): (EndpointKey, RoomKey),
+        rtc: Rtc,
+        held: Held,
+        addresses: Arc<Addresses>,
+        selection: &Selection,
+        now: Instant,
+    ) -> Self {
+        let clock = |line: &Line| (Mid::from(line.mid.as_str()), line.payload.clock);
         Self {
             key,
             room,
+            addresses,
+            reach: Reach::default(),
+            reports: Reports::new(selection.lines().map(clock)),
+            streams: Vec::new(),
             rtc,
             held,
             incoming: None,
@@ -234,7 +268,14 @@ impl Endpoint {
                 due = layer.keyframes.due(now).map_or(due, |at| due.min(at));
             }
         }
-        due
+        let strain = self.outgoing.as_ref().and_then(|o| o.strain.due());
+        strain.map_or(due, |at| due.min(at))
+    }
+
+    /// Why it isn't connected, if it isn't.
+    pub(super) fn unconnected(&self, now: Instant) -> Option<Unconnected> {
+        let seconds = now.saturating_duration_since(self.born).as_secs();
+        (!self.connected).then(|| Unconnected::new(seconds, self.reach, &self.addresses))
     }
 
     /// Queues a packet of the publisher's for this subscriber.
@@ -242,7 +283,11 @@ impl Endpoint {
         let Some(outgoing) = &mut self.outgoing else {
             return;
         };
-        if !self.connected || !outgoing.takes(packet) {
+        if !self.connected {
+            return;
+        }
+        if !outgoing.takes(now, packet) {
+            self.counts.left_out += u64::from(!outgoing.strain.is_open());
             return;
         }
         let video = packet.layer.is_some();
@@ -298,6 +343,26 @@ impl Endpoint {
             self.counts.bytes_out += payload.len() as u64;
             self.queued += 1;
             self.dirty = true;
+        }
+    }
+
+    /// Takes the subscriber's report: its video pauses if the path is overloaded.
+    pub(super) fn reported(&mut self, now: Instant, stats: &MediaEgressStats) {
+        let loss = self.reports.sent(stats);
+        let Some(outgoing) = &mut self.outgoing else {
+            return;
+        };
+        let Some(loss) = loss.filter(|_| outgoing.is_video(stats.mid)) else {
+            return;
+        };
+        if outgoing.strain.reported(now, loss, stats.rtt) {
+            let rtt = stats.rtt.unwrap_or_default().as_millis();
+            tracing::debug!(
+                endpoint = self.key.0,
+                loss,
+                rtt,
+                "video pauses: the path can't take it"
+            );
         }
     }
 
@@ -394,7 +459,7 @@ pub(super) struct Packet<'a> {
     pub(super) rtp: &'a RtpPacket,
     /// For video.
     pub(super) layer: Option<usize>,
-    /// Whether a keyframe begins here; known for simulcast.
+    /// Whether a keyframe begins here.
     pub(super) keyframe: bool,
     pub(super) simulcast: bool,
     /// For VP8, of simulcast.
@@ -428,8 +493,12 @@ impl Outgoing {
         let mut track = |line: &Option<Line>| {
             let line = line.as_ref()?;
             let mid = Mid::from(line.mid.as_str());
-            let ssrc = rtc.direct_api().stream_tx_by_mid(mid, None)?.ssrc();
+            let mut api = rtc.direct_api();
+            let stream = api.stream_tx_by_mid(mid, None)?;
+            stream.set_rtx_cache(RESENDS, RESENT_AGE, Some(RESENT_SHARE));
+            let ssrc = stream.ssrc();
             Some(Track {
+                mid,
                 ssrc,
                 pt: Pt::from(line.payload.pt),
                 rewriter: Rewriter::new(line.payload.clock),
@@ -443,7 +512,13 @@ impl Outgoing {
             choice: Choice::default(),
             retry: Retry::default(),
             estimate,
+            strain: Strain::default(),
         }
+    }
+
+    /// Whether an m= section is that of its video.
+    fn is_video(&self, mid: Mid) -> bool {
+        self.video.as_ref().is_some_and(|track| track.mid == mid)
     }
 
     fn ssrcs(&self) -> [Option<Ssrc>; 2] {
@@ -451,10 +526,24 @@ impl Outgoing {
     }
 
     /// Whether the subscriber gets a packet. Switches to its layer if it should.
-    fn takes(&mut self, packet: &Packet<'_>) -> bool {
-        let Some(layer) = packet.layer.filter(|_| packet.simulcast) else {
+    fn takes(&mut self, now: Instant, packet: &Packet<'_>) -> bool {
+        let Some(layer) = packet.layer else {
             return true;
         };
+        if !self.strain.is_open() {
+            let fits = self.choice.wanted().is_none_or(|wanted| wanted == layer);
+            if !(self.strain.is_ajar() && packet.keyframe && fits) {
+                return false;
+            }
+            self.strain.open(now);
+            self.layer = Some(layer);
+            if let Some(track) = &mut self.video {
+                track.rewriter.cut();
+            }
+        }
+        if !packet.simulcast {
+            return true;
+        }
         if packet.keyframe
             && self.layer != Some(layer)
             && (self.layer.is_none() || self.choice.wanted() == Some(layer))
@@ -472,6 +561,9 @@ pub(super) enum Happened {
     ChannelOpen(ChannelId, String),
     Connected,
     Estimate(u64),
+    Begin(Box<PeerStats>),
+    Received(Box<MediaIngressStats>),
+    Sent(Box<MediaEgressStats>),
     IceDown(bool),
     KeyframeWanted,
     Packet(Box<RtpPacket>),
@@ -490,6 +582,9 @@ impl Happened {
             E::EgressBitrateEstimate(str0m::bwe::BweKind::Twcc { estimate, .. }) => {
                 Self::Estimate(estimate.as_u64())
             }
+            E::PeerStats(stats) => Self::Begin(Box::new(stats)),
+            E::MediaIngressStats(stats) => Self::Received(Box::new(stats)),
+            E::MediaEgressStats(stats) => Self::Sent(Box::new(stats)),
             E::ChannelOpen(id, label) => Self::ChannelOpen(id, label),
             E::ChannelData(data) => Self::ChannelData(data.id, data.binary, data.data),
             E::ChannelClose(id) => Self::ChannelClosed(id),

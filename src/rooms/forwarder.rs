@@ -1,26 +1,32 @@
 //! One thread's endpoints: who is there, whose datagram it is, and what each one's turn is.
 
+mod arrivals;
 mod media;
 mod opening;
 
+pub(super) use arrivals::check;
+
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 use str0m::Input;
-use str0m::ice::StunMessage;
-use str0m::net::{Protocol, Receive};
-use tracing::debug;
+use str0m::net::{Protocol, Transmit};
+use tracing::{debug, info};
 
+use super::addresses::Addresses;
 use super::config::Config;
 use super::connection::Common;
 use super::demux::Demux;
 use super::endpoint::{Endpoint, Happened};
+use super::mapping::Mapping;
 use super::sdp::Payload;
-use super::socket::Outbox;
+use super::socket::{Outbox, Socket};
+use super::streams::Streams;
 use super::timers::Timers;
 use super::{Command, EndpointKey, EndpointStats, Event, Failure, Role, RoomKey};
 
@@ -28,12 +34,20 @@ use super::{Command, EndpointKey, EndpointStats, Event, Failure, Role, RoomKey};
 /// GStreamer stops, but goes on with reports.
 const SILENCE: Duration = Duration::from_secs(15);
 
+/// Who leaves sooner without being connected didn't wait for that.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// One thread's endpoints.
 pub(super) struct Forwarder {
     config: Arc<Config>,
+    /// The number of this thread among all: users' fragments begin with it.
+    thread: usize,
     common: Common,
-    /// What peers know this thread's socket as.
-    advertised: Vec<SocketAddr>,
+    socket: Arc<Socket>,
+    /// What new peers are told.
+    addresses: Arc<Addresses>,
+    ips: Vec<IpAddr>,
+    mapping: Mapping,
     on_event: Arc<dyn Fn(Event) + Send + Sync>,
     /// Endpoints of the whole plane.
     taken: Arc<AtomicUsize>,
@@ -43,6 +57,9 @@ pub(super) struct Forwarder {
     demux: Demux,
     timers: Timers,
     outbox: Outbox,
+    streams: Streams,
+    /// A frame of one of them.
+    frame: Vec<u8>,
     /// Slots with something to send.
     dirty: Vec<usize>,
     happened: Vec<Happened>,
@@ -56,20 +73,46 @@ struct Room {
     pinned: Option<Payload>,
 }
 
+/// What a thread begins with.
+pub(super) struct Beginning {
+    pub(super) config: Arc<Config>,
+    pub(super) thread: usize,
+    pub(super) common: Common,
+    pub(super) socket: Arc<Socket>,
+    pub(super) ips: Vec<IpAddr>,
+    pub(super) mapping: Mapping,
+    pub(super) epoll: Arc<OwnedFd>,
+    pub(super) on_event: Arc<dyn Fn(Event) + Send + Sync>,
+    pub(super) taken: Arc<AtomicUsize>,
+}
+
 impl Forwarder {
-    /// Without endpoints. `advertised`: what peers know the outbox's socket as.
-    pub(super) fn new(
-        config: Arc<Config>,
-        common: Common,
-        advertised: Vec<SocketAddr>,
-        on_event: Arc<dyn Fn(Event) + Send + Sync>,
-        taken: Arc<AtomicUsize>,
-        outbox: Outbox,
-    ) -> Self {
-        Self {
+    /// Without endpoints.
+    ///
+    /// # Errors
+    /// An address that isn't one of one machine.
+    pub(super) fn new(beginning: Beginning) -> Result<Self, IpAddr> {
+        let Beginning {
             config,
+            thread,
             common,
-            advertised,
+            socket,
+            ips,
+            mapping,
+            epoll,
+            on_event,
+            taken,
+        } = beginning;
+        let addresses = Addresses::new(&ips, socket.address(), mapping.mapped(), &config.tcp)?;
+        Ok(Self {
+            config,
+            thread,
+            common,
+            outbox: Outbox::new(Arc::clone(&socket)),
+            socket,
+            addresses: Arc::new(addresses),
+            ips,
+            mapping,
             on_event,
             taken,
             endpoints: Slab::new(),
@@ -77,9 +120,32 @@ impl Forwarder {
             rooms: HashMap::new(),
             demux: Demux::default(),
             timers: Timers::default(),
-            outbox,
+            streams: Streams::new(epoll),
+            frame: Vec::new(),
             dirty: Vec::new(),
             happened: Vec::new(),
+        })
+    }
+
+    /// What new peers are told.
+    pub(super) fn addresses(&self) -> Arc<Addresses> {
+        Arc::clone(&self.addresses)
+    }
+
+    /// Names these addresses to new peers.
+    pub(super) fn advertise(&mut self, ips: &[IpAddr]) {
+        self.ips = ips.to_vec();
+        self.tell_addresses();
+    }
+
+    fn tell_addresses(&mut self) {
+        let (bound, mapped) = (self.socket.address(), self.mapping.mapped());
+        match Addresses::new(&self.ips, bound, mapped, &self.config.tcp) {
+            Ok(addresses) => {
+                info!(udp = ?addresses.udp(), tcp = ?addresses.tcp(), "media has new addresses");
+                self.addresses = Arc::new(addresses);
+            }
+            Err(ip) => info!(%ip, "media keeps its addresses: this is none of one machine"),
         }
     }
 
@@ -106,6 +172,7 @@ impl Forwarder {
             }
             Command::Remove { endpoint, .. } => {
                 if let Some(&slot) = self.keys.get(&endpoint) {
+                    self.gave_up(now, slot);
                     self.remove(now, slot);
                 }
             }
@@ -119,55 +186,20 @@ impl Forwarder {
         }
     }
 
-    /// Takes a datagram from the network. `local`: the address of this machine that it came to.
-    pub(super) fn datagram(
-        &mut self,
-        now: Instant,
-        source: SocketAddr,
-        local: Option<IpAddr>,
-        bytes: &[u8],
-    ) {
-        let Some(destination) = self.destination(source, local) else {
-            return;
-        };
-        // Checks go by their user name, since a path may be new, or have changed hands.
-        let fragment = check(bytes);
-        let slot = match &fragment {
-            Some(fragment) => self.demux.by_fragment(fragment),
-            None => self.demux.by_address(source),
-        };
-        let Some(endpoint) = slot.and_then(|slot| self.endpoints.get_mut(slot)) else {
-            return;
-        };
-        let Some(slot) = slot else { return };
-        let Ok(receive) = Receive::new(Protocol::Udp, source, destination, bytes) else {
-            return;
-        };
-        let input = Input::Receive(now, receive);
-        if fragment.is_some() {
-            if !endpoint.accepts(&input) {
-                return;
-            }
-            let new = Demux::is_new(&endpoint.held, source);
-            if new && !self.demux.learn(&mut endpoint.held, slot, source) {
-                return;
-            }
-            endpoint.local = local.filter(|_| self.config.bind.is_unspecified());
-        }
-        endpoint.heard = now;
-        match endpoint.take(input) {
-            Ok(()) => self.drive(now, slot),
-            Err(why) => self.fail(now, slot, why),
-        }
-    }
-
     /// When [`Self::tend`] must be called.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.timers.next()
+        self.timers
+            .next()
+            .into_iter()
+            .chain(self.mapping.due())
+            .min()
     }
 
     /// Does what is due by now.
     pub(super) fn tend(&mut self, now: Instant) {
+        if self.mapping.due().is_some_and(|due| now >= due) {
+            self.mapping.ask(now, &self.socket);
+        }
         // What becomes due meanwhile waits for the next turn, so that this one ends.
         for _ in 0..self.endpoints.len() {
             let Some(slot) = self.timers.due(now) else {
@@ -176,9 +208,10 @@ impl Forwarder {
             let Some(endpoint) = self.endpoints.get_mut(slot) else {
                 continue;
             };
-            if !endpoint.connected && now >= endpoint.born + self.config.connect {
-                let why = Failure::NeverConnected(self.config.connect.as_secs());
-                self.fail(now, slot, why);
+            if now >= endpoint.born + self.config.connect
+                && let Some(why) = endpoint.unconnected(now)
+            {
+                self.fail(now, slot, Failure::NeverConnected(why));
                 continue;
             }
             if endpoint.ice_down && now >= endpoint.heard + SILENCE {
@@ -186,6 +219,7 @@ impl Forwarder {
                 continue;
             }
             self.tend_publisher(now, slot);
+            self.tend_subscriber(now, slot);
             self.wake(now, slot);
         }
     }
@@ -210,7 +244,7 @@ impl Forwarder {
     }
 
     /// All endpoints' numbers.
-    pub(super) fn stats(&self) -> Vec<EndpointStats> {
+    pub(super) fn stats(&self, now: Instant) -> Vec<EndpointStats> {
         let stats = |(_, endpoint): (usize, &Endpoint)| {
             let publisher = |slot: usize| self.endpoints.get(slot).map(|e| e.key);
             let counts = endpoint.counts;
@@ -223,7 +257,14 @@ impl Forwarder {
                     },
                     _ => Role::Publisher,
                 },
-                connected: endpoint.connected,
+                reach: endpoint.reach,
+                unconnected: endpoint.unconnected(now),
+                report: endpoint.reports.last(),
+                paused: endpoint
+                    .outgoing
+                    .as_ref()
+                    .is_some_and(|o| !o.strain.is_open()),
+                left_out: counts.left_out + self.streams.dropped(&endpoint.streams),
                 packets_in: counts.packets_in,
                 bytes_in: counts.bytes_in,
                 packets_out: counts.packets_out,
@@ -250,10 +291,10 @@ impl Forwarder {
             return;
         };
         let mut happened = std::mem::take(&mut self.happened);
-        let (outbox, local) = (&mut self.outbox, endpoint.local);
+        let (outbox, streams, local) = (&mut self.outbox, &mut self.streams, endpoint.local);
         let driven = endpoint.drive(
             now,
-            |t| outbox.send(local, t.destination, &t.contents),
+            |packet| send(now, local, outbox, streams, packet),
             &mut happened,
         );
         let due = endpoint.due(now, self.config.connect, SILENCE);
@@ -288,6 +329,15 @@ impl Forwarder {
         }
     }
 
+    /// Tells of an endpoint that leaves before it is connected, after time enough.
+    fn gave_up(&self, now: Instant, slot: usize) {
+        let endpoint = self.endpoints.get(slot);
+        let patient = endpoint.filter(|e| now >= e.born + PATIENCE);
+        if let Some((endpoint, why)) = patient.and_then(|e| Some((e.key, e.unconnected(now)?))) {
+            (self.on_event)(Event::GaveUp { endpoint, why });
+        }
+    }
+
     /// Closes an endpoint; with a publisher its subscribers.
     fn remove(&mut self, now: Instant, slot: usize) {
         let Some(mut endpoint) = self.endpoints.try_remove(slot) else {
@@ -298,13 +348,16 @@ impl Forwarder {
         self.timers.clear(slot);
         self.taken.fetch_sub(1, Ordering::Relaxed);
         endpoint.close();
-        let (outbox, local) = (&mut self.outbox, endpoint.local);
+        let (outbox, streams, local) = (&mut self.outbox, &mut self.streams, endpoint.local);
         // It is gone whatever comes of its goodbye.
         let _ = endpoint.drive(
             now,
-            |t| outbox.send(local, t.destination, &t.contents),
+            |packet| send(now, local, outbox, streams, packet),
             &mut Vec::new(),
         );
+        for stream in endpoint.streams {
+            self.streams.remove(stream);
+        }
         if let Some(outgoing) = &endpoint.outgoing {
             let publisher = self.endpoints.get_mut(outgoing.publisher);
             if let Some(incoming) = publisher.and_then(|p| p.incoming.as_mut()) {
@@ -325,26 +378,18 @@ impl Forwarder {
             }
         }
     }
-
-    /// What the peer knows the address as that a datagram came to.
-    fn destination(&self, source: SocketAddr, local: Option<IpAddr>) -> Option<SocketAddr> {
-        let family = |a: &&SocketAddr| a.is_ipv4() == source.is_ipv4();
-        let exact = self.advertised.iter().find(|a| Some(a.ip()) == local);
-        exact
-            .or_else(|| self.advertised.iter().find(family))
-            .copied()
-    }
 }
 
-/// Our user name fragment in a connectivity check (RFC 8445, section 7.2.2), if that is what it is.
-fn check(bytes: &[u8]) -> Option<String> {
-    if bytes.len() < 20 || bytes[0] > 1 {
-        return None;
+/// Sends what an endpoint has to say, by the way that it chose.
+fn send(
+    now: Instant,
+    local: Option<IpAddr>,
+    outbox: &mut Outbox,
+    streams: &mut Streams,
+    packet: &Transmit,
+) {
+    match packet.proto {
+        Protocol::Udp => outbox.send(local, packet.destination, &packet.contents),
+        _ => streams.send(now, packet.destination, &packet.contents),
     }
-    let message = StunMessage::parse(bytes).ok()?;
-    if !message.is_binding_request() {
-        return None;
-    }
-    let (ours, _) = message.split_username()?;
-    Some(ours.to_owned())
 }

@@ -2,13 +2,15 @@
 //!
 //! Plain threads, each with one UDP socket; a room lives on one thread. Nothing is decoded. ICE-lite
 //! (RFC 8445, section 2.5): peers' candidates aren't needed, since the plane answers their checks
-//! wherever they come from.
+//! wherever they come from. Where UDP is blocked, peers send media over TCP (RFC 6544), on connections
+//! that the server's listeners accept and hand over ([`Plane::connect`]).
 //! The first publisher of a room pins its video codec: the first of [`config::Config::video`] that it
 //! offers. The pin ends when the room has no publisher left.
 //!
 //! [`Plane::command`] never waits. What comes of it arrives as [`Event`]s, on the media threads, so
 //! the callback must not wait either.
 
+mod addresses;
 mod channels;
 pub mod config;
 mod connection;
@@ -17,26 +19,37 @@ mod endpoint;
 mod forwarder;
 mod keyframes;
 mod layers;
+mod mapping;
+mod report;
 mod rewrite;
 mod round;
 mod sdp;
 mod socket;
+mod strain;
+mod streams;
 mod thread;
 mod timers;
+mod trouble;
 mod video;
 
 pub use config::Config;
+pub use report::Report;
+pub use trouble::{Reach, Unconnected};
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Instant;
 
-use str0m::Candidate;
+use rustix::event::epoll;
 
+use crate::net::{Interface, InterfaceRules};
 use connection::Common;
-use forwarder::Forwarder;
-use socket::{Outbox, Socket, own_addresses};
-use thread::Thread;
+use forwarder::{Beginning, Forwarder, check};
+use mapping::Mapping;
+use socket::Socket;
+use streams::{Connection, Place};
+use thread::{Order, Thread};
 
 /// Names an endpoint: one peer connection. Chosen by the caller, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -128,6 +141,13 @@ pub enum Event {
         /// Why.
         why: Failure,
     },
+    /// The endpoint was removed before it was connected, although it had time enough.
+    GaveUp {
+        /// Which.
+        endpoint: EndpointKey,
+        /// What was seen of it.
+        why: Unconnected,
+    },
 }
 
 /// Why an offer was refused.
@@ -167,8 +187,8 @@ pub enum MediaError {
 #[non_exhaustive]
 pub enum Failure {
     /// No connection came about in time.
-    #[error("no media connection within {0} s; is the server's UDP port reachable?")]
-    NeverConnected(u64),
+    #[error("no media connection: {0}")]
+    NeverConnected(Unconnected),
     /// The connection was lost: no word from the peer any more.
     #[error("the media connection was lost")]
     Lost,
@@ -180,10 +200,38 @@ pub enum Failure {
     Protocol(String),
 }
 
+impl Failure {
+    /// A word for metrics: of few values, none of which a peer can choose.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NeverConnected(why) => why.reach.reason(),
+            Self::Lost => "lost",
+            Self::Closed => "closed",
+            Self::Protocol(_) => "protocol",
+        }
+    }
+}
+
 /// A thread's queue of commands is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the media plane has too many commands waiting; try again")]
 pub struct Busy;
+
+/// Why a connection wasn't taken over; it is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unwanted {
+    /// Its first frame is no connectivity check for an endpoint of this plane.
+    #[error("its first packet is no connectivity check of a peer of this server")]
+    Stranger,
+    /// A limit is reached.
+    #[error("all {0} places for media over TCP are taken; raise `limits.media_tcp_connections`")]
+    Full(usize),
+    /// The thread has too much to do.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+}
 
 /// Why the plane can't start.
 #[derive(Debug, thiserror::Error)]
@@ -202,7 +250,10 @@ pub enum StartError {
     Ports(u16),
     /// An address that peers can't reach.
     #[error("{0} cannot be advertised for media: it must be an address of one machine")]
-    Advertise(std::net::IpAddr),
+    Advertise(IpAddr),
+    /// This machine's addresses can't be read, or there is none.
+    #[error(transparent)]
+    Interfaces(#[from] crate::net::InterfaceError),
     /// No certificate could be made.
     #[error("cannot make a certificate for media: OpenSSL has failed")]
     Certificate,
@@ -224,7 +275,7 @@ pub enum Role {
 }
 
 /// One endpoint's numbers since it began, not older than a second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EndpointStats {
     /// Which.
     pub endpoint: EndpointKey,
@@ -232,8 +283,16 @@ pub struct EndpointStats {
     pub room: RoomKey,
     /// What it does.
     pub role: Role,
-    /// Whether media can flow.
-    pub connected: bool,
+    /// How far its connection has come.
+    pub reach: Reach,
+    /// What there is to say of that while it isn't connected.
+    pub unconnected: Option<Unconnected>,
+    /// What its connection was like in the last second.
+    pub report: Report,
+    /// Whether its video pauses, because the path doesn't take it.
+    pub paused: bool,
+    /// Packets for the peer that were left out because its path didn't take them.
+    pub left_out: u64,
     /// RTP packets from the peer.
     pub packets_in: u64,
     /// Bytes of their payloads.
@@ -252,6 +311,10 @@ pub struct EndpointStats {
 pub struct Plane {
     threads: Vec<Thread>,
     addresses: Vec<SocketAddr>,
+    told: Vec<SocketAddr>,
+    is_mapped: bool,
+    streams: Arc<AtomicUsize>,
+    most_streams: usize,
 }
 
 impl Plane {
@@ -271,28 +334,44 @@ impl Plane {
             .ok_or(StartError::Certificate)?;
         let on_event: Arc<dyn Fn(Event) + Send + Sync> = Arc::new(on_event);
         let taken = Arc::new(AtomicUsize::new(0));
-        let mut threads = Vec::new();
-        for n in 0..config.threads.max(1) {
-            let socket = Arc::new(bind(&config, n)?);
-            let (advertised, candidates) = advertise(&config, socket.address())?;
+        let (mut threads, mut told) = (Vec::new(), Vec::new());
+        let mut is_mapped = true;
+        for number in 0..config.threads.max(1) {
+            let socket = Arc::new(bind(&config, number)?);
+            let mut mapping = Mapping::new(config.stun.clone(), Instant::now());
+            mapping.find(&socket);
+            is_mapped &= !mapping.mapped().is_empty();
+            let epoll = epoll::create(epoll::CreateFlags::CLOEXEC);
+            let epoll = Arc::new(epoll.map_err(|e| StartError::Thread(e.into()))?);
             let common = Common {
                 provider: Arc::clone(&provider),
                 certificate: certificate.clone(),
-                candidates,
             };
-            let forwarder = Forwarder::new(
-                Arc::clone(&config),
+            let forwarder = Forwarder::new(Beginning {
+                config: Arc::clone(&config),
+                thread: number,
                 common,
-                advertised,
-                Arc::clone(&on_event),
-                Arc::clone(&taken),
-                Outbox::new(Arc::clone(&socket)),
-            );
-            let thread = Thread::start(format!("media-{n}"), socket, forwarder);
+                socket: Arc::clone(&socket),
+                ips: own_addresses(&config)?,
+                mapping,
+                epoll: Arc::clone(&epoll),
+                on_event: Arc::clone(&on_event),
+                taken: Arc::clone(&taken),
+            });
+            let forwarder = forwarder.map_err(StartError::Advertise)?;
+            let addresses = forwarder.addresses();
+            told.extend(addresses.udp().iter().chain(addresses.tcp()));
+            let thread = Thread::start(format!("media-{number}"), socket, epoll, forwarder);
             threads.push(thread.map_err(StartError::Thread)?);
         }
-        let addresses = threads.iter().map(Thread::address).collect();
-        Ok(Self { threads, addresses })
+        Ok(Self {
+            addresses: threads.iter().map(Thread::address).collect(),
+            threads,
+            told,
+            is_mapped,
+            streams: Arc::default(),
+            most_streams: config.tcp_connections,
+        })
     }
 
     /// Hands a command to its room's thread, without waiting.
@@ -301,7 +380,56 @@ impl Plane {
     /// [`Busy`]: the command was not taken.
     pub fn command(&self, command: Command) -> Result<(), Busy> {
         let n = command.room().0 % self.threads.len() as u64;
-        self.threads[n as usize].command(command)
+        self.threads[n as usize].order(Order::Command(command))
+    }
+
+    /// Names these addresses to new peers from now on.
+    ///
+    /// # Errors
+    /// [`Busy`]: not all threads know.
+    pub fn advertise(&self, ips: &[IpAddr]) -> Result<(), Busy> {
+        let ips: Arc<[IpAddr]> = ips.into();
+        self.threads
+            .iter()
+            .try_for_each(|thread| thread.order(Order::Advertise(Arc::clone(&ips))))
+    }
+
+    /// Hands over a connection that a peer made to send media (RFC 6544), and its first packet, without
+    /// the frame around it (RFC 4571).
+    ///
+    /// # Errors
+    /// Why it isn't taken; it is closed then.
+    pub fn connect(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        local: SocketAddr,
+        first: Vec<u8>,
+    ) -> Result<(), Unwanted> {
+        let thread = check(&first).and_then(|fragment| thread_of(&fragment));
+        let thread = thread.and_then(|number| self.threads.get(number));
+        let thread = thread.ok_or(Unwanted::Stranger)?;
+        let place = Place::take(&self.streams, self.most_streams);
+        let connection = Connection {
+            stream,
+            peer,
+            local,
+            first,
+            place: place.ok_or(Unwanted::Full(self.most_streams))?,
+        };
+        Ok(thread.order(Order::Connect(connection))?)
+    }
+
+    /// Whether a STUN server has answered each media socket.
+    #[must_use]
+    pub fn is_mapped(&self) -> bool {
+        self.is_mapped
+    }
+
+    /// The addresses that peers were told at the start.
+    #[must_use]
+    pub fn told(&self) -> &[SocketAddr] {
+        &self.told
     }
 
     /// The bound addresses, one per thread.
@@ -337,27 +465,35 @@ fn bind(config: &Config, n: usize) -> Result<Socket, StartError> {
         return Err(StartError::Ports(config.port));
     };
     let address = SocketAddr::new(config.bind, port);
-    Socket::bind(address).map_err(|source| StartError::Socket { address, source })
+    let bound = Socket::bind(address).or_else(|error| {
+        // Machines without IPv6.
+        match config.bind.is_unspecified() {
+            true => Socket::bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
+            false => Err(error),
+        }
+    });
+    bound.map_err(|source| StartError::Socket { address, source })
 }
 
-/// What peers know a socket as.
-fn advertise(
-    config: &Config,
-    bound: SocketAddr,
-) -> Result<(Vec<SocketAddr>, Vec<Candidate>), StartError> {
-    let addresses = match config.advertise.as_slice() {
-        [] => own_addresses(config.bind),
+/// What peers are told if nobody says what.
+fn own_addresses(config: &Config) -> Result<Vec<IpAddr>, StartError> {
+    Ok(match config.advertise.as_slice() {
+        [] if config.bind.is_unspecified() => {
+            let chosen = InterfaceRules::default().addresses()?;
+            chosen.into_iter().map(|Interface { ip, .. }| ip).collect()
+        }
+        [] => vec![config.bind],
         some => some.to_vec(),
-    };
-    let addresses: Vec<_> = addresses
-        .into_iter()
-        .map(|ip| SocketAddr::new(ip, bound.port()))
-        .collect();
-    let candidate = |&address: &SocketAddr| {
-        Candidate::host(address, "udp").map_err(|_| StartError::Advertise(address.ip()))
-    };
-    let candidates = addresses.iter().map(candidate).collect::<Result<_, _>>()?;
-    Ok((addresses, candidates))
+    })
+}
+
+/// A user name fragment by which the thread is found that its owner is on.
+fn fragment_of(thread: usize, random: &str) -> String {
+    format!("{thread}+{random}")
+}
+
+fn thread_of(fragment: &str) -> Option<usize> {
+    fragment.split_once('+')?.0.parse().ok()
 }
 
 fn list(names: &[impl AsRef<str>]) -> String {

@@ -36,6 +36,8 @@ pub(super) struct Picture {
 pub(super) struct Rewriter {
     clock: u32,
     at: Option<At>,
+    /// Whether the next packet counts as of a new source.
+    is_cut: bool,
 }
 
 #[derive(Debug)]
@@ -65,7 +67,16 @@ struct Last {
 impl Rewriter {
     /// `clock`: timestamp units in a second.
     pub(super) fn new(clock: u32) -> Self {
-        Self { clock, at: None }
+        Self {
+            clock,
+            at: None,
+            is_cut: false,
+        }
+    }
+
+    /// What was left out before the next packet, a keyframe's first, shall not look lost.
+    pub(super) fn cut(&mut self) {
+        self.is_cut = true;
     }
 
     /// Places a packet. A new source begins with this packet, so it should be a keyframe's first.
@@ -79,7 +90,8 @@ impl Rewriter {
         vp8: Option<&Vp8Descriptor>,
     ) -> Option<Place> {
         let picture = vp8.map(|d| (d.picture_id(), d.tl0_pic_idx()));
-        if self.at.as_ref().is_none_or(|at| at.source != source) {
+        let is_cut = std::mem::take(&mut self.is_cut);
+        if is_cut || self.at.as_ref().is_none_or(|at| at.source != source) {
             self.switch(now, source, seq, time, picture);
         }
         let at = self.at.as_mut()?;
@@ -185,6 +197,21 @@ mod tests {
         assert_eq!(seq(1001), Some(FIRST + 1));
         assert_eq!(seq(999), Some(FIRST - 1));
         assert_eq!(seq(100), None);
+    }
+
+    #[test]
+    fn what_was_left_out_before_a_cut_does_not_look_lost() {
+        let now = Instant::now();
+        let mut rewriter = Rewriter::new(90_000);
+        rewriter.place(now, 1, 100, 9_000, None).unwrap();
+        rewriter.cut();
+        let later = now + Duration::from_secs(5);
+        let place = rewriter.place(later, 1, 700, 459_000, None).unwrap();
+        assert_eq!((place.seq, place.time), (FIRST + 1, 459_000));
+        // A late one of before has no place any more.
+        assert_eq!(rewriter.place(later, 1, 699, 459_000, None), None);
+        let next = rewriter.place(later, 1, 701, 459_000, None).unwrap();
+        assert_eq!(next.seq, FIRST + 2);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! One UDP socket: batches in, segments out.
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
+use socket2::{Domain, Type};
 use tracing::debug;
 
 /// The room for one received message; the kernel may join datagrams of one sender up to this.
@@ -49,7 +50,13 @@ impl Socket {
     /// # Errors
     /// The system's.
     pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let inner = UdpSocket::bind(address)?;
+        let inner = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+        if address.is_ipv6() {
+            // Whatever the system's default is: one socket takes IPv4 and IPv6.
+            inner.set_only_v6(false)?;
+        }
+        inner.bind(&address.into())?;
+        let inner = UdpSocket::from(inner);
         let state = UdpSocketState::new((&inner).into())?;
         // The system may grant less, which is only less room for bursts.
         for result in [
@@ -71,6 +78,13 @@ impl Socket {
     /// The bound address.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Sends one datagram at once. What can't be sent is lost.
+    pub(super) fn send(&self, to: SocketAddr, bytes: &[u8]) {
+        if let Err(error) = self.inner.send_to(bytes, self.mapped(to)) {
+            debug!(%error, "cannot send");
+        }
     }
 
     /// An IPv6 socket reaches IPv4 by mapped addresses (RFC 4291, section 2.5.5.2).
@@ -194,41 +208,16 @@ impl Outbox {
     }
 }
 
-/// The addresses that peers are told for a socket bound to `bind`, if none are configured.
-pub(super) fn own_addresses(bind: IpAddr) -> Vec<IpAddr> {
-    if !bind.is_unspecified() {
-        return vec![bind];
-    }
-    // Nothing is sent: connecting makes the system choose the address it would send from.
-    let v4 = route(
-        Ipv4Addr::UNSPECIFIED.into(),
-        Ipv4Addr::new(192, 0, 2, 1).into(),
-    );
-    let v6 = bind.is_ipv6().then(|| {
-        let documentation = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
-        route(Ipv6Addr::UNSPECIFIED.into(), documentation.into())
-    });
-    let found: Vec<_> = v4.into_iter().chain(v6.flatten()).collect();
-    if found.is_empty() {
-        return vec![Ipv4Addr::LOCALHOST.into()];
-    }
-    found
-}
-
-fn route(from: IpAddr, to: IpAddr) -> Option<IpAddr> {
-    let socket = UdpSocket::bind((from, 0)).ok()?;
-    socket.connect((to, 9)).ok()?;
-    Some(socket.local_addr().ok()?.ip())
-}
-
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
     use std::time::Duration;
+
+    use super::*;
 
     fn bound(ip: IpAddr) -> Option<(Arc<Socket>, Inbox, Outbox)> {
         let socket = Arc::new(Socket::bind(SocketAddr::new(ip, 0)).ok()?);

@@ -1,7 +1,7 @@
-//! A media thread: waits for its socket, its commands and its timers, and does one batch of each.
+//! A media thread: waits for its sockets, its orders and its timers, and does one batch of each.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -9,28 +9,45 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
 use tracing::{debug, error};
 
 use super::forwarder::Forwarder;
 use super::socket::{Inbox, Socket};
+use super::streams::Connection;
 use super::{Busy, Command, EndpointStats};
 
-/// Commands that wait for one thread; one more is refused.
-const COMMANDS: usize = 4096;
-/// Commands in one turn, each of which may answer an offer: more would delay the media.
-const COMMANDS_PER_TURN: usize = 4;
+/// Orders that wait for one thread; one more is refused.
+const ORDERS: usize = 4096;
+/// Orders in one turn, each of which may answer an offer: more would delay the media.
+const ORDERS_PER_TURN: usize = 4;
 /// Batches of datagrams in one turn.
 const BATCHES_PER_TURN: usize = 4;
+/// Sockets of which a turn hears at once that they are ready; the others have the next turn.
+const READY: usize = 64;
+/// The UDP socket and the wake-up call, among the numbers of connections.
+const SOCKET: u64 = u64::MAX;
+const WAKE: u64 = u64::MAX - 1;
 /// How often the numbers for others are made.
 const STATS: Duration = Duration::from_secs(1);
 
 /// The outside's hold on a thread. Dropping it stops the thread.
 pub(super) struct Thread {
     address: SocketAddr,
-    commands: SyncSender<Command>,
+    orders: SyncSender<Order>,
     shared: Arc<Shared>,
     handle: Option<JoinHandle<()>>,
+}
+
+/// What a thread is told.
+pub(super) enum Order {
+    /// To carry this out.
+    Command(Command),
+    /// To name these addresses from now on.
+    Advertise(Arc<[IpAddr]>),
+    /// To take this connection over.
+    Connect(Connection),
 }
 
 struct Shared {
@@ -47,6 +64,7 @@ impl Thread {
     pub(super) fn start(
         name: String,
         socket: Arc<Socket>,
+        epoll: Arc<OwnedFd>,
         forwarder: Forwarder,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
@@ -54,11 +72,15 @@ impl Thread {
             stop: AtomicBool::new(false),
             stats: Mutex::default(),
         });
-        let (commands, waiting) = sync_channel(COMMANDS);
+        for (fd, number) in [(socket.as_fd(), SOCKET), (shared.wake.as_fd(), WAKE)] {
+            epoll::add(&*epoll, fd, EventData::new_u64(number), EventFlags::IN)?;
+        }
+        let (orders, waiting) = sync_channel(ORDERS);
         let address = socket.address();
         let worker = Worker {
             socket,
             inbox: Inbox::new(),
+            epoll,
             forwarder,
             waiting,
             shared: Arc::clone(&shared),
@@ -68,7 +90,7 @@ impl Thread {
             .spawn(move || worker.run())?;
         Ok(Self {
             address,
-            commands,
+            orders,
             shared,
             handle: Some(handle),
         })
@@ -79,12 +101,12 @@ impl Thread {
         self.address
     }
 
-    /// Hands over a command.
+    /// Hands over an order.
     ///
     /// # Errors
     /// [`Busy`].
-    pub(super) fn command(&self, command: Command) -> Result<(), Busy> {
-        self.commands.try_send(command).map_err(|_| Busy)?;
+    pub(super) fn order(&self, order: Order) -> Result<(), Busy> {
+        self.orders.try_send(order).map_err(|_| Busy)?;
         self.shared.wake();
         Ok(())
     }
@@ -121,8 +143,9 @@ impl Shared {
 struct Worker {
     socket: Arc<Socket>,
     inbox: Inbox,
+    epoll: Arc<OwnedFd>,
     forwarder: Forwarder,
-    waiting: Receiver<Command>,
+    waiting: Receiver<Order>,
     shared: Arc<Shared>,
 }
 
@@ -131,20 +154,25 @@ impl Worker {
         let mut next_stats = Instant::now();
         let mut shown = 0;
         let mut more = false;
+        let mut ready = Vec::with_capacity(READY);
         while !self.shared.stop.load(Ordering::Relaxed) {
             if !more {
                 // Without endpoints the numbers stay as they are, once they show that.
                 let busy = shown > 0 || self.forwarder.next().is_some();
-                self.wait(busy.then_some(next_stats));
+                self.wait(busy.then_some(next_stats), &mut ready);
+            } else if self.forwarder.has_streams() {
+                // No wait, but they have their turn.
+                self.wait(Some(Instant::now()), &mut ready);
             }
             more = self.carry_out(Instant::now());
             more |= self.receive();
+            more |= self.receive_streams(&mut ready);
             let now = Instant::now();
             self.forwarder.tend(now);
             self.forwarder.settle(now);
             if now >= next_stats {
                 next_stats = now + STATS;
-                let stats = self.forwarder.stats();
+                let stats = self.forwarder.stats(now);
                 shown = stats.len();
                 *self.shared.stats() = stats;
             }
@@ -152,14 +180,35 @@ impl Worker {
         self.forwarder.close(Instant::now());
     }
 
-    /// Carries out some of the commands that wait. False: there were none.
+    /// Carries out some of the orders that wait. False: there were none.
     fn carry_out(&mut self, now: Instant) -> bool {
         let mut some = false;
-        for command in self.waiting.try_iter().take(COMMANDS_PER_TURN) {
-            self.forwarder.command(now, command);
+        for order in self.waiting.try_iter().take(ORDERS_PER_TURN) {
+            match order {
+                Order::Command(command) => self.forwarder.command(now, command),
+                Order::Advertise(ips) => self.forwarder.advertise(&ips),
+                Order::Connect(connection) => self.forwarder.connect(now, connection),
+            }
             some = true;
         }
         some
+    }
+
+    /// Takes some of what waits on connections. True: there may be more.
+    fn receive_streams(&mut self, ready: &mut Vec<epoll::Event>) -> bool {
+        let full = ready.len() == READY;
+        if ready.is_empty() {
+            return false;
+        }
+        let now = Instant::now();
+        for event in ready.drain(..) {
+            let number = event.data.u64();
+            if number < WAKE {
+                self.forwarder.stream(now, number as usize, event.flags);
+            }
+        }
+        self.forwarder.settle(now);
+        full
     }
 
     /// Takes some of the datagrams that wait, and sends what they lead to. True: there may be more.
@@ -178,23 +227,21 @@ impl Worker {
         true
     }
 
-    /// Waits for something to do.
-    fn wait(&self, next_stats: Option<Instant>) {
+    /// Waits for something to do: `ready` is what then is, and for what.
+    fn wait(&self, next_stats: Option<Instant>, ready: &mut Vec<epoll::Event>) {
         let until = self.forwarder.next().into_iter().chain(next_stats).min();
         let now = Instant::now();
         let timeout = until.map(|until| until.saturating_duration_since(now));
         // Far times come as such; a day is as good.
         let timeout = timeout.map(|t| t.min(Duration::from_secs(86_400)));
         let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
-        let mut fds = [
-            PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.shared.wake.as_fd(), PollFlags::IN),
-        ];
-        if let Err(error) = poll(&mut fds, timeout.as_ref()) {
+        ready.clear();
+        let room = rustix::buffer::spare_capacity(ready);
+        if let Err(error) = epoll::wait(&*self.epoll, room, timeout.as_ref()) {
             // Interrupted: the turn finds nothing and comes back here.
             debug!(%error, "waiting for media was cut short");
         }
-        if fds[1].revents().contains(PollFlags::IN) {
+        if ready.iter().any(|event| event.data.u64() == WAKE) {
             let _ = rustix::io::read(&self.shared.wake, &mut [0; 8]);
         }
     }

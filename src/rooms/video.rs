@@ -6,14 +6,16 @@ use super::sdp::Payload;
 
 /// Whether a payload of this codec is the first of a keyframe.
 pub(super) fn begins_keyframe(codec: &Payload, payload: &[u8]) -> bool {
-    match codec.name.to_ascii_lowercase().as_str() {
-        "vp8" => Vp8Descriptor::parse(payload).is_ok_and(|d| d.starts_keyframe(payload)),
-        "vp9" => vp9(payload),
-        "h264" => h264(payload),
-        "av1" => payload
-            .first()
-            .is_some_and(|aggregation| aggregation & 0x08 != 0),
-        _ => false,
+    let is = |name: &str| codec.name.eq_ignore_ascii_case(name);
+    if is("vp8") {
+        Vp8Descriptor::parse(payload).is_ok_and(|d| d.starts_keyframe(payload))
+    } else if is("vp9") {
+        vp9(payload)
+    } else if is("h264") {
+        h264(payload)
+    } else {
+        let aggregation = payload.first();
+        is("av1") && aggregation.is_some_and(|it| it & 0x08 != 0)
     }
 }
 

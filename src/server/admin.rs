@@ -1,6 +1,8 @@
 //! For operators: health, metrics, and who is registered.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +19,8 @@ use tokio::sync::watch;
 use super::switch::{EndpointView, RoomView};
 use super::{App, http, metrics};
 use crate::dialect::Dialect;
-use crate::hub::{EndpointId, MemberView, Namespace, Place};
+use crate::hub::{EndpointId, MediaEnd, MemberView, Namespace, Place};
+use crate::rooms::{EndpointStats, Reach};
 
 /// Changes that follow one another faster than this are told as one.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -80,8 +83,15 @@ async fn next_change(changes: &mut watch::Receiver<()>) -> Option<()> {
 pub(super) async fn rooms(State(app): State<Arc<App>>) -> Response {
     let (_, mesh) = app.switch.everything();
     let forwarding = app.switch.forwarding_rooms();
-    let text = serde_json::to_string(&shown_rooms(&mesh, &forwarding));
+    let stats = stats(&app);
+    let text = serde_json::to_string(&shown_rooms(&mesh, &forwarding, &stats));
     http::json_text(StatusCode::OK, text.unwrap_or_default())
+}
+
+/// The media connections' numbers, by their names.
+fn stats(app: &App) -> HashMap<MediaEnd, EndpointStats> {
+    let stats = app.media.stats().into_iter();
+    stats.map(|it| (MediaEnd(it.endpoint.0), it)).collect()
 }
 
 fn snapshot(app: &App) -> String {
@@ -89,7 +99,8 @@ fn snapshot(app: &App) -> String {
     let forwarding = app.switch.forwarding_rooms();
     let snapshot = Snapshot {
         endpoints: endpoints.iter().map(Shown::new).collect(),
-        rooms: shown_rooms(&mesh, &forwarding),
+        // The numbers change all the time, and a snapshot only with who is here.
+        rooms: shown_rooms(&mesh, &forwarding, &HashMap::new()),
     };
     // Only text, numbers and checked JSON: printing them can't fail.
     serde_json::to_string(&snapshot).unwrap_or_default()
@@ -98,8 +109,9 @@ fn snapshot(app: &App) -> String {
 fn shown_rooms<'a>(
     mesh: &'a [RoomView],
     forwarding: &'a [(Arc<str>, Vec<MemberView>)],
+    stats: &HashMap<MediaEnd, EndpointStats>,
 ) -> Vec<ShownRoom<'a>> {
-    let forwarding = forwarding.iter().map(ShownRoom::forwarding);
+    let forwarding = forwarding.iter().map(|it| ShownRoom::forwarding(it, stats));
     mesh.iter().map(ShownRoom::mesh).chain(forwarding).collect()
 }
 
@@ -145,6 +157,73 @@ struct ShownParticipant<'a> {
     receives: Vec<&'a str>,
     /// Whether its connection is lost, and it is awaited back.
     away: bool,
+    /// Its media connections: the one that it publishes on, and one for each that it receives.
+    media: Vec<ShownMedia<'a>>,
+}
+
+/// A media connection, seen from the server. What isn't known is left out.
+#[derive(Serialize)]
+struct ShownMedia<'a> {
+    /// Whom it receives there; without, it publishes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<&'a str>,
+    /// "connected" or "connecting".
+    state: &'static str,
+    /// Why it isn't connected yet, and what to configure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transport: Option<&'static str>,
+    packets_in: u64,
+    bytes_in: u64,
+    packets_out: u64,
+    bytes_out: u64,
+    /// Packets that were left out because the path didn't take them.
+    left_out: u64,
+    /// Whether video pauses for that reason.
+    paused: bool,
+    keyframe_requests: u64,
+    resend_requests: u64,
+    /// The share of packets that was lost in the last second, from 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rtt_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jitter_ms: Option<f64>,
+    /// What the path takes, in bit/s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimate: Option<u64>,
+}
+
+impl<'a> ShownMedia<'a> {
+    fn new(of: Option<&'a str>, stats: &EndpointStats) -> Self {
+        let ms = |it: Duration| (it.as_secs_f64() * 10_000.0).round() / 10.0;
+        Self {
+            of,
+            state: match stats.reach {
+                Reach::Connected(_) => "connected",
+                _ => "connecting",
+            },
+            why: stats.unconnected.as_ref().map(ToString::to_string),
+            peer: stats.reach.peer(),
+            transport: (stats.report.tcp).map(|tcp| if tcp { "tcp" } else { "udp" }),
+            packets_in: stats.packets_in,
+            bytes_in: stats.bytes_in,
+            packets_out: stats.packets_out,
+            bytes_out: stats.bytes_out,
+            left_out: stats.left_out,
+            paused: stats.paused,
+            keyframe_requests: stats.keyframe_requests,
+            resend_requests: stats.report.resend_requests,
+            loss: stats.report.loss,
+            rtt_ms: stats.report.rtt.map(ms),
+            jitter_ms: stats.report.jitter.map(ms),
+            estimate: stats.estimate,
+        }
+    }
 }
 
 impl<'a> ShownRoom<'a> {
@@ -163,12 +242,19 @@ impl<'a> ShownRoom<'a> {
         }
     }
 
-    fn forwarding((name, members): &'a (Arc<str>, Vec<MemberView>)) -> Self {
+    fn forwarding(
+        (name, members): &'a (Arc<str>, Vec<MemberView>),
+        stats: &HashMap<MediaEnd, EndpointStats>,
+    ) -> Self {
+        let media = |(of, end): &'a (Option<Arc<str>>, MediaEnd)| {
+            Some(ShownMedia::new(of.as_deref(), stats.get(end)?))
+        };
         let shown = |member: &'a MemberView| ShownParticipant {
             user: &member.user,
             publishing: member.publishing,
             receives: member.receives.iter().map(|user| &**user).collect(),
             away: member.away,
+            media: member.ends.iter().filter_map(media).collect(),
         };
         Self {
             dialect: Dialect::Kurento.name(),

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -31,6 +32,8 @@ const BACKLOG: u32 = 4096;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// A lasting failure to accept is logged this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// The most that the first byte of media may be: packets are shorter than 1 KiB then.
+const MEDIA: u8 = 3;
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 64 * 1024;
 
@@ -157,6 +160,16 @@ async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, router: Router, origin:
     let limits = &app.config.limits;
     // Messages are batched by their writers; a small one must not wait for an acknowledgement.
     let _ = tcp.set_nodelay(true);
+    let tcp = match timeout(limits.handshake, sort(tcp, &app)).await {
+        Ok(Ok(Sorted::Http(tcp))) => tcp,
+        Ok(Ok(Sorted::Media(tcp, first))) => return hand_over(tcp, first, &app),
+        Ok(Err(_)) | Err(_) => {
+            if tls.is_some() {
+                app.metrics.tls_handshake_failures.inc();
+            }
+            return;
+        }
+    };
     let stream = match tls {
         None => Stream::plain(tcp, limits.write),
         Some(acceptor) => match timeout(limits.handshake, acceptor.accept(tcp)).await {
@@ -192,6 +205,39 @@ async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, router: Router, origin:
     };
     if let Err(error) = result {
         debug!(%error, "HTTP connection failed");
+    }
+}
+
+/// What a connection is for, by its first byte.
+enum Sorted {
+    /// HTTP or TLS.
+    Http(TcpStream),
+    /// Media, with its first packet.
+    Media(TcpStream, Vec<u8>),
+}
+
+/// Requests begin with a letter and TLS with 22 (RFC 8446, section 5.1), so what begins with less is the
+/// length of a packet of media (RFC 4571): the first is a connectivity check of a few hundred bytes.
+async fn sort(mut tcp: TcpStream, app: &App) -> io::Result<Sorted> {
+    let mut first = [0; 1];
+    if !app.media.takes_tcp() || tcp.peek(&mut first).await? == 0 || first[0] > MEDIA {
+        return Ok(Sorted::Http(tcp));
+    }
+    let length = tcp.read_u16().await?;
+    let mut packet = vec![0; usize::from(length)];
+    tcp.read_exact(&mut packet).await?;
+    Ok(Sorted::Media(tcp, packet))
+}
+
+fn hand_over(tcp: TcpStream, first: Vec<u8>, app: &App) {
+    match app.media.connect(tcp, first) {
+        Ok(()) => {
+            app.metrics.media_tcp_connections.inc();
+        }
+        Err(error) => {
+            app.metrics.media_tcp_refused.inc();
+            debug!(%error, "media over TCP was refused");
+        }
     }
 }
 

@@ -33,6 +33,10 @@ pub(super) struct Metrics {
     causes: Family<Cause, Counter>,
     requests: Family<Handled, Counter>,
     http_requests: Family<Request, Counter>,
+    media_failures: Family<Reason, Counter>,
+    /// Connections that were given to the media plane, and those that it didn't want.
+    pub(super) media_tcp_connections: Counter,
+    pub(super) media_tcp_refused: Counter,
 }
 
 /// Who gets a relayed message.
@@ -80,6 +84,11 @@ struct Handled {
     dialect: &'static str,
     method: &'static str,
     outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -171,6 +180,11 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
     }
 
+    /// A media endpoint of a room failed, or was given up before it was connected.
+    pub(super) fn media_failed(&self, reason: &'static str) {
+        self.media_failures.get_or_create(&Reason { reason }).inc();
+    }
+
     /// A request was answered.
     pub(super) fn http_request(&self, route: String, status: u16) {
         let status = match status {
@@ -216,6 +230,9 @@ impl Metrics {
             causes: "Refusals by cause",
             requests: "Requests answered on WebSockets, by method and by what came of them",
             http_requests: "HTTP requests answered",
+            media_failures: "Media connections of rooms that failed, by how far they came",
+            media_tcp_connections: "TCP connections that carry media, or did",
+            media_tcp_refused: "TCP connections that began like media and were closed: for no peer of this server, or too many",
         }
         to.register_with_unit(
             "relayed",

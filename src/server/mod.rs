@@ -176,6 +176,7 @@ struct App {
     ice: IceServers,
     kurento: Arc<kurento::Settings>,
     switch: Arc<Switch>,
+    media: Arc<Media>,
     metrics: Arc<Metrics>,
     polling: PollingClients,
     scripts: Scripts,
@@ -214,9 +215,11 @@ pub async fn bind(config: Config) -> Result<Server, StartError> {
         .iter()
         .map(|&listen| listener::bind(listen, tls.as_ref()))
         .collect::<Result<Vec<_>, _>>()?;
-    let (plane, media) = Media::start(&config)?;
+    let metrics = Arc::new(Metrics::new());
+    let bound: Vec<_> = listeners.iter().map(|it| it.bound.address).collect();
+    let (plane, media) = Media::start(&config, &bound, Arc::clone(&metrics)).await?;
     Ok(Server {
-        app: Arc::new(App::new(config, plane)?),
+        app: Arc::new(App::new(config, Arc::new(plane), metrics)?),
         listeners,
         media,
         fingerprint: tls.and_then(|tls| tls.fingerprint),
@@ -262,6 +265,8 @@ impl Server {
                 switch.media(event);
             }
         });
+        let plane = Arc::clone(&app.media);
+        tasks.spawn(async move { plane.keep_addresses().await });
         let expiring = Arc::clone(&app);
         tasks.spawn(async move { polling::expire(&expiring).await });
 
@@ -282,8 +287,7 @@ impl Server {
 }
 
 impl App {
-    fn new(config: Config, plane: Media) -> Result<Self, StartError> {
-        let metrics = Arc::new(Metrics::new());
+    fn new(config: Config, media: Arc<Media>, metrics: Arc<Metrics>) -> Result<Self, StartError> {
         let accounts = match &config.accounts {
             Some(accounts) => Some(Verifier::new(
                 accounts,
@@ -304,7 +308,12 @@ impl App {
                 }
                 None => None,
             },
-            switch: Arc::new(Switch::new(&config.limits, Arc::clone(&metrics), plane)),
+            switch: Arc::new(Switch::new(
+                &config.limits,
+                Arc::clone(&metrics),
+                Arc::clone(&media),
+            )),
+            media,
             polling: PollingClients::default(),
             scripts: Scripts::default(),
             accounts,

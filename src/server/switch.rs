@@ -71,7 +71,7 @@ pub(super) struct Switch {
     state: Mutex<State>,
     last_id: AtomicU64,
     metrics: Arc<Metrics>,
-    media: Media,
+    media: Arc<Media>,
     changes: watch::Sender<()>,
     deadline: watch::Sender<Option<Instant>>,
 }
@@ -97,7 +97,7 @@ struct Seat {
 }
 
 impl Switch {
-    pub(super) fn new(limits: &config::Limits, metrics: Arc<Metrics>, media: Media) -> Self {
+    pub(super) fn new(limits: &config::Limits, metrics: Arc<Metrics>, media: Arc<Media>) -> Self {
         let hub = Hub::new(hub::Limits {
             endpoints: limits.endpoints,
             calls_per_endpoint: limits.calls_per_endpoint,
@@ -185,7 +185,18 @@ impl Switch {
 
     /// Tells the hub what the media plane says.
     pub(super) fn media(&self, event: MediaEvent) {
-        self.change(|now, state, outputs| state.hub.handle_media(now, event, outputs));
+        self.change(|now, state, outputs| {
+            if let MediaEvent::Failed {
+                end,
+                why,
+                closed: false,
+            } = &event
+                && let Some((room, user, of)) = state.hub.media_owner(*end)
+            {
+                warn!(%room, %user, of = of.as_deref(), %why, "a participant's media failed");
+            }
+            state.hub.handle_media(now, event, outputs);
+        });
     }
 
     /// Puts a participant out of a room. False if there is no such one.

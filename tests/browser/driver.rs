@@ -38,9 +38,18 @@ pub(crate) struct Browser {
 
 impl Browser {
     pub(crate) async fn start(screen: Screen) -> Self {
+        Self::launch(screen, &["--use-fake-ui-for-media-stream"]).await
+    }
+
+    /// One whose user has let no page use a microphone: it hides the machine's addresses from pages.
+    pub(crate) async fn start_hiding(screen: Screen) -> Self {
+        Self::launch(screen, &[]).await
+    }
+
+    async fn launch(screen: Screen, more: &[&str]) -> Self {
         let driver = Driver::start().await;
         let profile = tempfile::tempdir().expect("a directory for the profile");
-        let Value::Object(capabilities) = capabilities(screen, &profile) else {
+        let Value::Object(capabilities) = capabilities(screen, &profile, more) else {
             unreachable!("an object was written");
         };
         let mut builder = ClientBuilder::new(HttpConnector::new());
@@ -136,7 +145,7 @@ impl Browser {
     }
 }
 
-fn capabilities(screen: Screen, profile: &TempDir) -> Value {
+fn capabilities(screen: Screen, profile: &TempDir, more: &[&str]) -> Value {
     let mut arguments = vec![
         "--headless=new".to_owned(),
         format!("--user-data-dir={}", profile.path().display()),
@@ -151,10 +160,10 @@ fn capabilities(screen: Screen, profile: &TempDir) -> Value {
         "--disable-backgrounding-occluded-windows".to_owned(),
         "--disable-renderer-backgrounding".to_owned(),
         "--no-first-run".to_owned(),
-        // A microphone that plays beeps, and no question whether it may be used.
+        // A microphone that plays beeps; and no question whether it may be used, if `more` says so.
         "--use-fake-device-for-media-stream".to_owned(),
-        "--use-fake-ui-for-media-stream".to_owned(),
     ];
+    arguments.extend(more.iter().map(|&argument| argument.to_owned()));
     if rustix::process::geteuid().is_root() {
         // Chromium refuses its sandbox to root, as in containers.
         arguments.push("--no-sandbox".to_owned());

@@ -8,6 +8,7 @@ mod devices;
 mod driver;
 mod geckos;
 mod mesh;
+mod names;
 mod original;
 mod page;
 mod program;

@@ -17,12 +17,7 @@ use crate::process::{PATIENCE, Process};
 /// Starts a server on an address and says where it listens.
 pub(crate) async fn server(address: &str) -> (Process, String) {
     let mut server = Process::start(&["serve", "--listen", address]);
-    let address = server
-        .line("address", |line| {
-            let address = line.strip_prefix("listening on http://")?;
-            Some(address.trim_end_matches('/').to_owned())
-        })
-        .await;
+    let address = server.listening().await;
     (server, address)
 }
 

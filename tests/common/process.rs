@@ -100,6 +100,15 @@ impl Process {
         }
     }
 
+    /// Where a server listens, as `HOST:PORT`.
+    pub async fn listening(&mut self) -> String {
+        self.line("address", |line| {
+            let address = line.strip_prefix("listening on http://")?;
+            Some(address.trim_end_matches('/').to_owned())
+        })
+        .await
+    }
+
     /// Waits until the log has a line with `text`.
     pub async fn logged(&self, text: &str) {
         let deadline = tokio::time::Instant::now() + PATIENCE;

@@ -27,10 +27,21 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Starts it and waits until it listens.
+    /// Starts it on this machine and waits until it listens.
     pub async fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
         let address = own_address();
+        let ports = (free_port(address), free_port(address));
+        Self::launch(Command::new("stdbuf"), address, ports).await
+    }
+
+    /// Starts it by a command that runs `stdbuf` somewhere, where this address is, and these ports are free
+    /// for plain TURN and for TLS.
+    pub async fn launch(
+        mut stdbuf: Command,
+        address: IpAddr,
+        (port, tls_port): (u16, u16),
+    ) -> Self {
+        let directory = tempfile::tempdir().unwrap();
         let made = rcgen::generate_simple_self_signed([address.to_string()]).unwrap();
         let (certificate, key) = (
             directory.path().join("cert.pem"),
@@ -38,7 +49,6 @@ impl Turn {
         );
         std::fs::write(&certificate, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        let (port, tls_port) = (free_port(address), free_port(address));
         let text = format!(
             "listening-ip={address}\nrelay-ip={address}\nlistening-port={port}\n\
              tls-listening-port={tls_port}\ncert={}\npkey={}\nuse-auth-secret\n\
@@ -52,9 +62,8 @@ impl Turn {
         let file = directory.path().join("turnserver.conf");
         std::fs::write(&file, text).unwrap();
         // What it says shall come line by line, not when its buffer is full.
-        let mut command = Command::new("stdbuf");
-        command.args(["-oL", "turnserver", "-c"]).arg(&file);
-        let mut process = Process::spawn(command);
+        stdbuf.args(["-oL", "turnserver", "-c"]).arg(&file);
+        let mut process = Process::spawn(stdbuf);
         // In whatever order.
         let mut awaited = vec![
             format!("UDP listener opened on: {address}:{port}"),
@@ -116,16 +125,17 @@ fn free_port(address: IpAddr) -> u16 {
 
 /// A signaling server that names this TURN server.
 pub async fn server(url: &str, secret: &str) -> (Process, String) {
+    let file = configuration(url, secret);
+    let config = file.path().to_str().unwrap();
+    let mut server = Process::start(&["serve", "--listen", "127.0.0.1:0", "--config", config]);
+    let address = server.listening().await;
+    (server, address)
+}
+
+/// The configuration of a signaling server that names one.
+pub fn configuration(url: &str, secret: &str) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     let text = format!("[ice]\nsecret = \"{secret}\"\nservers = [{{ urls = [\"{url}\"] }}]\n");
     std::fs::write(file.path(), text).unwrap();
-    let config = file.path().to_str().unwrap();
-    let mut server = Process::start(&["serve", "--listen", "127.0.0.1:0", "--config", config]);
-    let address = server
-        .line("address", |line| {
-            let address = line.strip_prefix("listening on http://")?;
-            Some(address.trim_end_matches('/').to_owned())
-        })
-        .await;
-    (server, address)
+    file
 }

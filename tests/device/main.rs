@@ -9,6 +9,7 @@ mod relay;
 mod turn;
 #[path = "../common/viewer.rs"]
 mod viewer;
+#[path = "../common/watcher.rs"]
 mod watcher;
 
 use std::time::Duration;

@@ -65,20 +65,29 @@ async fn answer(browser: &Browser, which: &str, sdp: String) {
     browser.run(&script, vec![Value::String(sdp)]).await;
 }
 
-async fn joined(codec: &str, encodings: Value) -> (House, Browser) {
-    let mut house = House::with(Config::default());
+async fn joined(
+    mut house: House,
+    codec: &str,
+    encodings: Value,
+    fit: impl Fn(String) -> String,
+) -> (House, Browser) {
     let browser = Browser::start(Screen::Desktop).await;
     browser.open("about:blank").await;
     browser.run(PAGE, vec![json!(codec), encodings]).await;
     let (key, sdp) = house.offer(&offer(&browser, "one").await, false);
-    answer(&browser, "one", sdp.unwrap()).await;
+    answer(&browser, "one", fit(sdp.unwrap())).await;
     let sdp = house.ask(key, &offer(&browser, "two").await).1;
-    answer(&browser, "two", sdp.unwrap()).await;
+    answer(&browser, "two", fit(sdp.unwrap())).await;
     (house, browser)
 }
 
 async fn plays_as_one_stream(codec: &str, encodings: Value) {
-    let (_house, browser) = joined(codec, encodings).await;
+    let house = House::with(Config::default());
+    let (_house, browser) = joined(house, codec, encodings, |sdp| sdp).await;
+    plays(&browser).await;
+}
+
+async fn plays(browser: &Browser) {
     browser
         .until("video.videoWidth > 0 && video.currentTime > 0.5")
         .await;
@@ -106,4 +115,25 @@ async fn simulcast_plays_as_one_stream_with_sound() {
         {"rid": "l", "scaleResolutionDownBy": 4},
     ]);
     plays_as_one_stream("VP8", encodings).await;
+}
+
+/// As where UDP is blocked: the answers name no candidates for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn media_plays_over_tcp_alone() {
+    let (house, _) = House::with_tcp(Config::default());
+    let without_udp = |sdp: String| {
+        let is_udp = |line: &&str| line.starts_with("a=candidate:") && line.contains(" udp ");
+        let kept = sdp.lines().filter(|line| !is_udp(line));
+        kept.flat_map(|line| [line, "\r\n"]).collect()
+    };
+    let (_house, browser) = joined(house, "VP8", json!([{}]), without_udp).await;
+    plays(&browser).await;
+    for which in ["one", "two"] {
+        let used = "const stats = [...(await arguments[0].getStats()).values()];
+            const used = stats.find(s => s.type == 'transport').selectedCandidatePairId;
+            const pair = stats.find(s => s.id == used);
+            return stats.find(s => s.id == pair.remoteCandidateId).protocol";
+        let used = used.replace("arguments[0]", which);
+        assert_eq!(browser.run(&used, vec![]).await, "tcp");
+    }
 }

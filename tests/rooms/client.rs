@@ -1,6 +1,7 @@
 //! A peer of the plane on str0m: publishes what a test gives it, and keeps what it gets.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use str0m::format::{Codec, FormatParams};
 use str0m::media::{
     Direction, Frequency, KeyframeRequestKind, MediaKind, Mid, Rid, Simulcast, SimulcastLayer,
 };
-use str0m::net::{Protocol, Receive};
+use str0m::net::{Protocol, Receive, TcpType};
 use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
@@ -47,6 +48,8 @@ pub(crate) type Lose = Box<dyn FnMut(&[u8]) -> bool>;
 pub(crate) struct Client {
     pub(crate) rtc: Rtc,
     pub(crate) socket: UdpSocket,
+    /// Instead of the socket: a connection, and what was read of it.
+    pub(crate) stream: Option<(TcpStream, Vec<u8>)>,
     pending: Option<SdpPendingOffer>,
     pub(crate) audio: Option<Mid>,
     pub(crate) video: Option<Mid>,
@@ -64,11 +67,28 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(codecs: Codecs, wish: &Wish) -> (Self, String) {
+        Self::by(codecs, wish, None)
+    }
+
+    /// Over TCP, to this listener (RFC 6544, active).
+    pub(crate) fn over_tcp(codecs: Codecs, wish: &Wish, to: SocketAddr) -> (Self, String) {
+        let stream = TcpStream::connect(to).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        Self::by(codecs, wish, Some(stream))
+    }
+
+    fn by(codecs: Codecs, wish: &Wish, stream: Option<TcpStream>) -> (Self, String) {
         let mut rtc = config(&codecs, wish).build(Instant::now());
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
-        let address = socket.local_addr().unwrap();
-        rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
+        rtc.add_local_candidate(match &stream {
+            None => Candidate::host(socket.local_addr().unwrap(), "udp").unwrap(),
+            Some(stream) => {
+                let tcp = Candidate::builder().tcp();
+                let host = tcp.host(stream.local_addr().unwrap());
+                host.tcptype(TcpType::Active).build().unwrap()
+            }
+        });
         let mut changes = rtc.sdp_api();
         let simulcast = (!wish.rids.is_empty()).then(|| Simulcast {
             send: wish
@@ -91,6 +111,7 @@ impl Client {
         let client = Self {
             rtc,
             socket,
+            stream: stream.map(|stream| (stream, Vec::new())),
             pending: Some(pending),
             audio,
             video,
@@ -116,11 +137,34 @@ impl Client {
         let answer = SdpAnswer::from_sdp_string(sdp).unwrap_or_else(|e| panic!("{e}: {sdp}"));
         let pending = self.pending.take().unwrap();
         self.rtc.sdp_api().accept_answer(pending, answer).unwrap();
+        // Browsers don't stop resending at 15 % of what they send.
+        for mid in self.video {
+            let mut api = self.rtc.direct_api();
+            if let Some(stream) = api.stream_tx_by_mid(mid, None) {
+                stream.set_rtx_cache(1_000, Duration::from_secs(2), None);
+            }
+        }
+    }
+
+    /// A packet of a picture, of a layer; `last`: no more of this picture follow.
+    pub(crate) fn send_picture(
+        &mut self,
+        rid: Option<&str>,
+        seq: u64,
+        time: u32,
+        last: bool,
+        payload: &[u8],
+    ) {
+        let mid = self.video.unwrap();
+        let pt = self.codecs.video[0].0;
+        let rid = rid.map(Rid::from);
+        self.send(mid, rid, pt, seq, (time, last), payload);
     }
 
     pub(crate) fn send_audio(&mut self, seq: u64, payload: &[u8]) {
         let mid = self.audio.unwrap();
-        self.send(mid, None, self.codecs.opus, seq, seq as u32 * 960, payload);
+        let time = (seq as u32 * 960, true);
+        self.send(mid, None, self.codecs.opus, seq, time, payload);
     }
 
     pub(crate) fn send_video(&mut self, seq: u64, payload: &[u8]) {
@@ -130,15 +174,24 @@ impl Client {
     pub(crate) fn send_layer(&mut self, rid: Option<&str>, seq: u64, payload: &[u8]) {
         let mid = self.video.unwrap();
         let pt = self.codecs.video[0].0;
-        self.send(mid, rid.map(Rid::from), pt, seq, seq as u32 * 3000, payload);
+        let time = (seq as u32 * 3000, true);
+        self.send(mid, rid.map(Rid::from), pt, seq, time, payload);
     }
 
-    fn send(&mut self, mid: Mid, rid: Option<Rid>, pt: u8, seq: u64, time: u32, payload: &[u8]) {
+    fn send(
+        &mut self,
+        mid: Mid,
+        rid: Option<Rid>,
+        pt: u8,
+        seq: u64,
+        (time, last): (u32, bool),
+        payload: &[u8],
+    ) {
         let mut api = self.rtc.direct_api();
         let stream = api.stream_tx_by_mid(mid, rid).unwrap();
         let write = RtpWrite::new(pt.into(), seq.into(), time, Instant::now(), payload)
             .nackable(true)
-            .marker(true);
+            .marker(last);
         stream.write_rtp(write);
         self.turn(true);
     }
@@ -172,7 +225,7 @@ impl Client {
     pub(crate) fn turn(&mut self, dirty: bool) -> bool {
         let now = Instant::now();
         let mut buffer = [0; 2000];
-        let mut busy = dirty;
+        let mut busy = dirty | self.read_stream(now);
         while let Ok((len, source)) = self.socket.recv_from(&mut buffer) {
             busy = true;
             let bytes = &buffer[..len];
@@ -193,12 +246,54 @@ impl Client {
         busy
     }
 
+    /// Takes the frames (RFC 4571) that have arrived. False: there were none.
+    fn read_stream(&mut self, now: Instant) -> bool {
+        let Some((stream, bytes)) = &mut self.stream else {
+            return false;
+        };
+        let (source, to) = (stream.peer_addr(), stream.local_addr());
+        let mut buffer = [0; 65_536];
+        while let Ok(n @ 1..) = stream.read(&mut buffer) {
+            bytes.extend_from_slice(&buffer[..n]);
+        }
+        let mut frames = Vec::new();
+        while let Some((head, rest)) = bytes.split_first_chunk() {
+            let Some(frame) = rest.get(..usize::from(u16::from_be_bytes(*head))) else {
+                break;
+            };
+            frames.push(frame.to_vec());
+            bytes.drain(..2 + frames.last().unwrap().len());
+        }
+        for frame in &frames {
+            let (source, to) = (*source.as_ref().unwrap(), *to.as_ref().unwrap());
+            let receive = Receive::new(Protocol::Tcp, source, to, frame).unwrap();
+            self.rtc.handle_input(Input::Receive(now, receive)).unwrap();
+            self.drain(now);
+        }
+        !frames.is_empty()
+    }
+
+    fn transmit(&mut self, to: SocketAddr, packet: &[u8]) {
+        let Some((stream, _)) = &mut self.stream else {
+            let _ = self.socket.send_to(packet, to);
+            return;
+        };
+        let length = u16::try_from(packet.len()).unwrap();
+        let frame = [&length.to_be_bytes(), packet].concat();
+        let mut frame = frame.as_slice();
+        while !frame.is_empty() {
+            match stream.write(frame) {
+                Ok(n) => frame = &frame[n..],
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                Err(_) => return,
+            }
+        }
+    }
+
     fn drain(&mut self, now: Instant) {
         loop {
             match self.rtc.poll_output().unwrap() {
-                Output::Transmit(t) => {
-                    let _ = self.socket.send_to(&t.contents, t.destination);
-                }
+                Output::Transmit(t) => self.transmit(t.destination, &t.contents),
                 Output::Event(event) => self.event(now, event),
                 Output::Timeout(at) if at > now => {
                     self.wake = at;

@@ -9,7 +9,7 @@ use crate::client::{Client, Codecs, Wish, until};
 use crate::house::{House, number, receiving, sending, vp8};
 
 /// Sends video until the subscriber has `count` packets of it.
-fn stream(publisher: &mut Client, subscriber: &mut Client, first: u64, count: usize) {
+pub(crate) fn stream(publisher: &mut Client, subscriber: &mut Client, first: u64, count: usize) {
     let (mut n, mut last) = (0, None);
     until("video arrives", &mut [publisher, subscriber], |c| {
         if last.is_none_or(|at: Instant| at.elapsed() >= Duration::from_millis(5)) {

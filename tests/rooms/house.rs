@@ -1,6 +1,8 @@
 //! A running plane, and the commands that tests give it.
 
-use std::net::Ipv4Addr;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use crate::client::{Client, Codecs, Wish, until};
 pub(crate) const ROOM: RoomKey = RoomKey(7);
 
 pub(crate) struct House {
-    pub(crate) plane: Plane,
+    pub(crate) plane: Arc<Plane>,
     pub(crate) events: Receiver<Event>,
     next: u64,
 }
@@ -29,7 +31,7 @@ impl House {
         })
         .unwrap();
         Self {
-            plane,
+            plane: Arc::new(plane),
             events,
             next: 0,
         }
@@ -38,6 +40,24 @@ impl House {
     pub(crate) fn key(&mut self) -> EndpointKey {
         self.next += 1;
         EndpointKey(self.next)
+    }
+
+    /// One that takes media over TCP as well, at this address.
+    pub(crate) fn with_tcp(config: Config) -> (Self, SocketAddr) {
+        let listener = TcpListener::bind((config.bind, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let house = Self::with(Config {
+            tcp: vec![address],
+            ..config
+        });
+        let plane = Arc::downgrade(&house.plane);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Some(plane) = plane.upgrade() else { return };
+                hand_over(&plane, stream.unwrap());
+            }
+        });
+        (house, address)
     }
 
     /// What comes of a publisher's offer.
@@ -123,6 +143,22 @@ impl House {
             c[0].connected
         });
         (key, client)
+    }
+}
+
+/// What the server's listeners do.
+fn hand_over(plane: &Plane, mut stream: TcpStream) {
+    let (peer, local) = (stream.peer_addr().unwrap(), stream.local_addr().unwrap());
+    let mut head = [0; 2];
+    let mut read = || {
+        stream.read_exact(&mut head)?;
+        let mut first = vec![0; usize::from(u16::from_be_bytes(head))];
+        stream.read_exact(&mut first)?;
+        std::io::Result::Ok(first)
+    };
+    if let Ok(first) = read() {
+        // Who isn't taken is closed.
+        let _ = plane.connect(stream, peer, local, first);
     }
 }
 

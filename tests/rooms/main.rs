@@ -10,12 +10,17 @@ mod viewer;
 #[path = "../browser/driver.rs"]
 mod driver;
 
+#[path = "../common/badlink.rs"]
+mod badlink;
+mod camera;
 mod chromium;
 mod client;
 mod house;
 
 mod forwarding;
 mod layers;
+mod links;
 mod negotiation;
+mod tcp;
 #[cfg(feature = "peer")]
 mod webrtcbin;

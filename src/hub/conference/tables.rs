@@ -227,6 +227,13 @@ impl Member {
         self.publishing.as_ref().map(|end| end.key)
     }
 
+    /// Its media endpoints, each with whom it receives there.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (Option<Arc<str>>, MediaEnd)> {
+        let publishing = self.publishing.iter().map(|end| (None, end.key));
+        let receiving = self.receiving.iter();
+        publishing.chain(receiving.map(|(user, end)| (Some(Arc::clone(user)), end.key)))
+    }
+
     /// Whether the others may know that it publishes.
     pub(super) fn is_publishing(&self) -> bool {
         self.publishing

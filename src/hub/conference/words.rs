@@ -401,6 +401,8 @@ pub struct MemberView {
     pub receives: Vec<Arc<str>>,
     /// Whether its connection is lost, and it is awaited back.
     pub away: bool,
+    /// Its media endpoints, each with whom it receives there; what it publishes with nobody.
+    pub ends: Vec<(Option<Arc<str>>, MediaEnd)>,
 }
 
 impl Ask {

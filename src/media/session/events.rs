@@ -28,9 +28,9 @@ pub enum SessionEvent {
     },
     /// All candidates were gathered.
     GatheringDone,
-    /// Media and channels can flow.
+    /// Media and channels can flow; told again when a lost connection is back.
     Connected,
-    /// The connection is lost for now; it may come back.
+    /// The connection is lost for now: we send, and nothing comes back. It may come back.
     Disconnected,
     /// The session is over; close it. Nothing follows.
     Failed {

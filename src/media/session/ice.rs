@@ -140,8 +140,8 @@ pub(super) async fn judge(
 }
 
 /// Turns UPnP off, which Debian's libnice has on: 11 more file descriptors for each session, and
-/// 250 ms of gathering instead of 4 (gstreamer-notes.md, section 2).
-pub(super) fn quieten(webrtc: &gst::Element) {
+/// 250 ms of gathering instead of 4 (gstreamer-notes.md, section 2); and TCP, unless that may be used.
+pub(super) fn quieten(webrtc: &gst::Element, tcp: bool) {
     let Some(ice) = webrtc.property::<Option<gst::glib::Object>>("ice-agent") else {
         return;
     };
@@ -152,9 +152,10 @@ pub(super) fn quieten(webrtc: &gst::Element) {
         if agent.find_property("upnp").is_some() {
             agent.set_property("upnp", false);
         }
-        // Candidates over TCP double what is gathered, and TURN over TCP is what helps behind firewalls.
+        // Candidates over TCP double what is gathered, and between peers TURN over TCP is what helps
+        // behind firewalls.
         if agent.find_property("ice-tcp").is_some() {
-            agent.set_property("ice-tcp", false);
+            agent.set_property("ice-tcp", tcp);
         }
         // A check every 5 ms, the least that RFC 8445 section 14.2 allows, instead of every 20.
         if agent.find_property("stun-pacing-timer").is_some() {
@@ -168,7 +169,7 @@ pub(super) fn quieten(webrtc: &gst::Element) {
 }
 
 fn convert(url: &str, server: &IceServer) -> Result<Server, String> {
-    let parsed = parse(url)?;
+    let parsed = IceUrl::parse_leniently(url)?;
     let IceUrl {
         kind,
         tls,
@@ -199,14 +200,6 @@ fn convert(url: &str, server: &IceServer) -> Result<Server, String> {
     Ok(Server::Turn(format!(
         "turn://{user}:{password}@{host}:{port}{transport}"
     )))
-}
-
-/// RFC 7064 and 7065 have no slashes, but many write them.
-pub(super) fn parse(url: &str) -> Result<IceUrl, String> {
-    match url.split_once("://") {
-        Some((scheme, rest)) => IceUrl::parse(&format!("{scheme}:{rest}")),
-        None => IceUrl::parse(url),
-    }
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986: user names of short-lived

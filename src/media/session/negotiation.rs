@@ -1,5 +1,6 @@
 //! Offer and answer with webrtcbin 1.22, and the work-arounds that they need.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,9 +11,10 @@ use gstreamer_webrtc::{
     WebRTCRTPTransceiver, WebRTCRTPTransceiverDirection as Direction, WebRTCSDPType,
     WebRTCSessionDescription,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::SessionConfig;
+use super::addresses::Told;
 use super::channels::Channels;
 use super::check;
 use super::feed::{Feed, Wire};
@@ -21,11 +23,14 @@ use super::stats::Sent;
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
 use crate::media::source::Source;
+use crate::net::{InterfaceRules, mdns};
 
 /// How long webrtcbin may take for one step.
 const STEP: Duration = Duration::from_secs(10);
 /// Candidates that wait for the remote description; more are dropped. Browsers send about a dozen.
 const CANDIDATES: usize = 64;
+/// Candidates with names that are looked up; browsers send one for each of their addresses.
+const NAMES: usize = 16;
 /// The first payload type that we offer, in the dynamic range of RFC 3551; each stream gets the next.
 /// webrtcbin finds free ones for retransmissions. VP8 as 96 and Opus as 97 are what webrtc-sendrecv.c
 /// sends, even if it asked us for the offer.
@@ -85,7 +90,10 @@ pub(super) struct Negotiation {
     offering: bool,
     /// The other side's DTLS role, once it is settled.
     their_role: Option<Role>,
-    has_remote: bool,
+    /// Whether candidates can be added; for those that wait for an address, too.
+    has_remote: watch::Sender<bool>,
+    /// Candidates with a name instead of an address.
+    names: usize,
     /// The directions in the offer that we are to answer.
     offered: Vec<String>,
     candidates: Vec<(u32, String)>,
@@ -104,7 +112,8 @@ impl Negotiation {
             has_channels: false,
             offering: false,
             their_role: None,
-            has_remote: false,
+            has_remote: watch::Sender::new(false),
+            names: 0,
             offered: Vec::new(),
             candidates: Vec::new(),
             dropped_candidates: 0,
@@ -136,7 +145,7 @@ impl Negotiation {
             return Err(MediaError::OutOfOrder("an offer is under way already"));
         }
         let mut bound = Vec::new();
-        if !self.has_remote {
+        if !*self.has_remote.borrow() {
             if !self.config.bundle {
                 self.webrtc.set_property_from_str("bundle-policy", "none");
             }
@@ -176,6 +185,7 @@ impl Negotiation {
         let description = describe(WebRTCSDPType::Offer, &text)?;
         self.set("set-local-description", &description).await?;
         self.offering = true;
+        let text = Told::new(&self.config).description(text);
         Ok(if self.their_role.is_some() {
             sdp::with_open_role(&text)
         } else {
@@ -300,6 +310,7 @@ impl Negotiation {
             .or_else(|| sdp::role(&text).map(Role::other));
         self.remote_is_set();
         let offered: Vec<_> = self.offered.iter().map(String::as_str).collect();
+        let text = Told::new(&self.config).description(text);
         Ok(sdp::answering(&text, &offered))
     }
 
@@ -309,19 +320,9 @@ impl Negotiation {
         if candidate.is_empty() {
             return;
         }
-        // webrtcbin 1.22 hands such a name to the resolver, leaks the result, and finds nothing.
-        if candidate
-            .split(' ')
-            .nth(4)
-            .is_some_and(|host| host.ends_with(".local"))
-        {
-            tracing::debug!("an mDNS candidate is left out");
-            return;
-        }
-        let index = mid
-            .and_then(|mid| self.mids.find(mid))
-            .unwrap_or(mline_index);
-        if self.has_remote {
+        tracing::trace!(candidate, "their candidate");
+        let index = self.index(mline_index, mid);
+        if *self.has_remote.borrow() {
             self.webrtc
                 .emit_by_name::<()>("add-ice-candidate", &[&index, &candidate]);
         } else if self.candidates.len() < CANDIDATES {
@@ -335,8 +336,46 @@ impl Negotiation {
         }
     }
 
+    /// What finds the address of a candidate that has a browser's made-up name instead (RFC 8839 section
+    /// 5.1), and adds it; `None` for one that has an address. Without an answer it is left out: the other
+    /// side's own checks reveal its address.
+    pub(super) fn find_address(
+        &mut self,
+        mline_index: u32,
+        mid: Option<&str>,
+        candidate: &str,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let name = candidate.split(' ').nth(4)?;
+        if !name.ends_with(".local") {
+            return None;
+        }
+        let (name, index) = (name.to_owned(), self.index(mline_index, mid));
+        self.names += 1;
+        let is_asked = mdns::is_name(&name) && self.names <= NAMES;
+        let (nth, candidate) = (self.names, candidate.trim().to_owned());
+        let (webrtc, interfaces) = (self.webrtc.clone(), self.config.interfaces.clone());
+        let mut has_remote = self.has_remote.subscribe();
+        Some(async move {
+            let found = match is_asked {
+                true => look_up(&name, interfaces).await,
+                false => None,
+            };
+            tracing::debug!(name, nth, ?found, "a candidate with a name");
+            let Some(ip) = found else { return };
+            let candidate = candidate.replacen(&name, &ip.to_string(), 1);
+            if has_remote.wait_for(|is_set| *is_set).await.is_ok() {
+                webrtc.emit_by_name::<()>("add-ice-candidate", &[&index, &candidate]);
+            }
+        })
+    }
+
+    fn index(&self, mline_index: u32, mid: Option<&str>) -> u32 {
+        let known = mid.and_then(|mid| self.mids.find(mid));
+        known.unwrap_or(mline_index)
+    }
+
     fn remote_is_set(&mut self) {
-        self.has_remote = true;
+        self.has_remote.send_replace(true);
         for (index, candidate) in self.candidates.drain(..) {
             self.webrtc
                 .emit_by_name::<()>("add-ice-candidate", &[&index, &candidate]);
@@ -515,6 +554,13 @@ fn formats(section: &sdp::Section<'_>) -> Vec<String> {
         }
     }
     names
+}
+
+/// Asks the networks that the session uses.
+async fn look_up(name: &str, interfaces: InterfaceRules) -> Option<IpAddr> {
+    let interfaces = tokio::task::spawn_blocking(move || interfaces.addresses());
+    let interfaces = interfaces.await.ok()?.ok()?;
+    mdns::resolve(name, &interfaces).await
 }
 
 /// Emits a signal that answers through a promise, and waits for the answer with a deadline.

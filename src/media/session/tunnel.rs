@@ -15,7 +15,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::ice;
 use crate::config::{IceKind, IceServer, IceUrl, Transport};
 
 /// How long name look-up, TCP and TLS to a TURN server may take together.
@@ -53,7 +52,7 @@ pub(super) async fn open(
 
 /// A TURN server over TLS. Over DTLS (`transport=udp`) nothing helps.
 fn wanted(url: &str) -> Option<IceUrl> {
-    let url = ice::parse(url).ok()?;
+    let url = IceUrl::parse_leniently(url).ok()?;
     let is_wanted = url.kind == IceKind::Turn && url.tls && url.transport != Some(Transport::Udp);
     is_wanted.then_some(url)
 }

@@ -534,6 +534,7 @@ impl Room {
             events: Arc::clone(&self.events),
             channel: None,
             bundle: true,
+            tcp: true,
             codec: None,
             wanted: Vec::new(),
             // As browsers do (kurento.md B).

@@ -23,6 +23,7 @@ impl Forwarder {
         match what {
             Happened::Connected => {
                 endpoint.connected = true;
+                endpoint.reach.connected();
                 let key = endpoint.key;
                 let publisher = endpoint.outgoing.as_ref().map(|o| o.publisher);
                 (self.on_event)(Event::Connected { endpoint: key });
@@ -43,6 +44,9 @@ impl Forwarder {
                     outgoing.estimate = Some(estimate);
                 }
             }
+            Happened::Begin(peer) => endpoint.reports.begin(&peer),
+            Happened::Received(stats) => endpoint.reports.received(&stats),
+            Happened::Sent(stats) => endpoint.reported(now, &stats),
             Happened::ChannelOpen(id, label) => endpoint.channels.open(id, label),
             Happened::ChannelClosed(id) => endpoint.channels.closed(id),
             Happened::ChannelData(id, binary, data) => {
@@ -51,6 +55,21 @@ impl Forwarder {
                     self.relay(slot, &label, binary, &data);
                 }
             }
+        }
+    }
+
+    /// A subscriber's regular duties: a keyframe to go on with, where its video pauses.
+    pub(super) fn tend_subscriber(&mut self, now: Instant, slot: usize) {
+        let Some(outgoing) = self
+            .endpoints
+            .get_mut(slot)
+            .and_then(|e| e.outgoing.as_mut())
+        else {
+            return;
+        };
+        if outgoing.strain.asks(now) {
+            let (publisher, layer) = (outgoing.publisher, outgoing.choice.wanted());
+            self.ask_keyframe(now, publisher, layer);
         }
     }
 
@@ -223,7 +242,7 @@ fn classify<'a>(endpoint: &mut Endpoint, rtp: &'a RtpPacket) -> Option<Packet<'a
     let layer = endpoint.layer(rtp.header.ssrc)?;
     let incoming: &mut Incoming = endpoint.incoming.as_mut()?;
     let payload = &incoming.selection.video.as_ref()?.payload;
-    let keyframe = (simulcast || !known) && begins_keyframe(payload, &rtp.payload);
+    let keyframe = begins_keyframe(payload, &rtp.payload);
     let vp8 = (simulcast && payload.name.eq_ignore_ascii_case("vp8"))
         .then(|| Vp8Descriptor::parse(&rtp.payload).ok())
         .flatten();

@@ -26,7 +26,7 @@ impl Forwarder {
             Err(why) => return (self.on_event)(Event::Refused { endpoint, why }),
         };
         (self.on_event)(Event::Answered { endpoint, sdp });
-        for candidate in &self.common.candidates {
+        for candidate in self.addresses.candidates() {
             (self.on_event)(Event::Candidate {
                 endpoint,
                 mid: mid.clone(),
@@ -155,6 +155,7 @@ impl Forwarder {
         let (credentials, held) = self.credentials(slot);
         let opened = open(
             &self.common,
+            self.addresses.candidates(),
             credentials,
             opening.offer,
             opening.selection,
@@ -169,15 +170,24 @@ impl Forwarder {
                 return Err(why);
             }
         };
-        let endpoint = Endpoint::new(opening.key, opening.room, rtc, held, now);
+        let endpoint = Endpoint::new(
+            (opening.key, opening.room),
+            rtc,
+            held,
+            self.addresses(),
+            opening.selection,
+            now,
+        );
         self.keys.insert(opening.key, slot);
         Ok((self.endpoints.insert(endpoint), answer))
     }
 
-    /// A user name fragment that nobody here has. There are 62^16, so this ends.
+    /// A user name fragment that nobody here has, and that leads to this thread. There are 62^12, so
+    /// this ends.
     fn credentials(&mut self, slot: usize) -> (IceCreds, Held) {
         loop {
-            let credentials = IceCreds::new();
+            let mut credentials = IceCreds::new();
+            credentials.ufrag = super::super::fragment_of(self.thread, &credentials.ufrag);
             if let Some(held) = self.demux.add(&credentials.ufrag, slot) {
                 return (credentials, held);
             }

@@ -1,5 +1,10 @@
 //! A viewer that comes through a real server, as a page does.
 
+#![allow(
+    dead_code,
+    reason = "each test binary that wants it compiles this file, and none uses all of it"
+)]
+
 use std::time::Duration;
 
 use bytes::Bytes;
