@@ -32,6 +32,13 @@ pub(super) struct Server {
     /// The server's URL, then values for the pipelines' variables
     #[arg(value_name = "URL [KEY=VALUE]", required = true)]
     words: Vec<String>,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// How a server is trusted, and trusts us.
+#[derive(Debug, Args)]
+pub(super) struct Access {
     /// Trust these certificates too (PEM)
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -102,25 +109,37 @@ pub(super) struct Printer {
 impl Server {
     /// Whom to trust.
     pub(super) fn trust(&self) -> Trust {
+        self.access.trust()
+    }
+
+    /// The connections to make, and the values for pipelines' variables.
+    pub(super) fn prepare(self, path: &str) -> anyhow::Result<(Dialer, Vec<String>)> {
+        let (urls, variables): (Vec<_>, Vec<_>) =
+            self.words.into_iter().partition(|word| is_url(word));
+        let [url] = &urls[..] else {
+            bail!("give one server's URL, as in ws://127.0.0.1:8080");
+        };
+        let dialer = self.access.dialer(ServerUrl::new(url, path)?)?;
+        Ok((dialer, variables))
+    }
+}
+
+impl Access {
+    /// Whom to trust.
+    pub(super) fn trust(&self) -> Trust {
         Trust {
             ca: self.ca.clone(),
             anyone: self.insecure,
         }
     }
 
-    /// The connections to make, and the values for pipelines' variables.
-    pub(super) fn prepare(self, path: &str) -> anyhow::Result<(Dialer, Vec<String>)> {
-        let trust = self.trust();
-        let (urls, variables): (Vec<_>, Vec<_>) =
-            self.words.into_iter().partition(|word| is_url(word));
-        let [url] = &urls[..] else {
-            bail!("give one server's URL, as in ws://127.0.0.1:8080");
-        };
-        let mut dialer = Dialer::new(ServerUrl::new(url, path)?, &trust)?;
-        if let Some(token) = &self.token {
-            dialer = dialer.with_token(token).context("--token")?;
+    /// The connections to make to a server.
+    pub(super) fn dialer(&self, url: ServerUrl) -> anyhow::Result<Dialer> {
+        let dialer = Dialer::new(url, &self.trust())?;
+        match &self.token {
+            Some(token) => dialer.with_token(token).context("--token"),
+            None => Ok(dialer),
         }
-        Ok((dialer, variables))
     }
 }
 
@@ -284,7 +303,7 @@ fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
 }
 
 /// TURN credentials stand before the host, as in other URLs, because a flag is one word.
-fn ice_server(text: &str) -> Result<IceServer, String> {
+pub(super) fn ice_server(text: &str) -> Result<IceServer, String> {
     let (scheme, rest) = text.split_once(':').unwrap_or((text, ""));
     let Some((credentials, place)) = rest.rsplit_once('@') else {
         return match IceUrl::parse(text)?.kind {

@@ -10,6 +10,8 @@ mod demo;
 #[cfg(feature = "peer")]
 mod device;
 #[cfg(feature = "peer")]
+mod doctor;
+#[cfg(feature = "peer")]
 mod gecko;
 mod log;
 #[cfg(feature = "peer")]
@@ -55,6 +57,8 @@ enum Command {
     Room(room::Flags),
     #[cfg(all(feature = "server", feature = "peer"))]
     Demo(demo::Flags),
+    #[cfg(feature = "peer")]
+    Doctor(doctor::Flags),
     #[cfg(feature = "peer")]
     Pipelines(pipelines::Flags),
 }
@@ -106,6 +110,8 @@ pub fn main() -> ExitCode {
         Command::Room(flags) => block_on(room::run(flags)),
         #[cfg(all(feature = "server", feature = "peer"))]
         Command::Demo(flags) => block_on(demo::run(flags)),
+        #[cfg(feature = "peer")]
+        Command::Doctor(flags) => block_on(doctor::run(flags)),
         #[cfg(feature = "peer")]
         Command::Pipelines(flags) => pipelines::run(flags),
     };

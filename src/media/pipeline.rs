@@ -493,9 +493,9 @@ fn built_in_names() -> String {
 }
 
 fn advice(elements: &[String]) -> String {
-    match packages::install_command(elements) {
+    match packages::System::here().install_command(elements) {
         Some(command) => format!("; install: {command}"),
-        None => "; no package of Debian 12 has it".to_owned(),
+        None => "; no package that we know has it".to_owned(),
     }
 }
 
