@@ -13,7 +13,7 @@ use stun_proto::Instant as StunInstant;
 use stun_proto::agent::Transmit;
 use stun_proto::types::TransportType;
 use stun_proto::types::attribute::ErrorCode;
-use stun_proto::types::message::{Message, MessageClass};
+use stun_proto::types::message::{Message, MessageClass, TransactionId};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
 use tokio::time::{sleep, timeout};
@@ -247,8 +247,8 @@ struct Relay {
     base: Instant,
     local: SocketAddr,
     remote: SocketAddr,
-    /// What the server refused last: the client doesn't tell.
-    refused: Option<(u16, String)>,
+    /// The request at which the server asked for the password.
+    asked: Option<TransactionId>,
 }
 
 enum Wire {
@@ -301,7 +301,7 @@ impl Relay {
             base: Instant::now(),
             local,
             remote,
-            refused: None,
+            asked: None,
         })
     }
 
@@ -315,7 +315,7 @@ impl Relay {
             match self.next().await? {
                 Happened::Event(TurnEvent::AllocationCreated(_, address)) => return Ok(address),
                 Happened::Event(TurnEvent::AllocationCreateFailed(_)) => {
-                    return Err(self.failure());
+                    return Err(Failure::Silent);
                 }
                 _ => {}
             }
@@ -325,7 +325,6 @@ impl Relay {
     /// Lets packets from this address through.
     async fn permit(&mut self, peer: SocketAddr) -> Result<(), Failure> {
         let now = self.now();
-        self.refused = None;
         let permission = self
             .client
             .create_permission(TransportType::Udp, peer.ip(), now);
@@ -334,7 +333,7 @@ impl Relay {
             match self.next().await? {
                 Happened::Event(TurnEvent::PermissionCreated(..)) => return Ok(()),
                 Happened::Event(TurnEvent::PermissionCreateFailed(..)) => {
-                    return Err(self.failure());
+                    return Err(Failure::Silent);
                 }
                 _ => {}
             }
@@ -394,13 +393,13 @@ impl Relay {
             }
             let wait = match poll {
                 TurnPollRet::WaitUntil(at) => at.saturating_duration_since(now),
-                TurnPollRet::Closed => return Err(self.failure()),
+                TurnPollRet::Closed => return Err(Failure::Silent),
                 TurnPollRet::AllocateTcpSocket { .. } | TurnPollRet::TcpClose { .. } => {
                     LONGEST_WAIT
                 }
             };
             tokio::select! {
-                received = self.wire.receive() => if let Some(data) = self.take(received?) {
+                received = self.wire.receive() => if let Some(data) = self.take(received?)? {
                     return Ok(Happened::Data(data));
                 },
                 () = sleep(wait.clamp(Duration::from_millis(2), LONGEST_WAIT)) => {}
@@ -409,29 +408,33 @@ impl Relay {
     }
 
     /// Gives the client a message; what another peer sent, if it is that.
-    fn take(&mut self, bytes: Vec<u8>) -> Option<Vec<u8>> {
+    ///
+    /// What refuses a request is told here: the client waits on, because it doesn't believe an answer that
+    /// isn't signed with the password, and a server that doesn't know the password can't sign.
+    fn take(&mut self, bytes: Vec<u8>) -> Result<Option<Vec<u8>>, Failure> {
         if let Ok(message) = Message::from_bytes(&bytes)
             && message.has_class(MessageClass::Error)
             && let Ok(error) = message.attribute::<ErrorCode>()
         {
-            self.refused = Some((error.code(), error.reason().to_owned()));
+            let request = message.transaction_id();
+            let is_question = match error.code() {
+                // The first one asks for the password (RFC 8489 section 9.2.4).
+                ErrorCode::UNAUTHORIZED => *self.asked.get_or_insert(request) == request,
+                code => code == ErrorCode::STALE_NONCE,
+            };
+            if !is_question {
+                return Err(Failure::Refused {
+                    code: error.code(),
+                    reason: error.reason().to_owned(),
+                });
+            }
         }
         let (now, transport) = (self.now(), self.client.transport());
         let transmit = Transmit::new(bytes, transport, self.remote, self.local);
-        match self.client.recv(transmit, now) {
+        Ok(match self.client.recv(transmit, now) {
             TurnRecvRet::PeerData(data) => Some(data.data().to_vec()),
             _ => None,
-        }
-    }
-
-    fn failure(&self) -> Failure {
-        match &self.refused {
-            Some((code, reason)) => Failure::Refused {
-                code: *code,
-                reason: reason.clone(),
-            },
-            None => Failure::Silent,
-        }
+        })
     }
 }
 
