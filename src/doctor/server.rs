@@ -198,14 +198,11 @@ async fn handshake(
         let tcp = TcpStream::connect((url.host(), url.port())).await?;
         TlsConnector::from(config).connect(name, tcp).await
     };
-    let connected = match timeout(STEP, connect).await {
-        Ok(connected) => connected,
-        Err(_) => {
-            return Err(broken(&format_args!(
-                "no answer within {} s",
-                STEP.as_secs()
-            )));
-        }
+    let Ok(connected) = timeout(STEP, connect).await else {
+        return Err(broken(&format_args!(
+            "no answer within {} s",
+            STEP.as_secs()
+        )));
     };
     let tls = connected.map_err(|error| match distrust(&error) {
         Some(why) => sort(&why),

@@ -188,8 +188,8 @@ fn other_address(bytes: &[u8]) -> Option<SocketAddr> {
     let attribute = attributes.find_map(|kind| message.raw_attribute(*kind))?;
     let (head, address) = attribute.value.split_first_chunk::<4>()?;
     let ip = match head[1] {
-        1 => IpAddr::from(<[u8; 4]>::try_from(&*address).ok()?),
-        2 => IpAddr::from(<[u8; 16]>::try_from(&*address).ok()?),
+        1 => IpAddr::from(<[u8; 4]>::try_from(address).ok()?),
+        2 => IpAddr::from(<[u8; 16]>::try_from(address).ok()?),
         _ => return None,
     };
     Some(SocketAddr::new(ip, u16::from_be_bytes([head[2], head[3]])))

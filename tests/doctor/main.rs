@@ -5,6 +5,9 @@
 mod common;
 #[path = "../common/lab.rs"]
 mod lab;
+#[path = "../network/scenes.rs"]
+#[allow(dead_code, reason = "calls are not made here")]
+mod scenes;
 #[path = "../common/turn.rs"]
 mod turn;
 
@@ -17,6 +20,7 @@ use std::time::Duration;
 use common::Server;
 use lab::Lab;
 use process::PATIENCE;
+use scenes::Town;
 use switchboard::doctor::{Finding, Level, Report, Topic};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::process::Command;
@@ -354,6 +358,104 @@ async fn a_good_certificate_is_told_with_its_names_and_its_last_day() {
     );
     said.has(Topic::Server, Level::Ok, "Kurento at /room");
     assert_eq!(said.code, Some(0), "{}", said.text);
+}
+
+#[tokio::test]
+async fn the_kind_of_nat_is_told() {
+    let Some(town) = Town::new() else { return };
+    let _first = town.turn().await;
+    town.internet.ip("addr add 203.0.113.2/32 dev lo");
+    let stdbuf = town.internet.command("stdbuf").into();
+    let second = "203.0.113.2".parse().unwrap();
+    let _second = Turn::launch(stdbuf, second, (3478, 5349)).await;
+    let stun = [
+        "--ice-server",
+        "stun:203.0.113.1",
+        "--ice-server",
+        "stun:203.0.113.2",
+    ];
+    let binary = env!("CARGO_BIN_EXE_switchboard");
+    let said = run(town.homes[0].host.command(binary).into(), &stun).await;
+    let seen = said.has(Topic::Stun, Level::Ok, "endpoint-independent");
+    assert!(seen.what.contains(&town.homes[0].address), "{seen:?}");
+    assert_eq!(said.code, Some(0), "{}", said.text);
+    // Another port for each destination.
+    town.homes[1].router.nft(
+        "table ip scatter {
+            chain out { type nat hook postrouting priority 90; oifname wan masquerade fully-random; }
+        }",
+    );
+    let said = run(town.homes[1].host.command(binary).into(), &stun).await;
+    let seen = said.has(Topic::Stun, Level::Warning, "endpoint-dependent");
+    assert!(seen.command.as_ref().unwrap().contains("turn:"), "{seen:?}");
+    assert_eq!(said.code, Some(0), "{}", said.text);
+}
+
+#[tokio::test]
+async fn a_server_that_wants_a_token_gets_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens.toml");
+    std::fs::write(
+        &file,
+        "[[tokens]]\ntoken = \"good-token\"\nuser = \"me\"\nscopes = [\"remote_server\"]\n",
+    )
+    .unwrap();
+    let config = format!("[accounts.static]\nfile = \"{}\"", file.display());
+    let server = Server::configured(&config, &[]).await;
+    let url = format!("ws://{}", server.address());
+    for (token, code) in [(None, 1), (Some("other-token"), 1), (Some("good-token"), 0)] {
+        let flag = token.map(|token| format!("--token={token}"));
+        let arguments: Vec<_> = [url.as_str()].into_iter().chain(flag.as_deref()).collect();
+        let said = doctor(&arguments).await;
+        assert_eq!(said.code, Some(code), "{token:?} {}", said.text);
+        if code == 1 {
+            let finding = said.has(Topic::Server, Level::Problem, "told to tokens only");
+            assert!(
+                finding.command.as_ref().unwrap().contains("--token"),
+                "{finding:?}"
+            );
+        }
+        assert!(!said.text.contains("-token\""), "{}", said.text);
+    }
+}
+
+/// Answers everything so, as a proxy does before which a server is missing.
+async fn answers(text: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut asked = [0; 4096];
+                let _ = tokio::io::AsyncReadExt::read(&mut tcp, &mut asked).await;
+                let _ = tokio::io::AsyncWriteExt::write_all(&mut tcp, text.as_bytes()).await;
+            });
+        }
+    });
+    format!("ws://{address}")
+}
+
+#[tokio::test]
+async fn a_proxy_in_the_way_is_told_with_the_lines_that_it_needs() {
+    let url = answers(
+        "HTTP/1.1 502 Bad Gateway\r\nServer: nginx\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n\
+         Content-Length: 0\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    let said = doctor(&[&url]).await;
+    said.has(Topic::Server, Level::Ok, "behind a proxy: nginx");
+    said.has(
+        Topic::Server,
+        Level::Problem,
+        "502 Bad Gateway to GET /health",
+    );
+    said.has(Topic::Server, Level::Problem, "clock");
+    let socket = said.has(Topic::Server, Level::Problem, "Kurento at /room: HTTP 502");
+    let lines = "proxy_set_header Upgrade";
+    assert!(
+        socket.command.as_ref().unwrap().contains(lines),
+        "{socket:?}"
+    );
 }
 
 /// What a server mints for who asks now.

@@ -13,11 +13,9 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let mut findings = machine::judge(&facts.machine);
     findings.extend(network::addresses(&facts.addresses));
     findings.extend(machine::pair(&facts.machine.pair));
-    let relays = network::turn(&facts.turn, facts.now);
-    let has_relay = facts.turn.iter().any(|it| it.outcome.is_ok());
     let addresses = facts.addresses.all.as_deref().unwrap_or_default();
-    findings.extend(network::stun(facts.stun.as_ref(), addresses, has_relay));
-    findings.extend(relays);
+    findings.extend(network::stun(facts.stun.as_ref(), addresses, &facts.turn));
+    findings.extend(network::turn(&facts.turn, facts.now));
     if let Some(server) = &facts.server {
         findings.extend(server::judge(server, facts.now));
     }

@@ -6,7 +6,7 @@ use super::super::Addresses;
 use super::super::stun::{Asked, Outcome, Stun};
 use super::super::turn::{Failure, Over, Relayed, Try, Way};
 use super::{Finding, Topic};
-use crate::net::{Interface, is_private};
+use crate::net::{Advertised, Interface, is_private};
 
 /// What a peer has and tells.
 pub(super) fn addresses(addresses: &Addresses) -> Vec<Finding> {
@@ -55,7 +55,13 @@ pub(super) fn addresses(addresses: &Addresses) -> Vec<Finding> {
         findings.push(Finding::ok(Topic::Addresses, text));
     }
     findings.extend(left_out(all, chosen));
-    let advertised = &addresses.advertised;
+    findings.extend(advertised(&addresses.advertised));
+    findings
+}
+
+/// What is told instead of the machine's own addresses.
+fn advertised(advertised: &Advertised) -> Vec<Finding> {
+    let mut findings = Vec::new();
     if !advertised.addresses.is_empty() {
         let texts: Vec<_> = advertised
             .addresses
@@ -87,8 +93,17 @@ fn left_out(all: &[Interface], chosen: &[Interface]) -> Option<Finding> {
     (!bridges.is_empty()).then(|| Finding::ok(Topic::Addresses, text))
 }
 
-/// How the outside sees this machine.
-pub(super) fn stun(stun: Option<&Stun>, own: &[Interface], has_relay: bool) -> Vec<Finding> {
+/// How the outside sees this machine. What doesn't answer and is a relay is told of as a relay.
+pub(super) fn stun(stun: Option<&Stun>, own: &[Interface], relays: &[Try]) -> Vec<Finding> {
+    let has_relay = relays.iter().any(|it| it.outcome.is_ok());
+    let is_broken_relay = |server: &str| {
+        let ways = relays
+            .iter()
+            .filter(|it| it.outcome.is_err())
+            .map(|it| &it.way);
+        let mut named = ways.filter(|way| way.is_named);
+        named.any(|way| server == format!("{}:{}", way.host, way.port))
+    };
     let Some(stun) = stun else {
         return vec![
             Finding::warning(
@@ -107,6 +122,7 @@ pub(super) fn stun(stun: Option<&Stun>, own: &[Interface], has_relay: bool) -> V
     for Asked { server, outcome } in &stun.asked {
         match outcome {
             Outcome::Seen(address) => seen.push((server.as_str(), *address)),
+            _ if is_broken_relay(server) => {}
             failed => findings.push(unanswered(server, failed, has_relay)),
         }
     }
