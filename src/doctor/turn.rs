@@ -18,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
+use tracing::instrument::WithSubscriber as _;
+use tracing::subscriber::NoSubscriber;
 use turn_client_proto::api::{TurnClientApi as _, TurnConfig, TurnEvent, TurnPollRet, TurnRecvRet};
 use turn_client_proto::client::TurnClient;
 use turn_client_proto::prelude::DelayedTransmitBuild as _;
@@ -182,7 +184,8 @@ async fn attempt(
         return Err(Failure::NoCredential);
     };
     let credentials = TurnCredentials::new(name, password);
-    let relayed = relay(way, &credentials, tls);
+    // The client logs each of its steps, and some with what is secret.
+    let relayed = relay(way, &credentials, tls).with_subscriber(NoSubscriber::default());
     timeout(PATIENCE, relayed)
         .await
         .unwrap_or(Err(Failure::Silent))

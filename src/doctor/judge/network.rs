@@ -225,10 +225,10 @@ fn relays(way: &Way, relayed: &Relayed) -> Finding {
     Finding::ok(
         Topic::Turn,
         format!(
-            "{} relays, from {}, and back within {} ms{more}",
+            "{} relays, from {}, and back within {:.1} ms{more}",
             place(way),
             relayed.address,
-            relayed.took.as_millis()
+            relayed.took.as_secs_f64() * 1000.0
         ),
     )
 }
