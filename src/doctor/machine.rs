@@ -10,20 +10,31 @@ use crate::media::{self, EncoderInfo, Inventory};
 use crate::net::InterfaceRules;
 
 /// How long GStreamer may take to load its plugins, the first time after they were installed.
-const LOADING: Duration = Duration::from_secs(6);
+const LOADING: Duration = Duration::from_secs(9);
 /// How long all encoders may take to be tried.
-const TRIALS: Duration = Duration::from_secs(8);
+const TRIALS: Duration = Duration::from_secs(6);
 
 /// What it can do.
 pub(super) struct Machine {
     /// What GStreamer has, or why it doesn't start.
-    pub(super) gstreamer: Result<Inventory, String>,
+    pub(super) gstreamer: Result<Inventory, Failure>,
     /// Every encoder, tried; or why they weren't.
-    pub(super) encoders: Result<Vec<EncoderInfo>, String>,
+    pub(super) encoders: Result<Vec<EncoderInfo>, Failure>,
     /// File descriptors of a process: how many it has, and how many it may have.
     pub(super) descriptors: (u64, u64),
     /// A connection with itself.
     pub(super) pair: Pair,
+}
+
+/// Why something can't be said.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Failure {
+    /// It took longer than so many seconds.
+    #[error("it took more than {0} s")]
+    Slow(u64),
+    /// It doesn't work.
+    #[error("{0}")]
+    Broken(String),
 }
 
 /// Looks at it.
@@ -33,11 +44,12 @@ pub(super) async fn look(interfaces: InterfaceRules) -> Machine {
         limit.current.unwrap_or(u64::MAX),
         limit.maximum.unwrap_or(u64::MAX),
     );
-    let gstreamer = blocking(LOADING, "GStreamer", media::inventory).await;
-    let gstreamer = gstreamer.and_then(|found| found.map_err(|error| error.to_string()));
+    let gstreamer = blocking(LOADING, media::inventory).await;
+    let gstreamer =
+        gstreamer.and_then(|found| found.map_err(|error| Failure::Broken(error.to_string())));
     let (encoders, pair) = match &gstreamer {
         Ok(_) => tokio::join!(
-            blocking(TRIALS, "trying the encoders", media::try_encoders),
+            blocking(TRIALS, media::try_encoders),
             pair::connect(interfaces),
         ),
         Err(why) => (Err(why.clone()), Pair::Untried),
@@ -52,12 +64,11 @@ pub(super) async fn look(interfaces: InterfaceRules) -> Machine {
 
 async fn blocking<T: Send + 'static>(
     patience: Duration,
-    what: &str,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, String> {
+) -> Result<T, Failure> {
     match timeout(patience, tokio::task::spawn_blocking(work)).await {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(format!("{what}: {error}")),
-        Err(_) => Err(format!("{what} took more than {} s", patience.as_secs())),
+        Ok(Err(error)) => Err(Failure::Broken(error.to_string())),
+        Err(_) => Err(Failure::Slow(patience.as_secs())),
     }
 }

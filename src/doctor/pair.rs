@@ -8,7 +8,7 @@ use crate::media::{self, MediaError, Session, SessionConfig, SessionEvent, Sessi
 use crate::net::InterfaceRules;
 
 /// How long it may take. On an idle machine it takes 0.2 s.
-const PATIENCE: Duration = Duration::from_secs(7);
+const PATIENCE: Duration = Duration::from_secs(6);
 /// The data channel that shows that the connection is good.
 const CHANNEL: &str = "doctor";
 

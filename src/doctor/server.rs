@@ -173,18 +173,14 @@ async fn tls(dialer: &Dialer) -> Tls {
         anyone: true,
         ..Trust::default()
     };
-    let (mut certificate, mut trusted) = (None, Ok(()));
-    if let Ok(config) = client_config(&anyone)
-        && let Ok(seen) = handshake(dialer.url(), Arc::new(config)).await
-    {
-        certificate = seen;
-    }
-    if let Err(why) = handshake(dialer.url(), dialer.tls()).await {
-        trusted = Err(why);
-    }
+    let seen = async {
+        let config = client_config(&anyone).ok()?;
+        handshake(dialer.url(), Arc::new(config)).await.ok()?
+    };
+    let (certificate, trusted) = tokio::join!(seen, handshake(dialer.url(), dialer.tls()));
     Tls {
         certificate,
-        trusted,
+        trusted: trusted.map(drop),
     }
 }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use stun_proto::types::attribute::AttributeType;
 use stun_proto::types::message::Message;
 use tokio::net::{UdpSocket, lookup_host};
@@ -59,18 +60,14 @@ pub(super) async fn ask(servers: &[IceServer]) -> Option<Stun> {
     }
     let mut asked = Vec::new();
     let mut places = Vec::new();
-    for (host, port) in servers.into_iter().take(SERVERS) {
-        let server = format!("{host}:{port}");
-        match timeout(PATIENCE / 2, lookup_host((host.as_str(), port))).await {
-            Ok(Ok(found)) => match preferred(found) {
-                Some(address) => places.push((server, address)),
-                None => asked.push(nameless(server, "its name has no address".to_owned())),
-            },
-            Ok(Err(error)) => asked.push(nameless(server, error.to_string())),
-            Err(_) => asked.push(nameless(
+    let servers = servers.into_iter().take(SERVERS);
+    for (server, found) in join_all(servers.map(look_up)).await {
+        match found {
+            Ok(address) => places.push((server, address)),
+            Err(why) => asked.push(Asked {
                 server,
-                "looking up its name took too long".to_owned(),
-            )),
+                outcome: Outcome::Nameless(why),
+            }),
         }
     }
     for from in [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()] {
@@ -83,17 +80,19 @@ pub(super) async fn ask(servers: &[IceServer]) -> Option<Stun> {
     Some(Stun { asked })
 }
 
-/// Most machines have IPv4 to the outside.
-fn preferred(found: impl Iterator<Item = SocketAddr>) -> Option<SocketAddr> {
-    let all: Vec<_> = found.collect();
-    all.iter().find(|it| it.is_ipv4()).or(all.first()).copied()
-}
-
-const fn nameless(server: String, why: String) -> Asked {
-    Asked {
-        server,
-        outcome: Outcome::Nameless(why),
-    }
+/// An address of a server, with its name and port. Most machines have IPv4 to the outside.
+async fn look_up((host, port): (String, u16)) -> (String, Result<SocketAddr, String>) {
+    let found = match timeout(PATIENCE, lookup_host((host.as_str(), port))).await {
+        Ok(Ok(found)) => {
+            let all: Vec<_> = found.collect();
+            let best = all.iter().find(|it| it.is_ipv4()).or(all.first());
+            best.copied()
+                .ok_or_else(|| "its name has no address".to_owned())
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("looking up its name took too long".to_owned()),
+    };
+    (format!("{host}:{port}"), found)
 }
 
 /// From one socket.

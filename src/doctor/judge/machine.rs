@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::machine::Machine;
+use super::super::machine::{Failure, Machine};
 use super::super::pair::Pair;
 use super::{Finding, Topic};
 use crate::media::{
@@ -16,19 +16,7 @@ const DESCRIPTORS: u64 = 1024;
 pub(super) fn judge(machine: &Machine) -> Vec<Finding> {
     let mut findings = match &machine.gstreamer {
         Ok(inventory) => elements(inventory),
-        Err(why) => vec![
-            Finding::problem(Topic::Gstreamer, format!("GStreamer can't be used: {why}"))
-                .because(
-                    "no peer of this machine sends or receives media",
-                    "install GStreamer, and run `gst-inspect-1.0` to see that it starts",
-                )
-                .by_if_any(install_command(&[
-                    "webrtcbin",
-                    "appsrc",
-                    "vp8enc",
-                    "nicesrc",
-                ])),
-        ],
+        Err(why) => vec![unusable(why)],
     };
     if machine.gstreamer.is_ok() {
         findings.extend(match &machine.encoders {
@@ -69,6 +57,33 @@ pub(super) fn pair(pair: &Pair) -> Option<Finding> {
             ),
         ),
         Pair::Untried => None,
+    }
+}
+
+fn unusable(why: &Failure) -> Finding {
+    match why {
+        Failure::Slow(seconds) => Finding::problem(
+            Topic::Gstreamer,
+            format!("GStreamer was not ready within {seconds} s"),
+        )
+        .because(
+            "nothing could be tried; the first start after an installation reads every plugin",
+            "look again",
+        )
+        .by("switchboard doctor"),
+        Failure::Broken(why) => {
+            Finding::problem(Topic::Gstreamer, format!("GStreamer can't be used: {why}"))
+                .because(
+                    "no peer of this machine sends or receives media",
+                    "install GStreamer, and run `gst-inspect-1.0` to see that it starts",
+                )
+                .by_if_any(install_command(&[
+                    "webrtcbin",
+                    "appsrc",
+                    "vp8enc",
+                    "nicesrc",
+                ]))
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::certificate::Certificate;
-use super::super::machine::Machine;
+use super::super::machine::{self, Machine};
 use super::super::pair::Pair;
 use super::super::server::{Distrust, Http, Refusal, Server, Socket, Tls, Told};
 use super::super::stun::{Asked, Outcome, Stun};
@@ -204,6 +204,16 @@ fn a_missing_element_is_a_problem_if_every_call_needs_it() {
         "/lib/x.so",
         "gst-inspect-1.0 v4l2src",
     );
+}
+
+#[test]
+fn a_gstreamer_that_is_slow_is_not_one_that_is_broken() {
+    let mut facts = well();
+    facts.machine.gstreamer = Err(machine::Failure::Slow(9));
+    facts.machine.pair = Pair::Untried;
+    says(&only(&facts), Level::Problem, "not ready", "doctor");
+    facts.machine.gstreamer = Err(machine::Failure::Broken("no libgstreamer".to_owned()));
+    says(&only(&facts), Level::Problem, "no libgstreamer", "");
 }
 
 #[test]
