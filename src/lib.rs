@@ -11,7 +11,7 @@
 //! | [`rooms`] | the forwarding plane: str0m endpoints, threads, UDP sockets, media over TCP | `net` |
 //! | [`server`] | the edge: listeners, TLS, HTTP, WebSockets, limits, metrics, the console | `dialect`, `hub`, `rooms`, `config` |
 //! | [`doctor`] | what works on this machine and network, what doesn't, and what mends it | `peer`, `media`, `net`, `web` |
-//! | `probe` | coded test media and the judge of what arrives | `peer`, `media` |
+//! | [`probe`] | end-to-end tests of media: coded pictures and sound, and the judge of what arrives | `peer`, `media` |
 //! | [`peer`] | devices, callers and participants: a dialect's client × media, with reconnection | `dialect` clients, `media`, `worker` |
 //! | [`worker`] | JavaScript workers: the child process and its parent; what they may load | `web` |
 //! | [`media`] | GStreamer: pipeline files, encoders, fan-out, `webrtcbin` sessions, statistics | nothing |

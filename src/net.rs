@@ -94,7 +94,7 @@ impl InterfaceRules {
         self.choose(&interfaces()?)
     }
 
-    /// The addresses to use of these, [`ADDRESSES`] at most.
+    /// The addresses to use of these, `ADDRESSES` at most.
     ///
     /// # Errors
     /// If the rules leave none.

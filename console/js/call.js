@@ -118,6 +118,7 @@ export class CallPage {
       media: (stream) => this.#show(stream),
       text: (text) => this.#chat.receive(this.#peer, text),
       canWrite: (can) => this.#chat.allow(can),
+      late: (found) => this.#frame.late(found),
       failed: (details) => this.#failed(details),
     });
     byId('hang-up').hidden = false;
@@ -165,10 +166,10 @@ export class CallPage {
     }
   }
 
-  #failed({ error, tried, advice }) {
+  #failed({ error, what, tried, advice }) {
     const text = error
       ? `The negotiation with ${this.#peer} failed: ${error}`
-      : `The server put the call through, but ${this.#firstFrameMs === null ? 'no picture or sound could get through' : 'the picture and the sound stopped coming'}.`;
+      : `The server put the call through, but ${this.#firstFrameMs === null ? 'no picture or sound could get through' : 'the picture and the sound stopped coming'}. ${what ?? ''}`;
     this.#showEnd('failed', { title: 'No media connection', text, tried, advice });
   }
 

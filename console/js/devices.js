@@ -1,5 +1,6 @@
 // The live list of what is registered at the server.
 
+import { openStream, refusal } from './access.js';
 import { announce, byId, setText } from './dom.js';
 import { count, span } from './format.js';
 import { Rows, byName, linkRow, markRow } from './rows.js';
@@ -26,6 +27,8 @@ export class Feed {
   endpoints = [];
   rooms = [];
   live = false;
+  /** Why the server doesn't tell, if it says so. */
+  refusal = null;
 
   constructor(changed) {
     this.#changed = changed;
@@ -35,7 +38,7 @@ export class Feed {
 
   #open() {
     this.#close();
-    this.#source = new EventSource('/api/endpoints/stream');
+    this.#source = openStream('/api/endpoints/stream');
     this.#source.onmessage = ({ data }) => {
       let snapshot;
       try {
@@ -50,14 +53,23 @@ export class Feed {
       }));
       this.rooms = snapshot.rooms ?? [];
       this.live = true;
+      this.refusal = null;
       this.#changed(this);
     };
     this.#source.onerror = () => {
       this.live = false;
       // After an HTTP error the browser gives up; after a lost connection it retries by itself.
-      if (this.#source.readyState === EventSource.CLOSED) this.#retry = setTimeout(() => this.#open(), RETRY_MS);
+      if (this.#source.readyState === EventSource.CLOSED) this.#refused();
       this.#changed(this);
     };
+  }
+
+  /** Learns why, and tries again later. */
+  async #refused() {
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.#open(), RETRY_MS);
+    this.refusal = await refusal('/api/endpoints');
+    if (this.refusal) this.#changed(this);
   }
 
   #close() {
@@ -107,11 +119,11 @@ export class DeviceList {
   }
 
   #writeServerState() {
-    const { live } = this.#feed;
+    const { live, refusal: why } = this.#feed;
     byId('server-state').dataset.state = live ? 'live' : 'lost';
-    setText(byId('server-state'), live ? 'Connected' : 'Server away');
+    setText(byId('server-state'), live ? 'Connected' : why ? 'No access' : 'Server away');
     byId('server-away').hidden = live;
-    setText(byId('server-away'), live ? '' : 'The server does not answer. This page keeps trying.');
+    setText(byId('server-away'), live ? '' : why ?? 'The server does not answer. This page keeps trying.');
     byId('devices').classList.toggle('stale', !live);
   }
 

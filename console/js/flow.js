@@ -1,6 +1,6 @@
 // One way of media between this page and a room's server: what it sends, or what one participant sends.
 
-import { diagnose } from './diagnosis.js';
+import { diagnose, Watch } from './diagnosis.js';
 import { peerConnection, refusedServers } from './ice.js';
 
 /** How long ICE and DTLS may take, from when both descriptions are there. */
@@ -22,10 +22,12 @@ const LAYERS = [
  * - `candidate(candidate)`: one of this browser's, for the server;
  * - `state(state)`: `negotiating`, `connecting`, `live`, `interrupted`;
  * - `media(stream)`: what comes, with every track;
- * - `failed({error, code, tried, advice})`: the end, once. Not called after `close()`.
+ * - `late({what, tried, advice})`: why media takes so long; `null` when it comes after all;
+ * - `failed({error, code, what, tried, advice})`: the end, once. Not called after `close()`.
  */
 class Flow {
   #peer;
+  #watcher;
   #iceServers;
   #handlers;
   #incoming = new MediaStream();
@@ -38,6 +40,7 @@ class Flow {
     this.#handlers = handlers;
     this.#peer = peerConnection(iceServers, refusedServers);
     this.#watch();
+    this.#watcher = new Watch(this.#peer, iceServers, 'the server', (found) => handlers.late(found));
   }
 
   /** The peer connection, for statistics. */
@@ -63,6 +66,7 @@ class Flow {
   close() {
     this.#over = true;
     clearTimeout(this.#timer);
+    this.#watcher.stop();
     this.#peer.close();
   }
 

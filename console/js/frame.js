@@ -9,6 +9,7 @@ const EXTRAS = ['player-notice', 'sound', 'sound-on', 'microphone', 'camera', 'p
 /** The frame of one page, until `close()`. */
 export class Frame {
   #listeners = new AbortController();
+  #isLate = false;
 
   /** `kind` is `device`, `call`, `mesh`, `room` or `gecko`; `again()` starts the page over. */
   constructor(kind, title, again) {
@@ -56,6 +57,13 @@ export class Frame {
 
   clearNotice() {
     byId('player-notice').hidden = true;
+  }
+
+  /** Says why media doesn't come, and takes that back (`null`) when it does. */
+  late(found) {
+    if (found) this.notice([found.what, found.advice].join(' '));
+    else if (this.#isLate) this.clearNotice();
+    this.#isLate = found !== null;
   }
 
   /** Shows the end: its name for style and tests, and what it means in words. */

@@ -1,5 +1,6 @@
 // Scripts on a gecko: write one or name one, run it, talk with it.
 
+import { ask } from './access.js';
 import { announce, byId, element, setText } from './dom.js';
 import { Frame } from './frame.js';
 import { IceServers } from './ice.js';
@@ -189,7 +190,7 @@ export class GeckoPage {
     byId('talk-error').hidden = true;
     this.#errno = this.#workerId = null;
     this.#showState('preparing');
-    const [source] = await Promise.all([this.#source(), this.#ice.fetch(token())]);
+    const [source] = await Promise.all([this.#source(), this.#ice.fetch(accountToken())]);
     if (run !== this.#run || source === null) return;
     this.#say('state', `Source: ${source}`);
     const talks = chosenKind() !== 'pipeline';
@@ -222,6 +223,7 @@ export class GeckoPage {
       message: (data) => this.#received(data),
       control: (text) => this.#told(text),
       media: (stream) => this.#showMedia(stream),
+      late: (found) => this.#frame.late(found),
       ended: (end) => this.#ended(end),
     };
   }
@@ -241,7 +243,7 @@ export class GeckoPage {
     this.#removeMedia();
   }
 
-  #ended({ why, errno, reason, tried, advice }) {
+  #ended({ why, errno, reason, what, tried, advice }) {
     const wasRunning = ['running', 'interrupted'].includes(this.#state);
     this.#stop();
     this.#errno = errno ?? null;
@@ -252,7 +254,7 @@ export class GeckoPage {
       return;
     }
     const [title, text] = ERRNOS[errno] ?? ENDS[why === 'failed' && wasRunning ? 'broken' : why] ?? ['The script was refused', ''];
-    this.#showError(errno, title, [text, advice].filter(Boolean).join(' '), reason, tried);
+    this.#showError(errno, title, [text, what, advice].filter(Boolean).join(' '), reason, tried);
   }
 
   #showError(errno, title, text, reason, tried) {
@@ -390,7 +392,10 @@ const chosenKind = () => byId('setup').elements.kind.value;
 
 const kinds = () => ['video', 'audio'].filter((kind) => byId(`setup-${kind}`).checked);
 
-const token = () => (byId('setup-token-part').hidden ? OWN_TOKEN : byId('setup-token').value.trim());
+/** The token of the user's account, where the server asks for one. */
+const accountToken = () => (byId('setup-token-part').hidden ? '' : byId('setup-token').value.trim());
+
+const token = () => accountToken() || OWN_TOKEN;
 
 /** Shows the field for a token where the server asks for one. */
 async function askForToken() {
@@ -404,7 +409,7 @@ async function askForToken() {
 /** Puts a script on the server, so that a gecko can fetch it. Gives its address. */
 async function publish(script, isModule) {
   const headers = { 'content-type': 'text/javascript' };
-  const answer = await fetch(`/api/scripts?module=${isModule}`, { method: 'POST', headers, body: script });
+  const answer = await ask(`/api/scripts?module=${isModule}`, { method: 'POST', headers, body: script });
   const { url, error } = await answer.json().catch(() => ({}));
   if (!answer.ok || !url) throw new Error(error ?? `the server answers ${answer.status}`);
   return new URL(url, location.href).href;

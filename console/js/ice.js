@@ -1,5 +1,7 @@
 // How media finds its way: the ICE servers that the server names, and which ways are taken.
 
+import { ask } from './access.js';
+
 /** How long the server may take to name them; then there are none. */
 const PATIENCE_MS = 2_000;
 /** They are asked for again after this at the latest, or after half of their time. */
@@ -40,8 +42,7 @@ export class IceServers {
   /** Asks the server, with a token if it wants one, and again before the credentials expire. Never fails: there may be none. */
   async fetch(token = '') {
     try {
-      const headers = token ? { Authorization: `Bearer ${token}` } : {};
-      const answer = await fetch('/ice-servers', { headers, signal: AbortSignal.timeout(PATIENCE_MS) });
+      const answer = await ask('/ice-servers', { signal: AbortSignal.timeout(PATIENCE_MS) }, token || undefined);
       if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
       const { iceServers, ttl } = await answer.json();
       if (Array.isArray(iceServers)) this.#list = iceServers;

@@ -1,5 +1,7 @@
 // The client's side of Kurento's rooms: JSON-RPC 2.0 over a WebSocket to `/room`.
 
+import { openSocket } from './access.js';
+
 /** How long a request may wait for its reply. */
 const REPLY_MS = 15_000;
 /** How often the server is pinged, which it is told: after three that fail to come it closes. */
@@ -9,13 +11,6 @@ const RETRY_MS = 500;
 const SLOWEST_RETRY_MS = 5_000;
 /** The code with which the server says that it doesn't know a session any more. */
 const SESSION_GONE = 40007;
-
-/** Where rooms are. */
-function roomUrl() {
-  const url = new URL('/room', location.href);
-  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-  return url;
-}
 
 /** A request that the server refused, with its code; `null` if there was no reply. */
 export class Refused extends Error {
@@ -78,7 +73,7 @@ export class RoomSession {
   }
 
   #open() {
-    const socket = new WebSocket(roomUrl());
+    const socket = openSocket('/room');
     this.#socket = socket;
     socket.onopen = () => this.#opened();
     socket.onmessage = ({ data }) => this.#receive(data);

@@ -1,6 +1,6 @@
 // The media between this page and one other GStreamer peer: negotiation, tracks, text.
 
-import { diagnose } from './diagnosis.js';
+import { diagnose, Watch } from './diagnosis.js';
 import { peerConnection, refusedServers } from './ice.js';
 
 /** The text channel that this page opens. The other side may open others; their text counts as well. */
@@ -20,10 +20,12 @@ const MOST_EARLY_CANDIDATES = 256;
  * - `state(state)`: `negotiating`, `slow` (no answer yet), `connecting`, `live`, `interrupted`;
  * - `media(stream)`: what the other side sends, with every track that comes;
  * - `text(text)`, `canWrite(can)`: the data channel;
- * - `failed({error, tried, advice})`: the end, once. Not called after `close()`.
+ * - `late({what, tried, advice})`: why media takes so long; `null` when it comes after all;
+ * - `failed({error, what, tried, advice})`: the end, once. Not called after `close()`.
  */
 export class Link {
   #peer;
+  #watcher;
   #handlers;
   #camera;
   #iceServers;
@@ -42,6 +44,7 @@ export class Link {
     this.#iceServers = iceServers;
     this.#peer = peerConnection(iceServers, refusedServers);
     this.#watch();
+    this.#watcher = new Watch(this.#peer, iceServers, 'the other side', (found) => handlers.late(found));
     handlers.state('negotiating');
   }
 
@@ -88,6 +91,7 @@ export class Link {
   close() {
     this.#over = true;
     clearTimeout(this.#timer);
+    this.#watcher.stop();
     this.#peer.close();
   }
 

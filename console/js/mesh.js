@@ -176,6 +176,7 @@ export class MeshPage {
         member.tile.show(stream);
         this.#sound.add(member.tile.video);
       },
+      late: (found) => member.tile.late(found),
       failed: (details) => {
         this.#sound.remove(member.tile.video);
         member.tile.fail(details);

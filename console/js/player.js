@@ -1,6 +1,6 @@
 // One device's media: signaling, the peer connection, and its data channels.
 
-import { diagnose } from './diagnosis.js';
+import { diagnose, Watch } from './diagnosis.js';
 import { peerConnection } from './ice.js';
 import { Signaling } from './signaling.js';
 
@@ -55,6 +55,7 @@ export class Player {
   #earlyCandidates = [];
   #work = Promise.resolve();
   #answered = null;
+  #watcher = null;
   #microphone = null;
   #timers = new Map();
   #deviceFound = false;
@@ -120,6 +121,7 @@ export class Player {
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#releaseMicrophone();
     this.#signaling.close();
+    this.#watcher?.stop();
     this.#peer?.close();
   }
 
@@ -130,6 +132,7 @@ export class Player {
     this.#peer = peerConnection(this.#iceServers, (why) =>
       this.#handlers.problem(`The ICE servers of this server cannot be used (${why}); going on without.`));
     this.#watch(this.#peer);
+    this.#watcher = new Watch(this.#peer, this.#iceServers, 'the device', (found) => this.#handlers.late(found));
     this.#handlers.state('waiting');
   }
 

@@ -1,15 +1,10 @@
 // The client's side of GStreamer's simple signalling: one WebSocket to `/`.
 
+import { openSocket } from './access.js';
+
 /** Ids of this page have six digits: clients written in Rust read ids as 32-bit numbers. */
 const LEAST_ID = 100_000;
 const MOST_ID = 999_999;
-
-/** Where peers of this page's server register. */
-function registrationUrl() {
-  const url = new URL('/', location.href);
-  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-  return url;
-}
 
 /** An id that is most likely free. */
 export function randomId() {
@@ -39,7 +34,7 @@ export class Registration {
 
   constructor(id, handlers) {
     this.#handlers = handlers;
-    this.#socket = new WebSocket(registrationUrl());
+    this.#socket = openSocket('/');
     this.#socket.onopen = () => {
       this.#opened = true;
       this.#socket.send(`HELLO ${id}`);

@@ -1,5 +1,6 @@
 // A room whose media the server forwards.
 
+import { ask } from './access.js';
 import { CameraSwitches, openCamera } from './camera.js';
 import { Chat } from './chat.js';
 import { announce, byId, setIcon } from './dom.js';
@@ -279,17 +280,19 @@ export class RoomPage {
         other.tile.show(media);
         this.#sound.add(other.tile.video);
       },
+      late: (found) => other.tile.late(found),
       failed: (details) => this.#receivingFailed(name, other, details),
     });
   }
 
-  #receivingFailed(name, other, { code, error, ...details }) {
+  async #receivingFailed(name, other, { code, error, ...details }) {
     if (code === NOT_STREAMING) {
       // It stopped while this page asked.
       this.#silence(name);
       return;
     }
     this.#sound.remove(other.tile.video);
+    if (!error) details.advice = (await seenByServer(this.#room, this.#name, name)) ?? details.advice;
     other.tile.fail({ ...details, error: error && (code === null ? error : explain({ code, message: error })) });
   }
 
@@ -338,12 +341,15 @@ export class RoomPage {
       negotiate: async (sdpOffer) => (await this.#session.request('publishVideo', { sdpOffer, doLoopback: false })).sdpAnswer,
       candidate: (candidate) => this.#sendCandidate(this.#name, candidate),
       state: (state) => this.#own?.say('You send no picture', state === 'interrupted' ? 'Interrupted' : ''),
+      late: (found) => this.#frame.late(found),
       failed: (details) => this.#publishingFailed(details),
     });
   }
 
-  #publishingFailed({ code, error, advice }) {
-    const why = error ? explain({ code, message: error }) : advice;
+  async #publishingFailed({ code, error, advice }) {
+    const why = error
+      ? explain({ code, message: error })
+      : ((await seenByServer(this.#room, this.#name)) ?? advice);
     this.#frame.notice(`The others do not see you: ${why ?? 'nothing got through to the server.'}`);
     this.#session.request('unpublishVideo', {}).catch(() => {});
     this.#stopSending();
@@ -436,10 +442,20 @@ export class RoomPage {
   }
 }
 
+/**
+ * What the server saw of one's own media connection that failed, and what to configure: the one that
+ * receives `of`, or publishes. Null if it doesn't say.
+ */
+async function seenByServer(room, user, of) {
+  const own = (await participantsOf(room))?.find((participant) => participant.user === user);
+  const why = own?.media?.find((media) => media.of === of)?.why;
+  return why ? `The server says: ${why}.` : null;
+}
+
 /** Who is in a room, and who publishes: `[{user, publishing}]`; null if that can't be learned. */
 async function participantsOf(room) {
   try {
-    const rooms = await (await fetch('/api/rooms')).json();
+    const rooms = await (await ask('/api/rooms')).json();
     return rooms.find(({ kind, id }) => kind === 'forwarding' && id === room)?.participants ?? null;
   } catch {
     return null;

@@ -1,11 +1,6 @@
 // The client's side of the Cuttlefish protocol: one WebSocket to `/connect_client`.
 
-/** Where the clients of this page's server connect. */
-export function connectUrl() {
-  const url = new URL('/connect_client', location.href);
-  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-  return url;
-}
+import { openSocket } from './access.js';
 
 /**
  * A call to one device.
@@ -26,7 +21,7 @@ export class Signaling {
 
   constructor(deviceId, handlers) {
     this.#handlers = handlers;
-    this.#socket = new WebSocket(connectUrl());
+    this.#socket = openSocket('/connect_client');
     this.#socket.onopen = () => {
       this.#opened = true;
       handlers.opened();

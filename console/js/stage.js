@@ -99,6 +99,7 @@ export class Stage {
       ended: (end) => this.#showEnd(end),
       signalingLost: (error) => this.#frame.notice(`${error ? `The server ended the call: ${error}.` : 'The connection to the server is lost.'} The picture goes on; new displays and the microphone need a reconnect.`, true),
       problem: (text) => this.#frame.notice(text),
+      late: (found) => this.#frame.late(found),
       deviceInfo: (info) => this.#showKeys(info),
       display: (id, stream) => this.#addDisplay(id, stream),
       displayGone: (id) => this.#removeDisplay(id),
@@ -116,9 +117,11 @@ export class Stage {
   #showState(state) {
     this.#frame.state(STATES[state]);
     const hasPicture = [...this.#displays.values()].some((display) => display.hasFrame);
-    this.#frame.progress(!hasPicture || state !== 'live');
+    const soundOnly = !this.#displays.size && this.#sounds.size > 0;
+    this.#frame.progress(!(hasPicture || soundOnly) || state !== 'live');
     if (state === 'live') {
       this.#frame.clearNotice();
+      if (soundOnly) this.#frame.notice('This device sends sound and no picture.');
       byId('microphone').hidden = !this.#player.canTalk;
     }
   }
@@ -128,13 +131,13 @@ export class Stage {
     if (this.#end && this.#refine(this.#end) !== this.#end) this.#showEnd({ reason: this.#end });
   }
 
-  #showEnd({ reason, error, tried, advice }) {
+  #showEnd({ reason, error, what, tried, advice }) {
     this.#end = this.#refine(reason);
     const [title, text] = ENDS[this.#end];
     clearInterval(this.#statsTimer);
     this.#clearMedia();
     const says = error && !['absent', 'left'].includes(this.#end) ? `It says: ${error}` : '';
-    this.#frame.end(this.#end, { title, text: [text, says].filter(Boolean).join(' '), tried, advice });
+    this.#frame.end(this.#end, { title, text: [text, what, says].filter(Boolean).join(' '), tried, advice });
   }
 
   /** The server's list tells an absent device from other reasons. */

@@ -13,6 +13,7 @@ export class Tile {
   #numbers = element('span', { class: 'tile-numbers' });
   #badge = element('span', { class: 'tile-state' });
   #hasFrame = false;
+  #explanation = element('div', { class: 'explanation' });
   /** The element that plays the person's picture and sound. */
   video = element('video', { autoplay: true, playsInline: true, disablePictureInPicture: true });
 
@@ -63,18 +64,29 @@ export class Tile {
   }
 
   /** Shows the end of this person's media, and why. */
-  fail({ error, tried, advice }) {
+  fail({ error, what, tried, advice }) {
     this.#hasFrame = false;
     this.#figure.dataset.failed = '';
     this.video.srcObject = null;
-    const text = error ? `The negotiation failed: ${error}` : 'No picture or sound could get through.';
+    const text = error ? `The negotiation failed: ${error}` : what ?? 'No picture or sound could get through.';
     this.say('No media connection', 'No connection');
-    const parts = [element('p', { class: 'why', textContent: [text, advice].filter(Boolean).join(' ') })];
+    this.#explain([text, advice], tried);
+  }
+
+  /** Says why media doesn't come yet, and takes that back (`null`) when it does. */
+  late(found) {
+    if (found) this.#explain([found.what, found.advice], found.tried);
+    else this.#explanation.replaceChildren();
+  }
+
+  #explain(sentences, tried) {
+    const parts = [element('p', { class: 'why', textContent: sentences.filter(Boolean).join(' ') })];
     if (tried?.length) {
       const lines = tried.map((line) => element('li', { textContent: line }));
       parts.push(element('details', {}, element('summary', { textContent: 'What was tried' }), element('ul', {}, ...lines)));
     }
-    this.#cover.append(...parts);
+    this.#explanation.replaceChildren(...parts);
+    this.#cover.append(this.#explanation);
   }
 
   remove() {

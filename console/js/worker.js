@@ -1,6 +1,7 @@
 // A worker on a gecko: one WebSocket to `/` until it is there, then a peer connection with its channels.
 
-import { diagnose } from './diagnosis.js';
+import { openSocket } from './access.js';
+import { diagnose, Watch } from './diagnosis.js';
 import { peerConnection, refusedServers } from './ice.js';
 
 /** The channel to the worker, and the one on which its gecko tells of it. */
@@ -19,13 +20,6 @@ const MOST_WAITING_BYTES = 8 * 1024 * 1024;
 const TOO_LARGE = 1009;
 const TOO_LARGE_ERRNO = 413;
 
-/** Where the clients of geckos connect. */
-function clientUrl() {
-  const url = new URL('/', location.href);
-  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-  return url;
-}
-
 /**
  * One worker, from the demand for it to its end.
  *
@@ -40,7 +34,8 @@ function clientUrl() {
  * - `message(data)`: a text or an `ArrayBuffer` of the worker;
  * - `control(text)`: what the gecko tells of it;
  * - `media(stream)`: what the gecko plays;
- * - `ended({why, errno, reason, tried, advice})`: the end, once. `why` is `refused` (with the errno),
+ * - `late({what, tried, advice})`: why media takes so long; `null` when it comes after all;
+ * - `ended({why, errno, reason, what, tried, advice})`: the end, once. `why` is `refused` (with the errno),
  *   `unreachable` (no WebSocket), `lost` (the server's end, before the worker was there), `failed` (no
  *   connection to the gecko), `over` (the worker has ended). Not called after `stop()`.
  */
@@ -49,6 +44,7 @@ export class RemoteWorker {
   #handlers;
   #socket;
   #peer;
+  #watcher;
   #channel = null;
   #incoming = new MediaStream();
   #earlyCandidates = [];
@@ -62,9 +58,10 @@ export class RemoteWorker {
     this.#wish = wish;
     this.#handlers = handlers;
     this.#peer = peerConnection(wish.iceServers, refusedServers);
+    this.#watcher = new Watch(this.#peer, wish.iceServers, 'the gecko', (found) => handlers.late(found));
     this.#prepare();
     handlers.state('asking');
-    this.#socket = new WebSocket(clientUrl());
+    this.#socket = openSocket('/');
     this.#socket.onopen = () => {
       this.#opened = true;
       this.#inOrder(() => this.#sayHello());
@@ -94,6 +91,7 @@ export class RemoteWorker {
   stop() {
     this.#over = true;
     clearTimeout(this.#timer);
+    this.#watcher.stop();
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket.close();
     this.#channel?.close();

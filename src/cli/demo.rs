@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::device::{self, Media};
 use super::media::pipeline;
 use super::serve::{self, Listen};
+use super::sessions::Sessions;
 use super::{Failure, Outcome, interrupted, say};
 use crate::dialect::gstreamer::client::{PeerId, RoomId};
 use crate::hub::EndpointId;
@@ -55,26 +56,29 @@ pub(super) struct Flags {
     id: EndpointId,
     #[command(flatten)]
     media: Media,
+    #[command(flatten)]
+    sessions: Sessions,
 }
 
 pub(super) async fn run(flags: Flags) -> Outcome {
     let id = flags.id.to_string();
+    let make_ice = flags.sessions.prepare().map_err(Failure::Usage)?;
     let device = flags
         .media
-        .prepare(flags.id, &flags.variables, Ice::new(Vec::new(), false))
+        .prepare(flags.id, &flags.variables, make_ice())
         .await
         .map_err(Failure::Usage)?;
     let file = pipeline("--send", PICTURE, &[]).map_err(Failure::Usage)?;
     let source = Source::open(file, SourceOptions::default()).await;
     let source = source.map_err(Failure::usage)?;
-    let (callee, member) = peers(&source).map_err(Failure::Usage)?;
-    let participant = participant().await.map_err(Failure::Usage)?;
+    let (callee, member) = peers(&media(&source, &make_ice)).map_err(Failure::Usage)?;
+    let participant = participant(&make_ice).await.map_err(Failure::Usage)?;
     let server = serve::start(flags.listen.into_overrides()).await?;
     let Some(bound) = server.addresses().into_iter().next() else {
         return Err(Failure::Usage(anyhow!("there is no address to listen on")));
     };
     let page = local_url(&bound);
-    let workers = workers(&page, source).map_err(Failure::Usage)?;
+    let workers = workers(&page, media(&source, &make_ice)).map_err(Failure::Usage)?;
     let interrupted = interrupted();
     say(format_args!("open {page}#device={}", percent_encoded(&id)));
     say(format_args!("open {page}#call={CALLEE}"));
@@ -107,15 +111,16 @@ pub(super) async fn run(flags: Flags) -> Outcome {
 }
 
 /// Somebody who publishes in the forwarding room.
-async fn participant() -> anyhow::Result<Participant> {
+async fn participant(make_ice: &impl Fn() -> Ice) -> anyhow::Result<Participant> {
     let file = pipeline("--publish", CAMERA, &[])?;
     let source = Source::open(file, SourceOptions::default()).await?;
     let options = participant::Options {
         user: PARTICIPANT.to_owned(),
         room: ROOM.to_owned(),
-        media: media(&source),
+        media: media(&source, make_ice),
         loopback: false,
         codecs: Vec::new(),
+        accepts: Vec::new(),
         channel: None,
         lines: Lines::Ended,
         is_one_of_many: false,
@@ -125,16 +130,16 @@ async fn participant() -> anyhow::Result<Participant> {
 }
 
 /// What a peer plays and takes.
-fn media(source: &Arc<Source>) -> call::Media {
+fn media(source: &Arc<Source>, make_ice: &impl Fn() -> Ice) -> call::Media {
     call::Media {
         source: Some(Arc::clone(source)),
         reception: Reception::Nothing,
-        ice: Arc::new(Ice::new(Vec::new(), false)),
+        ice: Arc::new(make_ice()),
     }
 }
 
 /// A gecko that runs the scripts of our own server.
-fn workers(page: &str, source: Arc<Source>) -> anyhow::Result<Gecko> {
+fn workers(page: &str, media: call::Media) -> anyhow::Result<Gecko> {
     let limits = Limits::default();
     let own = ServerUrl::new(page, "/")?.origin();
     let origins = Origins {
@@ -144,8 +149,8 @@ fn workers(page: &str, source: Arc<Source>) -> anyhow::Result<Gecko> {
     Ok(Gecko::new(gecko::Options {
         id: GECKO.to_owned(),
         capacity: CAPACITY,
-        media: media(&source),
-        pipelines: vec![source],
+        pipelines: media.source.iter().cloned().collect(),
+        media,
         fetcher: super::gecko::fetcher(&own_server(), origins, &limits)?,
         limits,
         events: Vec::new(),
@@ -153,7 +158,7 @@ fn workers(page: &str, source: Arc<Source>) -> anyhow::Result<Gecko> {
 }
 
 /// The peers of GStreamer's dialect, ready to register.
-fn peers(source: &Arc<Source>) -> anyhow::Result<(Caller, Mesh)> {
+fn peers(media: &call::Media) -> anyhow::Result<(Caller, Mesh)> {
     let peer = |id| PeerId::new(id).context("a peer's id");
     let callee = Caller::new(call::Options {
         id: peer(CALLEE)?,
@@ -162,14 +167,14 @@ fn peers(source: &Arc<Source>) -> anyhow::Result<(Caller, Mesh)> {
         wait: true,
         keep: true,
         channel: Some("data".to_owned()),
-        media: media(source),
+        media: media.clone(),
         lines: Lines::Ended,
         events: Vec::new(),
     });
     let member = Mesh::new(mesh::Options {
         id: peer(MEMBER)?,
         room: RoomId::new(ROOM).context("a room's id")?,
-        media: media(source),
+        media: media.clone(),
         events: Vec::new(),
     });
     Ok((callee, member))
@@ -180,6 +185,7 @@ const fn own_server() -> Trust {
     Trust {
         ca: None,
         anyone: true,
+        identity: None,
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn run(flags: Flags) -> Outcome {
 impl Flags {
     async fn prepare(self) -> anyhow::Result<(Dialer, Device)> {
         let (dialer, variables) = self.server.prepare(device::PATH)?;
-        let ice = self.ice.prepare(&dialer);
+        let ice = self.ice.prepare(&dialer)?;
         let device = self.media.prepare(self.id, &variables, ice).await?;
         Ok((dialer, device))
     }
@@ -105,7 +105,8 @@ impl Media {
             info: info.unwrap_or_default(),
             events,
             adb: self.adb,
-            ice,
+            ice: ice.into(),
+            observer: None,
         };
         Ok(Device::new(options)?)
     }

@@ -112,7 +112,7 @@ impl Flags {
             media: call::Media {
                 source: pipelines.first().cloned(),
                 reception,
-                ice: Arc::new(self.ice.prepare(&dialer)),
+                ice: Arc::new(self.ice.prepare(&dialer)?),
             },
             pipelines,
             limits,

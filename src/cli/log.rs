@@ -6,8 +6,9 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Args)]
 pub(super) struct Flags {
     /// What to log: a level, or levels by module as in `info,switchboard::server=debug`
-    #[arg(long, global = true, value_name = "FILTER", env = "SWITCHBOARD_LOG", default_value = "info", value_parser = filter)]
-    log: String,
+    /// [default: info; warn for the probe]
+    #[arg(long, global = true, value_name = "FILTER", env = "SWITCHBOARD_LOG", value_parser = filter)]
+    log: Option<String>,
     /// How to log
     #[arg(
         long,
@@ -26,9 +27,10 @@ enum Format {
 }
 
 impl Flags {
-    pub(super) fn init(&self) {
+    /// Begins to log; what is in `default` if nothing was asked for.
+    pub(super) fn init(&self, default: &str) {
         let builder = tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::new(&self.log))
+            .with_env_filter(EnvFilter::new(self.log.as_deref().unwrap_or(default)))
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
             .with_writer(std::io::stderr);
         match self.log_format {

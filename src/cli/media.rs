@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::addresses::Addresses;
 use super::say;
+use super::sessions::Sessions;
 use crate::config::{IceKind, IceServer, IceUrl, Secret};
 use crate::dialect::gstreamer::client::PeerId;
 use crate::media::pipeline::PipelineFile;
@@ -36,7 +37,7 @@ pub(super) struct Server {
     access: Access,
 }
 
-/// How a server is trusted, and trusts us.
+/// How to be let in by a server, and whether to trust it.
 #[derive(Debug, Args)]
 pub(super) struct Access {
     /// Trust these certificates too (PEM)
@@ -45,6 +46,9 @@ pub(super) struct Access {
     /// Take any certificate of the server
     #[arg(long)]
     insecure: bool,
+    /// Show this certificate to a server that asks for one: two PEM files
+    #[arg(long, value_name = "CERTIFICATE,KEY", value_parser = pair)]
+    client_cert: Option<(PathBuf, PathBuf)>,
     /// Show this token to a server that asks for one
     #[arg(long, env = "SWITCHBOARD_TOKEN", hide_env_values = true, value_parser = secret)]
     token: Option<Secret>,
@@ -91,6 +95,8 @@ pub(super) struct Ice {
     /// each address [default: any]
     #[arg(long, value_name = "MIN-MAX")]
     ports: Option<PortRange>,
+    #[command(flatten)]
+    sessions: Sessions,
 }
 
 /// The names of the browsers' `iceTransportPolicy`.
@@ -130,6 +136,7 @@ impl Access {
         Trust {
             ca: self.ca.clone(),
             anyone: self.insecure,
+            identity: self.client_cert.clone(),
         }
     }
 
@@ -140,6 +147,11 @@ impl Access {
             Some(token) => dialer.with_token(token).context("--token"),
             None => Ok(dialer),
         }
+    }
+
+    /// What to show to a server.
+    pub(super) fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
     }
 }
 
@@ -152,7 +164,7 @@ impl Send {
         reception: Reception,
     ) -> anyhow::Result<Media> {
         let source = source("--send", &self.send, variables, self.encoding).await?;
-        Ok(self.ice.media(dialer, source, reception))
+        self.ice.media(dialer, source, reception)
     }
 }
 
@@ -174,16 +186,22 @@ impl Encoding {
 
 impl Ice {
     /// For a peer of this server, which is told of more in its own messages.
-    pub(super) fn prepare(self, dialer: &Dialer) -> ice::Ice {
+    pub(super) fn prepare(self, dialer: &Dialer) -> anyhow::Result<ice::Ice> {
         let (interfaces, advertise) = self.addresses.into_rules();
         let network = ice::Network {
             interfaces,
             advertise,
             ports: self.ports,
         };
-        ice::Ice::new(self.ice_server, self.ice_policy == Policy::Relay)
+        let ice = ice::Ice::new(self.ice_server, self.ice_policy == Policy::Relay)
             .through(network)
-            .trusting(dialer)
+            .trusting(dialer);
+        self.sessions.apply(ice)
+    }
+
+    /// Whether media goes through TURN servers only.
+    pub(super) fn is_relay_only(&self) -> bool {
+        self.ice_policy == Policy::Relay
     }
 
     /// For a peer that asks this server for more; with what is sent and received.
@@ -192,12 +210,12 @@ impl Ice {
         dialer: &Dialer,
         source: Option<Arc<Source>>,
         reception: Reception,
-    ) -> Media {
-        Media {
+    ) -> anyhow::Result<Media> {
+        Ok(Media {
             source,
             reception,
-            ice: Arc::new(self.prepare(dialer).asking(dialer)),
-        }
+            ice: Arc::new(self.prepare(dialer)?.asking(dialer)),
+        })
     }
 }
 
@@ -300,6 +318,15 @@ fn is_url(word: &str) -> bool {
 #[expect(clippy::unnecessary_wraps, reason = "what clap wants of a parser")]
 fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
     Ok(Secret::new(text))
+}
+
+fn pair(text: &str) -> Result<(PathBuf, PathBuf), String> {
+    match text.split_once(',') {
+        Some((certificate, key)) if !certificate.is_empty() && !key.is_empty() => {
+            Ok((certificate.into(), key.into()))
+        }
+        _ => Err("write two PEM files as CERTIFICATE,KEY".to_owned()),
+    }
 }
 
 /// TURN credentials stand before the host, as in other URLs, because a flag is one word.

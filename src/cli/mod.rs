@@ -1,7 +1,7 @@
 //! The command line: one file per subcommand, flags in, exit code out. Nothing else parses flags or
 //! prints. Exit codes: 0 success, 1 the thing asked for failed, 2 wrong usage or configuration.
 
-#[cfg(feature = "peer")]
+#[cfg(any(feature = "server", feature = "peer"))]
 mod addresses;
 #[cfg(feature = "peer")]
 mod call;
@@ -21,9 +21,15 @@ mod mesh;
 #[cfg(feature = "peer")]
 mod pipelines;
 #[cfg(feature = "peer")]
+mod probe;
+#[cfg(feature = "peer")]
 mod room;
 #[cfg(feature = "server")]
 mod serve;
+#[cfg(feature = "peer")]
+mod sessions;
+#[cfg(feature = "server")]
+mod token;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -60,7 +66,11 @@ enum Command {
     #[cfg(feature = "peer")]
     Doctor(doctor::Flags),
     #[cfg(feature = "peer")]
+    Probe(Box<probe::Flags>),
+    #[cfg(feature = "peer")]
     Pipelines(pipelines::Flags),
+    #[cfg(feature = "server")]
+    Token(token::Flags),
 }
 
 /// How a subcommand failed.
@@ -94,7 +104,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     #[cfg(feature = "peer")]
     crate::media::try_in_children("/proc/self/exe".into());
-    cli.log.init();
+    cli.log.init(cli.command.log());
     let outcome = match cli.command {
         #[cfg(feature = "server")]
         Command::Serve(flags) => block_on(serve::run(*flags)),
@@ -113,7 +123,11 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "peer")]
         Command::Doctor(flags) => block_on(doctor::run(flags)),
         #[cfg(feature = "peer")]
+        Command::Probe(flags) => block_on(probe::run(*flags)),
+        #[cfg(feature = "peer")]
         Command::Pipelines(flags) => pipelines::run(flags),
+        #[cfg(feature = "server")]
+        Command::Token(flags) => token::run(flags),
     };
     let (error, code) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,
@@ -123,6 +137,18 @@ pub fn main() -> ExitCode {
     // Nothing is left to do when standard error is gone too.
     let _ = writeln!(std::io::stderr(), "switchboard: {error:#}");
     ExitCode::from(code)
+}
+
+impl Command {
+    /// What is logged if nothing is asked for.
+    const fn log(&self) -> &'static str {
+        match self {
+            // Its own words say what is to be said.
+            #[cfg(feature = "peer")]
+            Self::Doctor(_) | Self::Probe(_) => "warn",
+            _ => "info",
+        }
+    }
 }
 
 impl Failure {
@@ -141,28 +167,56 @@ fn block_on(run: impl Future<Output = Outcome>) -> Outcome {
         .block_on(run)
 }
 
+/// What the signals ask of a process.
+struct Signals<D, S> {
+    /// Completes at the first SIGTERM.
+    drain: D,
+    /// Completes at Ctrl-C, or at the second SIGTERM.
+    shutdown: S,
+}
+
+/// Catches the signals: from the call on they don't kill the process any more.
+fn signals() -> Signals<impl Future<Output = ()>, impl Future<Output = ()>> {
+    let [mut first, mut second] = [(); 2].map(|()| caught(SignalKind::terminate()));
+    let mut interrupt = caught(SignalKind::interrupt());
+    Signals {
+        drain: async move { received(&mut first).await },
+        shutdown: async move {
+            let twice = async {
+                received(&mut second).await;
+                received(&mut second).await;
+            };
+            tokio::select! {
+                () = twice => {}
+                () = received(&mut interrupt) => {}
+            }
+        },
+    }
+}
+
 /// Ends at Ctrl-C or SIGTERM. From the call on, and not only when it is awaited, they don't kill the
 /// process any more.
+#[cfg(feature = "peer")]
 fn interrupted() -> impl Future<Output = ()> {
-    let caught = |kind| {
-        signal(kind)
-            .inspect_err(|error| tracing::warn!(%error, ?kind, "a signal can't be caught"))
-            .ok()
-    };
-    let terminate = caught(SignalKind::terminate());
-    let interrupt = caught(SignalKind::interrupt());
+    let Signals { drain, shutdown } = signals();
     async {
         tokio::select! {
-            () = received(terminate) => {}
-            () = received(interrupt) => {}
+            () = drain => {}
+            () = shutdown => {}
         }
         tracing::info!("stopping");
     }
 }
 
-async fn received(signal: Option<Signal>) {
+fn caught(kind: SignalKind) -> Option<Signal> {
+    signal(kind)
+        .inspect_err(|error| tracing::warn!(%error, ?kind, "a signal can't be caught"))
+        .ok()
+}
+
+async fn received(signal: &mut Option<Signal>) {
     match signal {
-        Some(mut signal) => {
+        Some(signal) => {
             signal.recv().await;
         }
         None => std::future::pending().await,

@@ -6,9 +6,9 @@ use anyhow::anyhow;
 use clap::{Args, Subcommand};
 
 use super::media::key_value;
-use super::{Failure, Outcome, say};
-use crate::media::pipeline::{Origin, PipelineFile, Report};
-use crate::media::{self, Codec, EncoderKind, EncoderState, Kind};
+use super::{Failure, Outcome, block_on, say};
+use crate::media::pipeline::{Listed, Origin, PipelineError, PipelineFile, Report};
+use crate::media::{self, Codec, EncoderKind, EncoderState, Kind, Source, SourceOptions};
 
 /// List, check or show the pipeline files that peers play
 #[derive(Debug, Args)]
@@ -19,9 +19,9 @@ pub(super) struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// All pipeline files that can be named
+    /// All pipeline files that can be named, and what each needs
     List,
-    /// Whether pipeline files are right and can play here; all without a name
+    /// Whether pipeline files are right, and whether they play here and now; all without a name
     Check {
         /// A name or a file, and values for its variables
         #[arg(value_name = "NAME [KEY=VALUE]")]
@@ -40,8 +40,8 @@ enum Command {
 pub(super) fn run(flags: Flags) -> Outcome {
     match flags.command {
         Command::List => list(),
-        Command::Check { words } if words.is_empty() => check_all(),
-        Command::Check { words } => check(&words),
+        Command::Check { words } if words.is_empty() => block_on(check_all()),
+        Command::Check { words } => block_on(check(&words)),
         Command::Encoders => encoders(),
         Command::Show { words } => show(&words),
     }
@@ -55,37 +55,70 @@ fn list() -> Outcome {
             Origin::BuiltIn => "built in".to_owned(),
             Origin::File(path) => path.display().to_string(),
         };
-        let title = file.title.unwrap_or_else(|error| format!("wrong: {error}"));
-        say(format_args!("{:width$}  {title}  ({origin})", file.name));
+        let about = match &file.file {
+            Ok(file) => match file.needs() {
+                Some(needs) => format!("{}; needs {needs}", file.title()),
+                None => file.title().to_owned(),
+            },
+            Err(error) => format!("wrong: {error}"),
+        };
+        say(format_args!("{:width$}  {about}  ({origin})", file.name));
     }
     Ok(())
 }
 
-fn check_all() -> Outcome {
+async fn check_all() -> Outcome {
     media::init().map_err(Failure::usage)?;
+    let listed = PipelineFile::list();
+    let mut trials: Vec<_> = Vec::new();
+    // At the same time, because one that has to wait for media waits for seconds.
+    for Listed { name, file, .. } in listed {
+        let trial = tokio::spawn(async move {
+            let file = file?;
+            let report = file.check()?;
+            Ok((report, Source::open(file, SourceOptions::default()).await))
+        });
+        trials.push((name, trial));
+    }
     let mut wrong = 0;
-    for file in PipelineFile::list() {
-        let result = PipelineFile::find(&file.name, &[]).and_then(|file| file.check());
-        wrong += usize::from(result.is_err());
+    for (name, trial) in trials {
+        let result = trial.await.map_err(Failure::usage)?;
         say(match result {
-            Ok(report) => format!("{}: {}", file.name, verdict(&report)),
-            Err(error) => format!("{}: {error}", file.name),
+            Ok((report, Ok(_))) => format!("{name}: {}; plays here", verdict(&report)),
+            Ok((report, Err(error))) => {
+                format!(
+                    "{name}: {}; doesn't play here now: {error}",
+                    verdict(&report)
+                )
+            }
+            Err(error) => {
+                // What isn't installed isn't wrong.
+                wrong += usize::from(!matches!(error, PipelineError::MissingElements { .. }));
+                format!("{name}: {error}")
+            }
         });
     }
     match wrong {
         0 => Ok(()),
-        wrong => Err(Failure::Failed(anyhow!(
-            "{wrong} pipeline files can't play here"
-        ))),
+        wrong => Err(Failure::Failed(anyhow!("{wrong} pipeline files are wrong"))),
     }
 }
 
-fn check(words: &[String]) -> Outcome {
+async fn check(words: &[String]) -> Outcome {
     let file = find(words).map_err(Failure::Usage)?;
     media::init().map_err(Failure::usage)?;
     let report = file.check().map_err(Failure::usage)?;
-    say(format_args!("{}: {}", file.name(), verdict(&report)));
-    Ok(())
+    let name = file.name().to_owned();
+    say(format_args!("{name}: {}", verdict(&report)));
+    match Source::open(file, SourceOptions::default()).await {
+        Ok(_) => {
+            say(format_args!("{name}: plays here"));
+            Ok(())
+        }
+        Err(error) => Err(Failure::Failed(
+            anyhow::Error::new(error).context(format!("{name} doesn't play here now")),
+        )),
+    }
 }
 
 fn encoders() -> Outcome {
@@ -118,6 +151,9 @@ fn show(words: &[String]) -> Outcome {
     say(format_args!("# {}", file.title()));
     for (key, value) in file.variables() {
         say(format_args!("# {key}={value}"));
+    }
+    for program in file.programs() {
+        say(format_args!("# beside it runs: {program}"));
     }
     say(file.launch_text().trim());
     Ok(())

@@ -116,7 +116,7 @@ impl Flags {
         if source.is_none() && (self.loopback || self.channel.is_some()) {
             bail!("--loopback and --channel need something that is published; add --publish");
         }
-        let media = self.ice.media(&dialer, source, reception);
+        let media = self.ice.media(&dialer, source, reception)?;
         let users = match self.users {
             None => vec![self.user],
             Some(users) => (1..=users.get())
@@ -144,6 +144,7 @@ impl Flags {
                 },
                 loopback: self.loopback,
                 codecs: codecs.clone(),
+                accepts: Vec::new(),
                 channel: self.channel.clone(),
                 lines,
                 is_one_of_many,

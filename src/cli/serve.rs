@@ -5,10 +5,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind};
+
 use super::addresses::Addresses;
-use super::{Failure, Outcome, interrupted, say};
+use super::{Failure, Outcome, Signals, caught, received, say, signals};
 use crate::config::{Config, Overrides, TlsFlag};
-use crate::server::{self, Server};
+use crate::server::{self, Reloader, Server};
 
 /// Run the signaling server
 #[derive(Debug, Args)]
@@ -30,6 +33,10 @@ pub(super) struct Flags {
     /// Hold a Cuttlefish client that asks for an absent device until it registers
     #[arg(long)]
     wait_for_device: bool,
+    /// At SIGTERM let conversations go on for so long, and take nobody new meanwhile; a second signal
+    /// ends it [default: 0]
+    #[arg(long, value_name = "SECONDS", env = "SWITCHBOARD_DRAIN")]
+    drain: Option<f64>,
 }
 
 /// Where the media of rooms is.
@@ -79,6 +86,7 @@ pub(super) async fn run(flags: Flags) -> Outcome {
         assets: flags.assets,
         ice_servers: flags.ice_server,
         wait_for_device: flags.wait_for_device,
+        drain: flags.drain,
         media_port: flags.media.media_port,
         media_threads: flags.media.media_threads,
         media_tcp_port: flags.media.media_tcp_port,
@@ -87,10 +95,53 @@ pub(super) async fn run(flags: Flags) -> Outcome {
         ..flags.listen.into_overrides()
     };
     // Before anyone can know that the server is there, and ask it to stop.
-    let interrupted = interrupted();
-    let server = start(overrides).await?;
-    server.run(interrupted).await;
+    let Signals { drain, shutdown } = signals();
+    let hangup = caught(SignalKind::hangup());
+    let server = start(overrides.clone()).await?;
+    let reloader = server.reloader();
+    tell_systemd(&[NotifyState::Ready]);
+    let drain = async {
+        drain.await;
+        tell_systemd(&[NotifyState::Stopping]);
+    };
+    tokio::select! {
+        () = server.run_and_drain(drain, shutdown) => {}
+        () = reload(hangup, overrides, &reloader) => {}
+    }
     Ok(())
+}
+
+/// Reads the configuration again at each SIGHUP. Runs for ever.
+async fn reload(mut hangup: Option<Signal>, overrides: Overrides, reloader: &Reloader) {
+    loop {
+        received(&mut hangup).await;
+        tell_systemd(&[
+            NotifyState::Reloading,
+            NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Reloading),
+        ]);
+        let (overrides, reloader) = (overrides.clone(), reloader.clone());
+        // It reads files.
+        let reloaded = tokio::task::spawn_blocking(move || {
+            let config = Config::load(overrides)?;
+            anyhow::Ok(reloader.reload(&config)?)
+        });
+        match reloaded.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(
+                error = format!("{error:#}"),
+                "the configuration can't be used; the old one stays"
+            ),
+            Err(error) => tracing::error!(%error, "the configuration was not read"),
+        }
+        tell_systemd(&[NotifyState::Ready]);
+    }
+}
+
+/// Tells systemd, if it started this process as a service of `Type=notify` or `notify-reload`.
+fn tell_systemd(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd can't be told");
+    }
 }
 
 impl Listen {

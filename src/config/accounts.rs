@@ -1,4 +1,5 @@
-//! The `[accounts]` section: who checks the tokens of gecko clients (gecko.md A8, C).
+//! The sections that say who checks tokens: `[accounts]` for gecko clients (gecko.md A8, C), and
+//! `[auth]` for everybody.
 
 use std::fmt;
 use std::ops::Range;
@@ -65,6 +66,11 @@ pub enum Authority {
         /// The file.
         file: PathBuf,
     },
+    /// Tokens that `switchboard token mint` signs.
+    Local {
+        /// The file of the key that signs them, or of its public half.
+        key: PathBuf,
+    },
 }
 
 /// A signature by a key pair. Shared secrets are left out on purpose: whoever can check such a
@@ -98,6 +104,23 @@ pub(super) struct Section {
     jwt: Option<Jwt>,
     #[serde(rename = "static")]
     fixed: Option<Static>,
+}
+
+/// The `[auth]` section as it was typed: who checks the tokens of everybody.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Auth {
+    introspection: Option<Introspection>,
+    jwt: Option<Jwt>,
+    #[serde(rename = "static")]
+    fixed: Option<Static>,
+    local: Option<Local>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Local {
+    key: PathBuf,
 }
 
 #[derive(Debug, Deserialize)]
@@ -180,35 +203,26 @@ impl Section {
             Some(typed) => typed.iter().map(scope).collect::<Result<_, _>>()?,
         };
         let mut oauth_uri = self.oauth_uri;
-        let authority = match (self.fxa, self.introspection, self.jwt, self.fixed) {
-            (Some(fxa), None, None, None) => {
-                let url = match &fxa.url {
-                    Some(typed) => url("fxa.url", typed, insecure)?,
-                    None => Uri::from_static(DEFAULT_FXA),
-                };
-                let text = url.to_string();
-                oauth_uri.get_or_insert_with(|| text.trim_end_matches('/').to_owned());
-                Authority::Fxa { url }
+        match (&self.fxa, &self.jwt) {
+            (Some(fxa), _) => {
+                let typed = fxa.url.as_ref().map(|url| url.get_ref().as_str());
+                let url = typed.unwrap_or(DEFAULT_FXA).trim_end_matches('/');
+                oauth_uri.get_or_insert_with(|| url.to_owned());
             }
-            (None, Some(typed), None, None) => Authority::Introspection {
-                url: url("introspection.url", &typed.url, insecure)?,
-                client_id: typed.client_id,
-                client_secret: typed.client_secret,
-                audience: typed.audience,
-            },
-            (None, None, Some(typed), None) => {
-                oauth_uri.get_or_insert_with(|| typed.issuer.get_ref().clone());
-                jwt(typed, insecure)?
+            (None, Some(jwt)) => {
+                oauth_uri.get_or_insert_with(|| jwt.issuer.get_ref().clone());
             }
-            (None, None, None, Some(typed)) => Authority::Static { file: typed.file },
-            _ => {
-                let what = "accounts: say who checks tokens by exactly one of [accounts.fxa], \
-                            [accounts.introspection], [accounts.jwt] and [accounts.static]";
-                return Err((at, what.to_owned()));
-            }
+            (None, None) => {}
+        }
+        let kinds = Kinds {
+            fxa: self.fxa,
+            introspection: self.introspection,
+            jwt: self.jwt,
+            fixed: self.fixed,
+            local: None,
         };
         Ok(Accounts {
-            authority,
+            authority: kinds.one("accounts", at, insecure)?,
             scopes,
             client_id: self.client_id,
             oauth_uri,
@@ -216,17 +230,96 @@ impl Section {
     }
 }
 
-fn jwt(typed: Jwt, insecure: bool) -> Result<Authority, Wrong> {
+impl Auth {
+    /// Checks the section, as [`Section::check`] does.
+    pub(super) fn check(self, at: Range<usize>, insecure: bool) -> Result<Accounts, Wrong> {
+        let kinds = Kinds {
+            fxa: None,
+            introspection: self.introspection,
+            jwt: self.jwt,
+            fixed: self.fixed,
+            local: self.local,
+        };
+        Ok(Accounts {
+            authority: kinds.one("auth", at, insecure)?,
+            // What a token allows is said by its grants.
+            scopes: Vec::new(),
+            client_id: None,
+            oauth_uri: None,
+        })
+    }
+}
+
+/// The kinds of authority, of which a section names one.
+struct Kinds {
+    fxa: Option<Fxa>,
+    introspection: Option<Introspection>,
+    jwt: Option<Jwt>,
+    fixed: Option<Static>,
+    local: Option<Local>,
+}
+
+impl Kinds {
+    fn one(self, section: &str, at: Range<usize>, insecure: bool) -> Result<Authority, Wrong> {
+        let url = |key: &str, typed: &Spanned<String>| {
+            parse_url(typed.get_ref(), insecure)
+                .map_err(|what| (typed.span(), format!("{section}.{key}: {what}")))
+        };
+        Ok(
+            match (
+                self.fxa,
+                self.introspection,
+                self.jwt,
+                self.fixed,
+                self.local,
+            ) {
+                (Some(fxa), None, None, None, None) => Authority::Fxa {
+                    url: match &fxa.url {
+                        Some(typed) => url("fxa.url", typed)?,
+                        None => Uri::from_static(DEFAULT_FXA),
+                    },
+                },
+                (None, Some(typed), None, None, None) => Authority::Introspection {
+                    url: url("introspection.url", &typed.url)?,
+                    client_id: typed.client_id,
+                    client_secret: typed.client_secret,
+                    audience: typed.audience,
+                },
+                (None, None, Some(typed), None, None) => jwt(section, typed, url)?,
+                (None, None, None, Some(typed), None) => Authority::Static { file: typed.file },
+                (None, None, None, None, Some(typed)) => Authority::Local { key: typed.key },
+                _ => {
+                    let others = match section {
+                        "accounts" => {
+                            "[accounts.fxa], [accounts.introspection], [accounts.jwt] and \
+                                       [accounts.static]"
+                        }
+                        _ => "[auth.local], [auth.jwt], [auth.introspection] and [auth.static]",
+                    };
+                    let what =
+                        format!("{section}: say who checks tokens by exactly one of {others}");
+                    return Err((at, what));
+                }
+            },
+        )
+    }
+}
+
+fn jwt(
+    section: &str,
+    typed: Jwt,
+    url: impl Fn(&str, &Spanned<String>) -> Result<Uri, Wrong>,
+) -> Result<Authority, Wrong> {
     let jwks = match &typed.jwks {
-        Some(typed) => Some(url("jwt.jwks", typed, insecure)?),
+        Some(typed) => Some(url("jwt.jwks", typed)?),
         // The keys are asked of the issuer then, which must be a URL for that.
-        None => url("jwt.issuer", &typed.issuer, insecure).map(|_| None)?,
+        None => url("jwt.issuer", &typed.issuer).map(|_| None)?,
     };
     let algorithms = match typed.algorithms {
         None => vec![Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256],
         Some(typed) if typed.get_ref().is_empty() => {
-            let what = "accounts.jwt.algorithms: name at least one, as in [\"RS256\"]";
-            return Err((typed.span(), what.to_owned()));
+            let what = format!("{section}.jwt.algorithms: name at least one, as in [\"RS256\"]");
+            return Err((typed.span(), what));
         }
         Some(typed) => typed.into_inner(),
     };
@@ -240,11 +333,6 @@ fn jwt(typed: Jwt, insecure: bool) -> Result<Authority, Wrong> {
 
 fn scope(typed: &Spanned<String>) -> Result<Scope, Wrong> {
     Scope::parse(typed.get_ref()).map_err(|e| (typed.span(), format!("accounts.scopes: {e}")))
-}
-
-fn url(key: &str, typed: &Spanned<String>, insecure: bool) -> Result<Uri, Wrong> {
-    parse_url(typed.get_ref(), insecure)
-        .map_err(|what| (typed.span(), format!("accounts.{key}: {what}")))
 }
 
 pub(super) fn parse_url(text: &str, insecure: bool) -> Result<Uri, String> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{ConfigError, accounts, ice};
+use super::{ConfigError, accounts, ice, proxies};
 use crate::net::{Advertise, InterfaceName};
 
 /// What a configuration file says, key by key, as it was typed.
@@ -16,6 +16,9 @@ use crate::net::{Advertise, InterfaceName};
 pub(super) struct File {
     pub(super) listen: Vec<Spanned<String>>,
     pub(super) insecure: Option<bool>,
+    pub(super) drain: Option<Spanned<f64>>,
+    pub(super) proxy: Option<proxies::Section>,
+    pub(super) origins: Option<Vec<Spanned<String>>>,
     pub(super) assets: Option<PathBuf>,
     pub(super) tls: Option<Tls>,
     pub(super) ice: ice::Section,
@@ -25,6 +28,7 @@ pub(super) struct File {
     pub(super) kurento: Kurento,
     pub(super) media: Media,
     pub(super) accounts: Option<Spanned<accounts::Section>>,
+    pub(super) auth: Option<Spanned<accounts::Auth>>,
     pub(super) limits: BTreeMap<Spanned<String>, toml::Value>,
 }
 
@@ -33,6 +37,7 @@ pub(super) struct File {
 pub(super) struct Tls {
     pub(super) certificate: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
+    pub(super) client_ca: Option<PathBuf>,
     pub(super) self_signed: bool,
     pub(super) directory: Option<PathBuf>,
     pub(super) names: Vec<String>,

@@ -55,6 +55,16 @@ macro_rules! limits {
 limits! {
     /// Connections at once, over all listeners. One more is closed as soon as it is accepted.
     connections: count = 20_000;
+    /// Connections of one address at once (of one IPv6 network of 64 bits). One more is closed as soon as it is accepted; behind a proxy, gets 429.
+    address_connections: count = 20_000;
+    /// Messages that one WebSocket may send in a second, and once as many at once. Who is faster isn't read meanwhile.
+    messages_per_second: count = 100_000;
+    /// Bytes that one WebSocket may send in a second, and once as many at once. Who is faster isn't read meanwhile.
+    bytes_per_second: count = 100_000_000;
+    /// `messages_per_second` of all WebSockets of one address together.
+    address_messages_per_second: count = 1_000_000;
+    /// `bytes_per_second` of all WebSockets of one address together.
+    address_bytes_per_second: count = 1_000_000_000;
     /// Bytes in one WebSocket message, and in one HTTP request body. A larger message closes its connection with 1009.
     message_bytes: count = 1024 * 1024;
     /// Messages that wait to be sent to one connection. One more closes it with 1013.
@@ -63,6 +73,8 @@ limits! {
     queue_bytes: count = 1024 * 1024;
     /// How long a new TCP connection may take for its first byte, for its TLS handshake, for each request's head, and for the first packet of media.
     handshake: seconds = Duration::from_secs(10);
+    /// How often the certificate's files are looked at; changed ones are taken over.
+    tls_reload: seconds = Duration::from_secs(10);
     /// How long a new WebSocket may stay silent before it is closed with 1008.
     first_message: seconds = Duration::from_secs(10);
     /// Silence after which a WebSocket is pinged.
@@ -165,6 +177,8 @@ limits! {
     token_answer_bytes: count = 256 * 1024;
     /// Tokens whose check is remembered; one more pushes out the oldest.
     tokens_remembered: count = 10_000;
+    /// Revocations that are remembered, of tokens and of users. One more pushes out the oldest.
+    tokens_revoked: count = 10_000;
     /// How long a good token is taken without asking again: a revoked one works so long. Never longer than the token itself says.
     token_good: seconds = Duration::from_secs(300);
     /// How long a bad token is refused without asking again.

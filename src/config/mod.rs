@@ -4,6 +4,7 @@ mod accounts;
 mod file;
 mod ice;
 mod limits;
+mod proxies;
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -11,18 +12,24 @@ mod tests;
 pub use accounts::{Accounts, Algorithm, Authority, DEFAULT_FXA, DEFAULT_SCOPES, Scope};
 pub use ice::{DEFAULT_LIFETIME, Ice, IceKind, IceServer, IceUrl, Transport, stun_servers};
 pub use limits::Limits;
+pub use proxies::Proxies;
 pub use secret::Secret;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use http::Uri;
+use toml::Spanned;
 
 use crate::net::{Advertise, InterfaceName, InterfaceRules};
 
 /// Where `serve` listens unless told otherwise. Browsers treat it as secure.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+/// What [`Config::drain`] may be at most.
+pub const LONGEST_DRAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where GStreamer's peers connect: their examples to `/`, their forks to the others.
 pub const GSTREAMER_PATHS: [&str; 4] = ["/", "/ws", "/signalling", "/signaling"];
@@ -46,6 +53,8 @@ pub struct Overrides {
     pub ice_servers: Vec<String>,
     /// `--wait-for-device`.
     pub wait_for_device: bool,
+    /// `--drain`, in seconds.
+    pub drain: Option<f64>,
     /// `--media-port`.
     pub media_port: Option<u16>,
     /// `--media-threads`.
@@ -110,10 +119,17 @@ pub enum ConfigError {
     UnusedSecret,
     /// Open to the network without protection.
     #[error(
-        "{0} can be reached from other machines, and everyone there may register devices and watch them{1}; \
-         add --insecure if that is what you want, or listen on 127.0.0.1"
+        "{address} can be reached from other machines, and {danger}; {cure}, or add --insecure if that is \
+         what you want, or listen on 127.0.0.1"
     )]
-    Open(SocketAddr, &'static str),
+    Open {
+        /// Where it would listen.
+        address: SocketAddr,
+        /// What would be wrong with that.
+        danger: &'static str,
+        /// What to do about it.
+        cure: &'static str,
+    },
 }
 
 /// Everything that `switchboard serve` needs to know, checked.
@@ -123,6 +139,9 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// Where the certificate of the TLS listeners comes from; present if any listener has TLS.
     pub tls: Option<TlsSource>,
+    /// Whose certificates of devices are believed: a PEM file. A device registers by the names in its
+    /// own certificate then.
+    pub client_ca: Option<PathBuf>,
     /// A directory of static files to serve at `/`, in front of the console.
     pub assets: Option<PathBuf>,
     /// The ICE servers that every peer and page is told of.
@@ -139,6 +158,15 @@ pub struct Config {
     pub media: Media,
     /// Who checks the tokens of gecko clients and geckos; without, none are asked for.
     pub accounts: Option<Accounts>,
+    /// Who checks the tokens of everybody; without, none are asked for.
+    pub auth: Option<Accounts>,
+    /// The proxies in front of this server, if there are any.
+    pub proxies: Option<Proxies>,
+    /// Pages of which other origins may use this server, as in `https://app.example.org`; `None` for
+    /// all.
+    pub origins: Option<Vec<String>>,
+    /// How long conversations may go on after SIGTERM; zero for not at all.
+    pub drain: Duration,
     /// How much of everything.
     pub limits: Limits,
 }
@@ -300,6 +328,7 @@ impl Config {
             })?;
         }
         if let Some(tls) = file.tls {
+            self.client_ca.clone_from(&tls.client_ca);
             self.tls = Some(tls_from_file(tls).map_err(|e| source.error(0, e))?);
         }
         self.kurento =
@@ -317,23 +346,21 @@ impl Config {
         self.gecko = Gecko {
             legacy_progress_errors: file.gecko.legacy_progress_errors,
         };
-        if let Some(section) = file.accounts {
-            let at = section.span();
-            let accounts = section.into_inner().check(at, insecure);
-            self.accounts = Some(accounts.map_err(|(at, what)| source.error(at.start, what))?);
-        }
+        let wrong = |(at, what): accounts::Wrong| source.error(at.start, what);
+        let accounts = file.accounts.map(|it| (it.span(), it.into_inner()));
+        let accounts = accounts.map(|(at, section)| section.check(at, insecure));
+        self.accounts = accounts.transpose().map_err(wrong)?;
+        let auth = file.auth.map(|it| (it.span(), it.into_inner()));
+        let auth = auth.map(|(at, section)| section.check(at, insecure));
+        self.auth = auth.transpose().map_err(wrong)?;
         self.assets = file.assets;
-        let defaults = Cuttlefish::default();
-        self.cuttlefish = Cuttlefish {
-            wait_for_device: file
-                .cuttlefish
-                .wait_for_device
-                .unwrap_or(defaults.wait_for_device),
-            device_files: file
-                .cuttlefish
-                .device_files
-                .unwrap_or(defaults.device_files),
-        };
+        self.proxies = file.proxy.map(|it| it.check()).transpose().map_err(wrong)?;
+        self.origins = file.origins.map(origins).transpose().map_err(wrong)?;
+        if let Some(typed) = file.drain {
+            self.drain = drain(*typed.get_ref())
+                .map_err(|e| source.error(typed.span().start, format!("drain: {e}")))?;
+        }
+        self.cuttlefish = cuttlefish(&file.cuttlefish);
         Ok(insecure)
     }
 
@@ -364,6 +391,9 @@ impl Config {
         }
         self.assets = overrides.assets.or(self.assets.take());
         self.cuttlefish.wait_for_device |= overrides.wait_for_device;
+        if let Some(seconds) = overrides.drain {
+            self.drain = drain(seconds).map_err(flag("--drain"))?;
+        }
         self.media.port = overrides.media_port.unwrap_or(self.media.port);
         self.media.threads = overrides.media_threads.or(self.media.threads);
         self.media.tcp_port = overrides.media_tcp_port.or(self.media.tcp_port);
@@ -388,13 +418,27 @@ impl Config {
             if listen.tls && self.tls.is_none() {
                 return Err(ConfigError::NoCertificate(listen.address));
             }
-            if !insecure && !listen.address.ip().is_loopback() {
-                let plain = if listen.tls {
-                    ""
-                } else {
-                    ", without encryption"
+            let is_safe = (listen.tls && self.auth.is_some()) || listen.address.ip().is_loopback();
+            if !insecure && !is_safe {
+                let (danger, cure) = match (listen.tls, self.auth.is_some()) {
+                    (true, _) => (
+                        "everyone there may register devices and watch them",
+                        "name who checks tokens under [auth]",
+                    ),
+                    (false, false) => (
+                        "everyone there may register devices and watch them, without encryption",
+                        "name who checks tokens under [auth], listen on tls:IP:PORT",
+                    ),
+                    (false, true) => (
+                        "tokens would go there without encryption",
+                        "listen on tls:IP:PORT",
+                    ),
                 };
-                return Err(ConfigError::Open(listen.address, plain));
+                return Err(ConfigError::Open {
+                    address: listen.address,
+                    danger,
+                    cure,
+                });
             }
         }
         Ok(())
@@ -410,6 +454,23 @@ fn parse_listen(text: &str) -> Result<Listen, String> {
         format!("\"{text}\" is no address; write IP:PORT or tls:IP:PORT, as in tls:0.0.0.0:8443")
     })?;
     Ok(Listen { address, tls })
+}
+
+fn cuttlefish(typed: &file::Cuttlefish) -> Cuttlefish {
+    let defaults = Cuttlefish::default();
+    Cuttlefish {
+        wait_for_device: typed.wait_for_device.unwrap_or(defaults.wait_for_device),
+        device_files: typed.device_files.unwrap_or(defaults.device_files),
+    }
+}
+
+fn origins(typed: Vec<Spanned<String>>) -> Result<Vec<String>, accounts::Wrong> {
+    let each = typed.into_iter().map(|origin| {
+        let wrong = |e| (origin.span(), format!("origins: {e}"));
+        check_origin(origin.get_ref()).map_err(wrong)?;
+        Ok(origin.into_inner())
+    });
+    each.collect()
 }
 
 fn kurento(typed: file::Kurento, insecure: bool) -> Result<Kurento, accounts::Wrong> {
@@ -466,6 +527,35 @@ fn state_directory() -> PathBuf {
         .or_else(|| from("XDG_STATE_HOME").map(|dir| dir.join("switchboard")))
         .or_else(|| from("HOME").map(|dir| dir.join(".local/state/switchboard")))
         .unwrap_or_else(|| PathBuf::from("switchboard-state"))
+}
+
+fn drain(seconds: f64) -> Result<Duration, String> {
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|time| *time <= LONGEST_DRAIN)
+        .ok_or_else(|| {
+            format!(
+                "{seconds} is no time; write seconds, from 0 to {}",
+                LONGEST_DRAIN.as_secs()
+            )
+        })
+}
+
+/// An origin as browsers write it in a request (RFC 6454 section 6.2).
+fn check_origin(origin: &str) -> Result<(), String> {
+    let is_plain = origin.split_once("://").is_some_and(|(scheme, host)| {
+        !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '?', '#', '@'])
+    });
+    if is_plain
+        && origin
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase())
+    {
+        return Ok(());
+    }
+    Err(format!(
+        "\"{origin}\" is no origin; write it as browsers do, as in https://app.example.org"
+    ))
 }
 
 /// A path as it comes in a request, so that it can be compared.

@@ -192,6 +192,16 @@ pub enum Cause<'a> {
     },
     /// Another connection registered the same gecko.
     Replaced,
+    /// The connection's token isn't for this id.
+    ForbiddenId {
+        /// The id.
+        id: &'a EndpointId,
+    },
+    /// The connection's token isn't for this.
+    Forbidden {
+        /// What: "call 'x'".
+        what: Cow<'a, str>,
+    },
 }
 
 /// Which side of a call made a mistake.
@@ -312,6 +322,8 @@ impl Cause<'_> {
             Self::GeckoNotJson { .. }      => ("gecko_not_json",     502, Level::Info),
             Self::NoSuchWorker { .. }      => ("no_such_worker",     404, Level::Info),
             Self::Replaced                 => ("replaced",           410, Level::Info),
+            Self::ForbiddenId { .. }       => ("forbidden_id",       403, Level::Info),
+            Self::Forbidden { .. }         => ("forbidden",          403, Level::Info),
         }
     }
 
@@ -343,6 +355,8 @@ impl Cause<'_> {
             // A failed keepalive, only sooner; and to an old device any text is an error to retry.
             Self::Evicted => close_silently(1011, ""),
             Self::UnknownMailbox => close("Unknown connection id"),
+            Self::ForbiddenId { id } => close(format!("The token does not allow the device id '{}'", quoted(id.as_str()))),
+            Self::Forbidden { what } => close(format!("The token does not allow to {}", quoted(what))),
             // A Cuttlefish peer causes none of these.
             Self::NoHello | Self::InvalidPeerId | Self::MissingPeerId | Self::InvalidRoomId { .. }
             | Self::IncompleteMessage => close("Invalid message"),
@@ -365,6 +379,8 @@ impl Cause<'_> {
             Self::NoHello => close_silently(1002, "invalid protocol"),
             Self::InvalidPeerId | Self::IdTaken { .. } => close_silently(1002, "invalid peer uid"),
             Self::EndpointsFull { .. } => close_silently(1013, "too many peers"),
+            Self::ForbiddenId { .. } => close_silently(1008, "the token does not allow this peer uid"),
+            Self::Forbidden { what } => stay(format!("the token does not allow to {}", quoted(what))),
             Self::Evicted => close_silently(1011, "no answer to a ping"),
             Self::EndpointLeft => close_silently(1000, ""),
             Self::Absent { id } => stay(format!("peer {} not found", quoted_id(id))),
@@ -417,6 +433,9 @@ impl From<&SessionError> for Cause<'_> {
                 seconds: time.as_secs_f64(),
             },
             SessionError::EndpointLeft => Self::GeckoLeft,
+            SessionError::Forbidden => Self::Forbidden {
+                what: Cow::Borrowed("ask for a worker"),
+            },
         }
     }
 }
@@ -427,6 +446,7 @@ impl<'a> From<&'a RegistrationError> for Cause<'a> {
             RegistrationError::Taken(id) => Self::IdTaken { id },
             RegistrationError::AlreadyRegistered(id) => Self::AlreadyRegistered { id },
             RegistrationError::Full(limit) => Self::EndpointsFull { limit: *limit },
+            RegistrationError::Forbidden(id) => Self::ForbiddenId { id },
         }
     }
 }
@@ -437,6 +457,7 @@ impl<'a> From<&'a CallError> for Cause<'a> {
             CallError::Absent(id) => Self::Absent { id: id.as_str() },
             CallError::AlreadyInCall => Self::AlreadyInCall,
             CallError::Full(limit) => Self::CallsFull { limit: *limit },
+            CallError::Forbidden(id) => Self::call(id),
         }
     }
 }
@@ -448,17 +469,29 @@ impl<'a> From<&'a PairError> for Cause<'a> {
             PairError::Engaged => Self::AlreadyInRoom,
             PairError::Absent(id) => Self::Absent { id: id.as_str() },
             PairError::Busy(id) => Self::Busy { id },
+            PairError::Forbidden(id) => Self::call(id),
         }
     }
 }
 
 impl From<&JoinError> for Cause<'_> {
     fn from(error: &JoinError) -> Self {
-        match *error {
+        match error {
             JoinError::NotRegistered => Self::NotRegistered,
             JoinError::Engaged => Self::AlreadyInRoom,
-            JoinError::Full(limit) => Self::RoomFull { limit },
-            JoinError::TooManyRooms(limit) => Self::RoomsFull { limit },
+            JoinError::Full(limit) => Self::RoomFull { limit: *limit },
+            JoinError::TooManyRooms(limit) => Self::RoomsFull { limit: *limit },
+            JoinError::Forbidden(room) => Self::Forbidden {
+                what: format!("join '{}'", quoted(room.as_str())).into(),
+            },
+        }
+    }
+}
+
+impl Cause<'_> {
+    fn call(id: &EndpointId) -> Self {
+        Self::Forbidden {
+            what: format!("call '{}'", quoted(id.as_str())).into(),
         }
     }
 }

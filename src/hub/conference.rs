@@ -18,7 +18,7 @@ use super::{ConnectionId, Event};
 use tables::{Guest, Member, Tables, Timer};
 pub use words::{
     Ask, Asked, ConferenceLimits, Denied, Granted, MediaCandidate, MediaCommand, MediaEnd,
-    MediaEvent, MediaRefusal, MediaRoom, MemberView, Told, Visitor,
+    MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, Told, Visitor,
 };
 
 /// Visitors and their rooms.
@@ -168,14 +168,12 @@ impl Conference {
         })
     }
 
-    /// Who has a media endpoint: the room, the user, and whom it receives there, if it doesn't publish.
-    pub(super) fn media_owner(
-        &self,
-        end: MediaEnd,
-    ) -> Option<(Arc<str>, Arc<str>, Option<Arc<str>>)> {
+    /// Who has a media endpoint.
+    pub(super) fn media_owner(&self, end: MediaEnd) -> Option<MediaOwner> {
         let owner = self.tables.ends.get(&end)?;
         let (room, user) = self.place(owner.visitor)?;
-        Some((room, user, owner.from.clone()))
+        let of = owner.from.clone();
+        Some(MediaOwner { room, user, of })
     }
 
     pub(super) fn count(&self, counts: &mut Counts) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::conference::{
-    Conference, ConferenceLimits, MediaCommand, MediaEnd, MediaEvent, MemberView,
+    Conference, ConferenceLimits, MediaCommand, MediaEnd, MediaEvent, MediaOwner, MemberView,
 };
 use super::pool::Pool;
 use super::store::{Call, EndedCall, LAST_NUMBER, Newcomer, Registration, Seat, Store};
@@ -208,9 +208,9 @@ impl Hub {
         self.conference.rooms()
     }
 
-    /// Who has a media endpoint: the room, the user, and whom it receives there, if it doesn't publish.
+    /// Who has a media endpoint.
     #[must_use]
-    pub fn media_owner(&self, end: MediaEnd) -> Option<(Arc<str>, Arc<str>, Option<Arc<str>>)> {
+    pub fn media_owner(&self, end: MediaEnd) -> Option<MediaOwner> {
         self.conference.media_owner(end)
     }
 

@@ -6,7 +6,8 @@ use super::core::{Hub, Output, Place, tell};
 use super::rooms::Members;
 use super::store::{Call, Seat};
 use super::{
-    ConnectionId, EndpointId, Event, JoinError, PairError, Payload, Request, RoomId, Unreached,
+    ConnectionId, EndpointId, Event, JoinError, NotGranted, PairError, Payload, Request, RoomId,
+    Unreached,
 };
 
 impl Hub {
@@ -35,6 +36,12 @@ impl Hub {
                 Some((own, members)) => tell(out, from, Event::Members(others(members, own))),
                 None => self.no_partner(from, frame, out),
             },
+            Some(Request::NotGranted(NotGranted::Pair(error))) => {
+                tell(out, from, Event::PairRefused(error));
+            }
+            Some(Request::NotGranted(NotGranted::Join(error))) => {
+                tell(out, from, Event::JoinRefused(error));
+            }
             None => self.no_partner(from, frame, out),
         }
     }

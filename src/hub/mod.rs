@@ -10,6 +10,7 @@
 
 mod conference;
 mod core;
+mod grants;
 mod mesh;
 mod payload;
 mod pool;
@@ -22,8 +23,9 @@ mod tests;
 pub use self::core::{Counts, Endpoint, Hub, Limits, Output, Place, Room};
 pub use conference::{
     Ask, Asked, ConferenceLimits, Denied, Granted, MediaCandidate, MediaCommand, MediaEnd,
-    MediaEvent, MediaRefusal, MediaRoom, MemberView, Told, Visitor,
+    MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, Told, Visitor,
 };
+pub use grants::{Grant, Grants, Names, Role};
 pub use payload::Payload;
 pub use sessions::{
     AccountId, Addressee, Closed, Demand, Offer, PoolLimits, SessionError, SessionId, Step, Ticket,
@@ -168,6 +170,17 @@ pub enum Request {
     },
     /// Name the other members of one's room. Answered by [`Event::Members`] or [`Event::NoPartner`].
     Members,
+    /// What this connection may not ask for. Answered by what it says.
+    NotGranted(NotGranted),
+}
+
+/// A request that [`Grants`] don't allow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotGranted {
+    /// To make a pair.
+    Pair(PairError),
+    /// To join a room.
+    Join(JoinError),
 }
 
 /// What [`Command::Call`] does when the endpoint isn't registered.
@@ -331,6 +344,9 @@ pub enum RegistrationError {
     /// The limit of endpoints is reached.
     #[error("{0} endpoints are registered, the most that this server takes")]
     Full(usize),
+    /// The connection's token is for other ids, or none.
+    #[error("the token doesn't allow to register as {0}")]
+    Forbidden(EndpointId),
 }
 
 /// Why a call was refused.
@@ -346,6 +362,9 @@ pub enum CallError {
     /// The endpoint's limit of calls, or the server's limit of waiting calls, is reached.
     #[error("{0} calls are open or waiting, the most that are taken")]
     Full(usize),
+    /// The connection's token is for other endpoints, or none.
+    #[error("the token doesn't allow to call {0}")]
+    Forbidden(EndpointId),
 }
 
 /// Why there is no pair.
@@ -364,6 +383,9 @@ pub enum PairError {
     /// The other endpoint has a partner, or is in a room or a call.
     #[error("{0} is in a pair, a room or a call already")]
     Busy(EndpointId),
+    /// The connection's token is for other endpoints, or none.
+    #[error("the token doesn't allow to call {0}")]
+    Forbidden(EndpointId),
 }
 
 /// Why a room wasn't joined.
@@ -382,6 +404,9 @@ pub enum JoinError {
     /// The limit of rooms is reached.
     #[error("there are {0} rooms, the most that this server takes")]
     TooManyRooms(usize),
+    /// The connection's token is for other rooms, or none.
+    #[error("the token doesn't allow to join {0}")]
+    Forbidden(RoomId),
 }
 
 /// Why a message to a member reached nobody.

@@ -110,6 +110,9 @@ pub enum SessionError {
     /// The endpoint is gone, and didn't come back.
     #[error("the endpoint is gone")]
     EndpointLeft,
+    /// The connection's token is not for this.
+    #[error("the token doesn't allow to ask for a session")]
+    Forbidden,
 }
 
 /// How much the pool takes.

@@ -204,8 +204,14 @@ impl Codec {
     }
 
     /// The RTP caps of a stream that we offer, or answer with the parameters of the other side's offer.
-    pub(super) fn rtp_caps(self, pt: u8, ssrc: u32, profile: Option<&str>) -> gst::Caps {
-        let mut caps = self.wanted_caps(pt);
+    pub(super) fn rtp_caps(
+        self,
+        pt: u8,
+        ssrc: u32,
+        profile: Option<&str>,
+        feedback: Option<u8>,
+    ) -> gst::Caps {
+        let mut caps = self.wanted_caps(pt, feedback);
         let stream = caps.make_mut();
         stream.set("ssrc", ssrc);
         if let (Self::H264, Some(profile)) = (self, profile) {
@@ -215,13 +221,14 @@ impl Codec {
     }
 
     /// The RTP caps of a stream that we would like to receive.
-    pub(super) fn wanted_caps(self, pt: u8) -> gst::Caps {
+    /// `feedback` is the id of the extension by which the packets of a transport are numbered.
+    pub(super) fn wanted_caps(self, pt: u8, feedback: Option<u8>) -> gst::Caps {
         let caps = gst::Caps::builder("application/x-rtp")
             .field("media", self.kind().name())
             .field("encoding-name", self.name())
             .field("payload", i32::from(pt))
             .field("clock-rate", self.clock_rate());
-        match self {
+        let caps = match self {
             // No `sprop-stereo`: webrtcbin compares it, and a peer with mono sound would answer
             // `recvonly`, or be answered so. What we want to hear is said by `stereo`.
             Self::Opus => caps
@@ -237,20 +244,32 @@ impl Codec {
             Self::Vp8 | Self::Av1 => caps,
         }
         .field("rtcp-fb-nack-pli", self.kind() == Kind::Video)
-        .field("rtcp-fb-ccm-fir", self.kind() == Kind::Video)
+        .field("rtcp-fb-ccm-fir", self.kind() == Kind::Video);
+        match feedback {
+            Some(id) => caps
+                .field("rtcp-fb-transport-cc", true)
+                .field(format!("extmap-{id}"), TRANSPORT_NUMBERS),
+            None => caps,
+        }
         .build()
     }
 
     /// What the payloader's own output must be. For H.264 without the profile, which the encoder
     /// states a little differently than was negotiated (gstreamer-notes.md, section 4, 3).
-    pub(super) fn filter_caps(self, pt: u8, ssrc: u32) -> gst::Caps {
-        gst::Caps::builder("application/x-rtp")
+    ///
+    /// With `feedback`, the payloader adds the extension by itself.
+    pub(super) fn filter_caps(self, pt: u8, ssrc: u32, feedback: Option<u8>) -> gst::Caps {
+        let caps = gst::Caps::builder("application/x-rtp")
             .field("media", self.kind().name())
             .field("encoding-name", self.name())
             .field("payload", i32::from(pt))
             .field("clock-rate", self.clock_rate())
-            .field("ssrc", ssrc)
-            .build()
+            .field("ssrc", ssrc);
+        match feedback {
+            Some(id) => caps.field(format!("extmap-{id}"), TRANSPORT_NUMBERS),
+            None => caps,
+        }
+        .build()
     }
 
     /// Whether a format is this codec, in whatever form.
@@ -295,6 +314,10 @@ pub(super) fn alternatives(codecs: &[Codec]) -> String {
     }
 }
 
+/// The header extension that numbers the packets of a transport
+/// (draft-holmer-rmcat-transport-wide-cc-extensions-01).
+pub(super) const TRANSPORT_NUMBERS: &str =
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 /// Constrained baseline, level 3.1: what every browser offers.
 const H264_PROFILE: &str = "42e01f";
 

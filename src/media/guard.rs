@@ -137,6 +137,26 @@ pub(super) fn first_error(pipeline: &gst::Pipeline) -> String {
         )
 }
 
+/// What an error of an RTSP camera means; the camera itself says little.
+fn meaning(from: &gst::Object, error: &gst::glib::Error) -> Option<&'static str> {
+    let element = from.downcast_ref::<gst::Element>()?;
+    if element.factory()?.name() != "rtspsrc" {
+        return None;
+    }
+    match error.kind::<gst::ResourceError>()? {
+        gst::ResourceError::NotAuthorized => {
+            Some(" (the camera answers, but the user name or the password is wrong or missing)")
+        }
+        gst::ResourceError::NotFound => {
+            Some(" (the camera answers, but has no stream at this path of the URL)")
+        }
+        gst::ResourceError::OpenReadWrite => {
+            Some(" (nothing answers at the URL's address and port)")
+        }
+        _ => None,
+    }
+}
+
 /// An error message in one line.
 pub(super) fn describe(message: &gst::Message) -> String {
     match message.view() {
@@ -145,7 +165,8 @@ pub(super) fn describe(message: &gst::Message) -> String {
                 .src()
                 .map(|src| src.name().to_string())
                 .unwrap_or_default();
-            format!("{from}: {}", error.error())
+            let meaning = message.src().and_then(|src| meaning(src, &error.error()));
+            format!("{from}: {}{}", error.error(), meaning.unwrap_or_default())
         }
         gst::MessageView::Eos(_) => "the media ended".to_owned(),
         _ => "it gave no reason".to_owned(),

@@ -17,11 +17,14 @@
 //! Written for GStreamer 1.22; the work-arounds are explained where they stand.
 
 mod arenas;
+pub(crate) mod code;
 mod codec;
+mod congestion;
 mod encoder;
 mod guard;
 mod inventory;
-mod overlay;
+mod metrics;
+pub(crate) mod overlay;
 mod packages;
 pub mod pipeline;
 mod received;
@@ -37,16 +40,20 @@ use gstreamer as gst;
 use crate::net::PortRange;
 
 pub use codec::{Codec, Kind};
+pub use congestion::Rung;
 pub use encoder::{
     EncoderChoice, EncoderError, EncoderInfo, EncoderKind, EncoderState, TRIAL_ARGUMENT, encoders,
     host_trial, try_encoders, try_in_children,
 };
 pub use inventory::{Element, ElementState, Inventory, Need, inventory};
+pub use metrics::Metrics;
 pub use pipeline::{PipelineError, PipelineFile};
+pub(crate) use received::decoded_samples;
 pub use received::{Container, Counter, Counts, Recorded, Recorder, Tap, TrackCount, display};
 pub use session::{
-    ChannelError, MakeReceiver, Offered, OfferedLine, OutboundStats, Receive, ReceivedTrack,
-    Session, SessionConfig, SessionEvent, SessionEvents, Stats, StreamConfig,
+    ChannelError, FrameAge, InboundStats, MakeReceiver, Offered, OfferedLine, OutboundStats,
+    Phases, RECEIVE_LATENCY, Reason, Receive, ReceivedTrack, Session, SessionConfig, SessionEvent,
+    SessionEvents, Stats, StreamConfig, Verdict,
 };
 pub use source::{Activity, Source, SourceOptions};
 
@@ -101,6 +108,14 @@ pub enum MediaError {
         /// How long was waited.
         seconds: u64,
     },
+    /// A source doesn't play, and its pipeline file says what to look at.
+    #[error("{error}; check: {hint}")]
+    Hinted {
+        /// What happened.
+        error: Box<Self>,
+        /// What to look at.
+        hint: String,
+    },
     /// An output carries something that can't be sent.
     #[error(
         "the output `{output}` carries {caps}, which can't be sent: use video/x-raw, audio/x-raw, VP8, VP9, H.264, AV1 or Opus"
@@ -111,9 +126,10 @@ pub enum MediaError {
         /// What it carries.
         caps: String,
     },
-    /// An overlay needs another picture format.
+    /// An overlay needs another format.
     #[error(
-        "overlays need `video/x-raw,format=I420` before the appsink, but the pipeline gives {0}"
+        "overlays need `video/x-raw,format=I420` before the appsink (marks in sound need \
+         `audio/x-raw,format=S16LE,layout=interleaved`), but the pipeline gives {0}"
     )]
     OverlayFormat(String),
     /// A stream was asked for that its source doesn't have, or no codec for it is installed.
@@ -130,6 +146,16 @@ pub enum MediaError {
         /// Video or audio.
         kind: Kind,
         /// What we can send.
+        ours: Vec<Codec>,
+        /// What the other side offers, by name.
+        theirs: Vec<String>,
+    },
+    /// The other side sends in no codec that we take.
+    #[error("no common {kind} codec: the other side sends {theirs}, we take {ours}", kind = .kind.name(), ours = codec::names(.ours), theirs = .theirs.join(", "))]
+    NotTaken {
+        /// Video or audio.
+        kind: Kind,
+        /// What we take.
         ours: Vec<Codec>,
         /// What the other side offers, by name.
         theirs: Vec<String>,
@@ -164,7 +190,9 @@ pub enum MediaError {
     },
     /// Pictures that come encoded are out of order.
     #[error(
-        "the source's {} has B-frames, which can't be sent: turn them off where it is encoded (profile          baseline, bf=0), or decode it in the pipeline file: `… ! decodebin ! videoconvert !          video/x-raw,format=I420 ! appsink name=video`",
+        "the source's {} has B-frames, which can't be sent: turn them off where it is encoded (profile \
+         baseline, bf=0), or decode it in the pipeline file: `… ! decodebin ! videoconvert ! \
+         video/x-raw,format=I420 ! appsink name=video`",
         .codec.name()
     )]
     BFrames {
@@ -209,6 +237,19 @@ pub enum MediaError {
     Closed,
 }
 
+impl MediaError {
+    /// Adds what a pipeline file says to look at, if it says something and didn't cause this itself.
+    fn with_hint(self, hint: Option<&str>) -> Self {
+        match (self, hint) {
+            (error @ (Self::Run(_) | Self::NoMedia { .. }), Some(hint)) => Self::Hinted {
+                error: Box::new(error),
+                hint: hint.to_owned(),
+            },
+            (error, _) => error,
+        }
+    }
+}
+
 /// Prepares GStreamer for this process; further calls return the first one's result.
 ///
 /// Slow (up to about a second): it loads the plugins and lets OpenSSL make the DTLS certificate that
@@ -230,6 +271,13 @@ pub fn init() -> Result<(), MediaError> {
             .collect();
         if !missing.is_empty() {
             return Err(MediaError::MissingElements(missing));
+        }
+        if !session::feedback::is_possible() {
+            tracing::warn!(
+                "GStreamer lacks {}: bit rates stay as they are, and a bad connection gets stuttering pictures; \
+                 install it: sudo apt install gstreamer1.0-plugins-good",
+                session::feedback::ELEMENT
+            );
         }
         codec::warm();
         warm_session();

@@ -1,12 +1,17 @@
-//! What is painted onto the picture before it is encoded: touches, and a clock that machines can read.
+//! What is put into media before they are encoded: touches, a clock that machines can read, and marks.
 
-use std::sync::{Mutex, PoisonError};
+pub(crate) mod code;
+
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 
 use gst_video::prelude::*;
+
+use super::codec::Kind;
 
 /// How long a touch stays visible after the finger was lifted.
 const TOUCH_FADE: Duration = Duration::from_millis(400);
@@ -25,11 +30,19 @@ pub enum Overlay {
     Touch,
     /// The time of capture as black and white blocks; `pipelines/test-clock.toml` describes them.
     Timestamp,
+    /// Marks in picture and sound by which the probe judges what arrives; `pipelines/probe.toml`
+    /// describes them.
+    Code,
 }
 
-/// Where the picture is touched, shared between viewers and the painter.
+/// What the painter shares with others.
 #[derive(Debug, Default)]
-pub(super) struct Touch(Mutex<Option<Mark>>);
+pub(super) struct Touch {
+    /// Where the picture is touched.
+    mark: Mutex<Option<Mark>>,
+    /// How many pictures were numbered: a source that starts again goes on counting.
+    pictures: Arc<AtomicU32>,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Mark {
@@ -42,19 +55,39 @@ impl Touch {
     /// A finger is at this pixel (`down`), or was lifted there.
     pub(super) fn set(&self, x: i32, y: i32, down: bool) {
         let lifted = (!down).then(Instant::now);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Mark { x, y, lifted });
+        *self.mark.lock().unwrap_or_else(PoisonError::into_inner) = Some(Mark { x, y, lifted });
     }
 
     fn get(&self) -> Option<(i32, i32)> {
-        let mark = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let mark = (*self.mark.lock().unwrap_or_else(PoisonError::into_inner))?;
         let visible = mark.lifted.is_none_or(|at| at.elapsed() < TOUCH_FADE);
         visible.then_some((mark.x, mark.y))
     }
 }
 
-/// Paints onto every picture that reaches the pad.
-pub(super) fn attach(pad: &gst::Pad, overlays: &[Overlay], touch: std::sync::Arc<Touch>) {
-    if overlays.is_empty() {
+/// Puts a pipeline file's overlays into all media that reach the pad; `source` is for the marks.
+pub(super) fn attach(
+    pad: &gst::Pad,
+    kind: Kind,
+    overlays: &[Overlay],
+    source: u8,
+    touch: &Arc<Touch>,
+) {
+    let marks = overlays.contains(&Overlay::Code);
+    match kind {
+        Kind::Video => {
+            paint_on(pad, overlays, touch.clone());
+            if marks {
+                code::mark_pictures(pad, source, touch.pictures.clone());
+            }
+        }
+        Kind::Audio if marks => code::mark_sound(pad, source),
+        Kind::Audio => {}
+    }
+}
+
+fn paint_on(pad: &gst::Pad, overlays: &[Overlay], touch: Arc<Touch>) {
+    if !overlays.iter().any(|it| *it != Overlay::Code) {
         return;
     }
     let overlays = overlays.to_vec();
@@ -232,7 +265,7 @@ mod tests {
         let touch = Touch::default();
         touch.set(1, 2, true);
         assert_eq!(touch.get(), Some((1, 2)));
-        *touch.0.lock().unwrap() = Some(Mark {
+        *touch.mark.lock().unwrap() = Some(Mark {
             x: 1,
             y: 2,
             lifted: Instant::now().checked_sub(TOUCH_FADE),

@@ -122,6 +122,8 @@ const EXACT: &[(&str, &[&str])] = &[
             "multifilesrc",
             "qtdemux",
             "souphttpsrc",
+            "udpsink",
+            "udpsrc",
             "v4l2src",
             "videobox",
             "videocrop",
@@ -165,6 +167,8 @@ const EXACT: &[(&str, &[&str])] = &[
     ("gstreamer1.0-plugins-ugly", &["x264enc"]),
     ("gstreamer1.0-libcamera", &["libcamerasrc"]),
     ("gstreamer1.0-pipewire", &["pipewiresrc"]),
+    // NVIDIA's own, for the Jetson.
+    ("nvidia-l4t-gstreamer", &["nvarguscamerasrc", "nvvidconv"]),
 ];
 /// Families of elements by how their names begin.
 const PREFIX: &[(&str, &str)] = &[

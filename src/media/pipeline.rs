@@ -10,7 +10,12 @@
 //! `appsink name=video` and `appsink name=audio` are the outputs. Raw media is encoded by the peer;
 //! VP8, VP9, H.264, AV1 and Opus are passed on as they are, and only that codec is offered then.
 //! `loop = true` plays a file again from its start; `codecs = ["H264"]` restricts and orders what is
-//! offered; `overlay = ["touch", "timestamp"]` paints onto an I420 picture.
+//! offered; `overlay = ["touch", "timestamp"]` paints onto an I420 picture; `overlay = ["code"]` puts
+//! marks into picture and sound that the probe reads, with the variable `source` as the source's number.
+//! `needs = "a camera"` says
+//! what it needs beside GStreamer, and `hint = "is it plugged in?"` what to look at when no media
+//! comes. `programs = ["exec Xvfb :99"]` are run by a shell as long as the source is there, with the
+//! variables as their environment. After `stall = 10` seconds without media the pipeline is started again; 0 is never.
 //!
 //! A pipeline can do whatever gst-launch can (read files, open sockets): such files are trusted
 //! configuration and never come from the network.
@@ -18,6 +23,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use gst::prelude::*;
 use gstreamer as gst;
@@ -26,26 +32,21 @@ use serde::Deserialize;
 use super::codec::{Codec, Kind};
 use super::encoder::Written as WrittenEncoder;
 use super::packages;
+use built_in::BUILT_IN;
 
 pub use super::overlay::Overlay;
+
+mod built_in;
 
 /// Where packages install pipeline files.
 const SYSTEM_DIRECTORY: &str = "/usr/share/switchboard/pipelines";
 /// The environment variable that names another directory of pipeline files.
 const DIRECTORY_VARIABLE: &str = "SWITCHBOARD_PIPELINES";
 
-/// The files that are part of the program.
-const BUILT_IN: &[(&str, &str)] = &[
-    ("camera", include_str!("../../pipelines/camera.toml")),
-    ("file", include_str!("../../pipelines/file.toml")),
-    ("rtsp", include_str!("../../pipelines/rtsp.toml")),
-    ("screen", include_str!("../../pipelines/screen.toml")),
-    ("test", include_str!("../../pipelines/test.toml")),
-    (
-        "test-clock",
-        include_str!("../../pipelines/test-clock.toml"),
-    ),
-];
+/// The variable that numbers a source in the marks of its media.
+const SOURCE_VARIABLE: &str = "source";
+/// After so many seconds without media a source is started again, unless its file says otherwise.
+const STALL: u32 = 10;
 
 /// A pipeline file, read, checked, and with its variables filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,11 +54,16 @@ pub struct PipelineFile {
     name: String,
     origin: Origin,
     title: String,
+    needs: Option<String>,
+    hint: Option<String>,
+    stall: u32,
+    programs: Vec<String>,
     text: String,
     repeat: bool,
     codecs: Vec<Codec>,
     encoders: Vec<(Codec, Arc<WrittenEncoder>)>,
     overlays: Vec<Overlay>,
+    source: u8,
     variables: BTreeMap<String, String>,
 }
 
@@ -71,14 +77,14 @@ pub enum Origin {
 }
 
 /// One line of [`PipelineFile::list`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Listed {
     /// The name to find it by.
     pub name: String,
     /// Where it is.
     pub origin: Origin,
-    /// Its title, or what is wrong with it.
-    pub title: Result<String, String>,
+    /// The file, or what is wrong with it.
+    pub file: Result<PipelineFile, PipelineError>,
 }
 
 /// What [`PipelineFile::check`] found.
@@ -129,7 +135,7 @@ pub enum PipelineError {
         valid: String,
     },
     /// GStreamer lacks elements.
-    #[error("pipeline file `{name}` needs {}, which GStreamer lacks{}", .elements.join(", "), advice(.elements))]
+    #[error("pipeline file `{name}` needs {}, which GStreamer lacks{}", with_packages(.elements), advice(.elements))]
     MissingElements {
         /// Which file.
         name: String,
@@ -160,6 +166,12 @@ pub enum PipelineError {
 struct Written {
     title: String,
     pipeline: String,
+    needs: Option<String>,
+    hint: Option<String>,
+    #[serde(default = "default_stall")]
+    stall: u32,
+    #[serde(default)]
+    programs: Vec<String>,
     #[serde(default, rename = "loop")]
     repeat: bool,
     #[serde(default)]
@@ -241,9 +253,7 @@ impl PipelineFile {
                     },
                     |file| file.origin.clone(),
                 ),
-                title: file
-                    .map(|file| file.title)
-                    .map_err(|error| error.to_string()),
+                file,
                 name,
             })
             .collect()
@@ -255,29 +265,23 @@ impl PipelineFile {
     /// If elements are missing, the text is wrong, or there is no output.
     pub fn check(&self) -> Result<Report, PipelineError> {
         let mut context = gst::ParseContext::new();
-        let parsed = gst::parse::launch_full(
-            &self.text,
-            Some(&mut context),
-            gst::ParseFlags::FATAL_ERRORS,
-        );
         let name = self.name.clone();
-        let element = parsed.map_err(|error| {
-            let elements: Vec<_> = context
-                .missing_elements()
-                .iter()
-                .map(ToString::to_string)
-                .collect();
-            if elements.is_empty() {
-                PipelineError::Launch {
-                    name: name.clone(),
-                    why: error.message().to_owned(),
-                }
-            } else {
-                PipelineError::MissingElements {
-                    name: name.clone(),
-                    elements,
-                }
-            }
+        // Without `FATAL_ERRORS`: the parser goes on, and names every element that is missing.
+        let parsed =
+            gst::parse::launch_full(&self.text, Some(&mut context), gst::ParseFlags::empty());
+        let mut elements: Vec<_> = context
+            .missing_elements()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        if !elements.is_empty() {
+            elements.sort();
+            elements.dedup();
+            return Err(PipelineError::MissingElements { name, elements });
+        }
+        let element = parsed.map_err(|error| PipelineError::Launch {
+            name: name.clone(),
+            why: error.message().to_owned(),
         })?;
         let outputs: Vec<_> = [Kind::Video, Kind::Audio]
             .into_iter()
@@ -324,6 +328,29 @@ impl PipelineFile {
         &self.title
     }
 
+    /// What it needs beside GStreamer, for people.
+    #[must_use]
+    pub fn needs(&self) -> Option<&str> {
+        self.needs.as_deref()
+    }
+
+    /// What to look at when no media comes, for people.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// What runs beside the pipeline, as a shell takes it.
+    #[must_use]
+    pub fn programs(&self) -> &[String] {
+        &self.programs
+    }
+
+    /// After how long without media it is started again; `None` for never.
+    pub(super) fn stall(&self) -> Option<Duration> {
+        (self.stall > 0).then(|| Duration::from_secs(self.stall.into()))
+    }
+
     /// The text with every variable filled in, as `gst-launch-1.0` takes it.
     #[must_use]
     pub fn launch_text(&self) -> &str {
@@ -344,6 +371,11 @@ impl PipelineFile {
     /// What to paint onto the picture.
     pub(super) fn overlays(&self) -> &[Overlay] {
         &self.overlays
+    }
+
+    /// The source's number in the marks that are put into its media.
+    pub(super) const fn source(&self) -> u8 {
+        self.source
     }
 
     /// Encoders that the file brings along.
@@ -381,21 +413,7 @@ impl PipelineFile {
             why,
         };
         let written: Written = toml::from_str(text).map_err(|error| syntax(error.to_string()))?;
-        let mut variables = BTreeMap::new();
-        for (key, value) in &written.vars {
-            let value = match value {
-                toml::Value::String(text) => text.clone(),
-                toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_) => {
-                    value.to_string()
-                }
-                _ => {
-                    return Err(syntax(format!(
-                        "the variable `{key}` must be a text, a number, true or false"
-                    )));
-                }
-            };
-            variables.insert(key.clone(), value);
-        }
+        let mut variables = defaults(&written.vars).map_err(syntax)?;
         let unknown = |variable: &str| PipelineError::UnknownVariable {
             name: name.to_owned(),
             variable: variable.to_owned(),
@@ -408,8 +426,7 @@ impl PipelineFile {
             *variables.get_mut(key).ok_or_else(|| unknown(key))? = value.clone();
         }
         let codec = |name: &String| name.parse::<Codec>().map_err(syntax);
-        let codecs = written.codecs.iter().map(codec);
-        let codecs = codecs.collect::<Result<Vec<_>, _>>()?;
+        let codecs: Result<Vec<_>, _> = written.codecs.iter().map(codec).collect();
         let filled = |text: &str| {
             substitute(text, &variables).map_err(|bad| match bad {
                 Substitution::Unknown(variable) => unknown(&variable),
@@ -426,16 +443,51 @@ impl PipelineFile {
         }
         let text = filled(&written.pipeline)?;
         Ok(Self {
+            source: source(&written, &variables).map_err(syntax)?,
             name: name.to_owned(),
             origin,
             title: written.title,
+            needs: written.needs,
+            hint: written.hint,
+            stall: written.stall,
+            programs: written.programs,
             text,
             repeat: written.repeat,
-            codecs,
+            codecs: codecs?,
             encoders,
             overlays: written.overlay,
             variables,
         })
+    }
+}
+
+const fn default_stall() -> u32 {
+    STALL
+}
+
+/// The variables' own values, as texts; or what is wrong with them.
+fn defaults(written: &BTreeMap<String, toml::Value>) -> Result<BTreeMap<String, String>, String> {
+    let text = |(key, value): (&String, &toml::Value)| match value {
+        toml::Value::String(text) => Ok((key.clone(), text.clone())),
+        toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_) => {
+            Ok((key.clone(), value.to_string()))
+        }
+        _ => Err(format!(
+            "the variable `{key}` must be a text, a number, true or false"
+        )),
+    };
+    written.iter().map(text).collect()
+}
+
+/// The source's number, for a file that puts marks into its media.
+fn source(written: &Written, variables: &BTreeMap<String, String>) -> Result<u8, String> {
+    match variables.get(SOURCE_VARIABLE) {
+        Some(value) if written.overlay.contains(&Overlay::Code) => value.parse().map_err(|_| {
+            format!(
+                "the variable `{SOURCE_VARIABLE}` must be a number from 0 to 255, not `{value}`"
+            )
+        }),
+        _ => Ok(0),
     }
 }
 
@@ -490,6 +542,16 @@ fn built_in_names() -> String {
         .map(|(name, _)| *name)
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+fn with_packages(elements: &[String]) -> String {
+    let named = elements.iter().map(|element| {
+        packages::System::here().package(element).map_or_else(
+            || element.clone(),
+            |package| format!("{element} ({package})"),
+        )
+    });
+    named.collect::<Vec<_>>().join(", ")
 }
 
 fn advice(elements: &[String]) -> String {

@@ -1,8 +1,9 @@
 //! What becomes of media that the other side sends: counted, shown, or written to a file.
 //!
-//! Counting and recording take the frames as they were encoded; only a display decodes them.
+//! Counting and recording take the frames as they were encoded; a display and the probe decode them.
 
 mod count;
+mod decode;
 mod display;
 mod record;
 mod writer;
@@ -16,6 +17,7 @@ use super::codec::{Codec, Kind};
 use super::session::ReceivedTrack;
 
 pub use count::{Counter, Counts, TrackCount};
+pub(crate) use decode::decoded_samples;
 pub use display::display;
 pub use record::{Recorded, Recorder, Tap};
 pub use writer::Container;
@@ -63,6 +65,19 @@ fn frame_bin(
         codec.unpack_text()
     );
     let bin = bin_with_input(&text)?;
+    take_samples(&bin, move |sample| {
+        if let Some(frame) = read(codec, &sample) {
+            take(frame);
+        }
+    })?;
+    Ok(bin)
+}
+
+/// Hands over what the bin's appsink `out` gets.
+fn take_samples(
+    bin: &gst::Bin,
+    take: impl Fn(gst::Sample) + Send + Sync + 'static,
+) -> Result<(), MediaError> {
     let out = bin
         .by_name("out")
         .and_then(|out| out.downcast::<gst_app::AppSink>().ok())
@@ -71,14 +86,12 @@ fn frame_bin(
         gst_app::AppSinkCallbacks::builder()
             .new_sample(move |sink| {
                 let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-                if let Some(frame) = read(codec, &sample) {
-                    take(frame);
-                }
+                take(sample);
                 Ok(gst::FlowSuccess::Ok)
             })
             .build(),
     );
-    Ok(bin)
+    Ok(())
 }
 
 fn read(codec: Codec, sample: &gst::Sample) -> Option<Frame> {

@@ -8,13 +8,19 @@ mod channels;
 mod check;
 mod events;
 mod feed;
+pub(super) mod feedback;
 mod ice;
+mod jitter;
+pub(super) mod meter;
 mod negotiation;
 mod receive;
+mod sampler;
 pub(super) mod sdp;
 mod silence;
 mod stats;
 mod tunnel;
+mod verdict;
+mod witness;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,34 +30,47 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use gst::prelude::*;
 use gstreamer as gst;
-use gstreamer_webrtc::{WebRTCICEGatheringState, WebRTCPeerConnectionState};
+use gstreamer_webrtc::{
+    WebRTCICEConnectionState, WebRTCICEGatheringState, WebRTCKind, WebRTCPeerConnectionState,
+    WebRTCRTPTransceiver,
+};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::MediaError;
 use super::codec::{Codec, Kind};
 use super::guard::{self, Guard};
+use super::metrics::{Metrics, Share};
 use super::source::Source;
 use crate::config::IceServer;
 use crate::net::{InterfaceRules, PortRange};
 use addresses::Told;
 use channels::Channels;
 use events::Emitter;
+use feedback::Paths;
+use jitter::JitterBuffers;
 use negotiation::Negotiation;
 use silence::Silence;
+use witness::Witness;
 
 pub use channels::ChannelError;
 pub use check::{Offered, OfferedLine};
 pub use events::{SessionEvent, SessionEvents};
+pub use jitter::InboundStats;
+pub use meter::FrameAge;
 pub use receive::{MakeReceiver, Receive, ReceivedTrack};
 pub use stats::{OutboundStats, Stats};
+pub use verdict::{Reason, Verdict};
+pub use witness::Phases;
 
-/// The jitter buffer for received media if nothing else is said.
-const RECEIVE_LATENCY: Duration = Duration::from_millis(100);
+/// How long received packets wait for late ones if nothing else is said.
+pub const RECEIVE_LATENCY: Duration = Duration::from_millis(100);
 
 /// What a session sends and takes.
 #[derive(Debug, Clone)]
 pub struct SessionConfig {
+    /// What the log calls the other side.
+    pub name: String,
     /// STUN and TURN servers, in the browser's form.
     pub ice_servers: Vec<IceServer>,
     /// Use TURN only.
@@ -85,6 +104,8 @@ pub struct SessionConfig {
     pub receive: Receive,
     /// How long received packets wait for late ones.
     pub receive_latency: Duration,
+    /// Where the session is counted.
+    pub metrics: Option<Metrics>,
     /// Events that wait for the session's owner. One more fails the session: a reliable channel with
     /// a hole would be worse, and it is the other side of this session alone that sends too fast.
     pub queue: usize,
@@ -93,6 +114,7 @@ pub struct SessionConfig {
 impl Default for SessionConfig {
     fn default() -> Self {
         Self {
+            name: String::new(),
             ice_servers: Vec::new(),
             relay_only: false,
             turn_tls: None,
@@ -108,6 +130,7 @@ impl Default for SessionConfig {
             bundle: true,
             receive: Receive::default(),
             receive_latency: RECEIVE_LATENCY,
+            metrics: None,
             queue: events::QUEUE,
         }
     }
@@ -135,6 +158,10 @@ pub struct Session {
     received: Arc<receive::Counters>,
     previous: Mutex<stats::Previous>,
     emitter: Emitter,
+    witness: Arc<Witness>,
+    jitter: JitterBuffers,
+    /// Of the open sessions of this process.
+    _one: Option<Share>,
     /// Ends with the session, before the pipeline.
     tasks: JoinSet<()>,
     webrtc: gst::Element,
@@ -152,9 +179,10 @@ impl Session {
         let mut tasks = JoinSet::new();
         let tls = config.turn_tls.as_ref();
         config.ice_servers = tunnel::open(&config.ice_servers, tls, &mut tasks).await;
+        let witness = Witness::new(&config, emitter.clone());
         let started = {
-            let (config, emitter) = (config.clone(), emitter.clone());
-            tokio::task::spawn_blocking(move || build(&config, &emitter))
+            let (config, emitter, witness) = (config.clone(), emitter.clone(), witness.clone());
+            tokio::task::spawn_blocking(move || build(&config, &emitter, &witness))
         };
         let Parts {
             pipeline,
@@ -164,17 +192,26 @@ impl Session {
             mids,
             relays,
             silence,
+            jitter,
+            paths,
         } = started
             .await
             .map_err(|error| MediaError::Run(error.to_string()))??;
         if let Some(relays) = relays {
-            tasks.spawn(ice::judge(relays, config.clone(), emitter.clone()));
+            tasks.spawn(ice::judge(relays, witness.clone()));
         }
         tasks.spawn(silence.watch(emitter.clone()));
+        tasks.spawn(sampler::run(
+            webrtc.downgrade(),
+            jitter.clone(),
+            witness.clone(),
+        ));
         if let Some(bus) = pipeline.get()?.bus() {
-            tasks.spawn(watch_bus(pipeline.get()?.downgrade(), bus, emitter.clone()));
+            let (pipeline, witness) = (pipeline.get()?.downgrade(), witness.clone());
+            tasks.spawn(watch_bus(pipeline, bus, emitter.clone(), witness));
         }
-        let negotiation = Negotiation::new(config, webrtc.clone(), mids);
+        let shared = (witness.clone(), paths);
+        let negotiation = Negotiation::new(config, webrtc.clone(), mids, shared);
         let previous = Mutex::default();
         let session = Self {
             negotiation,
@@ -182,6 +219,9 @@ impl Session {
             received,
             previous,
             emitter,
+            _one: witness.instruments().map(|it| Share::one(&it.sessions)),
+            witness,
+            jitter,
             tasks,
             webrtc,
             pipeline,
@@ -207,7 +247,9 @@ impl Session {
     /// # Errors
     /// If there is no offer to answer, or the answer can't be used.
     pub async fn accept_answer(&mut self, sdp: &str) -> Result<(), MediaError> {
-        self.negotiation.accept_answer(sdp).await
+        self.negotiation.accept_answer(sdp).await?;
+        self.witness.described(sdp, true);
+        Ok(())
     }
 
     /// Answers an offer: the first one, or a later one, whoever made the first.
@@ -220,13 +262,16 @@ impl Session {
             .negotiation
             .prepare_answer(offer, self.pipeline.get()?, &self.channels)?;
         self.spawn(feeds);
-        self.negotiation.answer().await
+        let answer = self.negotiation.answer().await?;
+        self.witness.described(offer, true);
+        Ok(answer)
     }
 
     /// Adds a candidate of the other side; kept until there is a remote description. An empty one
     /// (the end of candidates) is ignored. One that names an mDNS host is added once its address is
     /// found, if that is soon ([`crate::net::mdns`]); nothing waits for it.
     pub fn add_candidate(&mut self, mline_index: u32, mid: Option<&str>, candidate: &str) {
+        self.witness.remote_candidate(candidate);
         match self.negotiation.find_address(mline_index, mid, candidate) {
             Some(search) => drop(self.tasks.spawn(search)),
             None => self.negotiation.add_candidate(mline_index, mid, candidate),
@@ -301,11 +346,7 @@ impl Session {
     /// # Errors
     /// If webrtcbin doesn't answer.
     pub async fn stats(&self) -> Result<Stats, MediaError> {
-        let pad: Option<gst::Pad> = None;
-        let reply = negotiation::ask(&self.webrtc, "get-stats", |webrtc, promise| {
-            webrtc.emit_by_name::<()>("get-stats", &[&pad, promise]);
-        })
-        .await?;
+        let reply = negotiation::statistics(&self.webrtc).await?;
         let sent = self.negotiation.sent();
         let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
         let mut stats = stats::read(&reply, &sent, &mut previous, Instant::now());
@@ -317,7 +358,39 @@ impl Session {
             .received
             .bytes
             .load(std::sync::atomic::Ordering::Relaxed);
+        stats.inbound = self.jitter.stats();
+        stats.receive_latency = self.receive_latency();
+        stats.phases = self.witness.phases();
         Ok(stats)
+    }
+
+    /// What the jitter buffers did until now, for each kind of media that came.
+    #[must_use]
+    pub fn inbound(&self) -> Vec<InboundStats> {
+        self.jitter.stats()
+    }
+
+    /// How long received packets wait for late ones.
+    #[must_use]
+    pub fn receive_latency(&self) -> Duration {
+        Duration::from_millis(self.webrtc.property::<u32>("latency").into())
+    }
+
+    /// Lets received packets wait this long for late ones, from now on. What is played shifts once.
+    pub fn set_receive_latency(&self, latency: Duration) {
+        self.webrtc.set_property("latency", milliseconds(latency));
+    }
+
+    /// Whether it has connected, even if the connection is lost for now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        *self.emitter.connected().borrow()
+    }
+
+    /// Why there is no connection, for who ends the session for that; it is logged and counted.
+    #[must_use]
+    pub fn give_up(&self) -> Verdict {
+        self.witness.give_up()
     }
 
     /// Ends the session: tells the other side's channels, gives the streams back, stops the pipeline.
@@ -350,17 +423,22 @@ struct Parts {
     mids: negotiation::Mids,
     relays: Option<watch::Receiver<ice::Search>>,
     silence: Arc<Silence>,
+    jitter: JitterBuffers,
+    paths: Arc<Paths>,
 }
 
 /// Builds the pipeline and starts it. Blocks for some milliseconds.
-fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError> {
+fn build(
+    config: &SessionConfig,
+    emitter: &Emitter,
+    witness: &Arc<Witness>,
+) -> Result<Parts, MediaError> {
     super::init()?;
     let pipeline = Guard::new(gst::Pipeline::new());
     pipeline.use_common_time();
-    let latency = u32::try_from(config.receive_latency.as_millis()).unwrap_or(u32::MAX);
     let webrtc = gst::ElementFactory::make("webrtcbin")
         .property_from_str("bundle-policy", "max-bundle")
-        .property("latency", latency)
+        .property("latency", milliseconds(config.receive_latency))
         .build()
         .map_err(|error| MediaError::Build(error.to_string()))?;
     ice::quieten(&webrtc, config.tcp);
@@ -374,10 +452,16 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         .add(&webrtc)
         .map_err(|error| MediaError::Build(error.to_string()))?;
     let mids = negotiation::Mids::default();
-    listen(&webrtc, emitter, &mids, Told::new(config));
+    // Before the events: who is told that it failed asks why.
+    witness::listen(&webrtc, witness);
+    listen(&webrtc, (emitter, witness), &mids, Told::new(config));
     let relays = ice::watch(&webrtc, config);
     let silence = Silence::listen(&webrtc);
-    let received = receive::listen(&webrtc, inner, config.receive.clone(), emitter.clone());
+    let jitter = JitterBuffers::listen(&webrtc);
+    let (receive, told) = (config.receive.clone(), emitter.clone());
+    let received = receive::listen(&webrtc, inner, receive, told, witness.clone());
+    retransmit(&webrtc);
+    let paths = Paths::listen(&webrtc);
     let channels = Channels::listen(&webrtc, emitter.clone());
     pipeline.set_state(gst::State::Playing)?;
     Ok(Parts {
@@ -388,11 +472,28 @@ fn build(config: &SessionConfig, emitter: &Emitter) -> Result<Parts, MediaError>
         mids,
         relays,
         silence,
+        jitter,
+        paths,
     })
 }
 
+/// Lets lost packets of pictures that we receive be asked for again. Sound can do without them.
+fn retransmit(webrtc: &gst::Element) {
+    webrtc.connect("on-new-transceiver", false, |values| {
+        let transceiver = values.get(1)?.get::<WebRTCRTPTransceiver>().ok()?;
+        let is_video = transceiver.kind() == WebRTCKind::Video;
+        transceiver.set_property("do-nack", is_video);
+        None
+    });
+}
+
 /// Turns webrtcbin's signals into events.
-fn listen(webrtc: &gst::Element, emitter: &Emitter, mids: &negotiation::Mids, told: Told) {
+fn listen(
+    webrtc: &gst::Element,
+    (emitter, witness): (&Emitter, &Arc<Witness>),
+    mids: &negotiation::Mids,
+    told: Told,
+) {
     let (to, mids) = (emitter.clone(), mids.clone());
     webrtc.connect("on-ice-candidate", false, move |values| {
         let index = values.get(1).and_then(|value| value.get::<u32>().ok());
@@ -418,18 +519,31 @@ fn listen(webrtc: &gst::Element, emitter: &Emitter, mids: &negotiation::Mids, to
         }
     });
     let to = emitter.clone();
+    webrtc.connect_notify(Some("ice-connection-state"), move |webrtc, _| {
+        let state = webrtc.property::<WebRTCICEConnectionState>("ice-connection-state");
+        // The first of them may be passed over.
+        if matches!(
+            state,
+            WebRTCICEConnectionState::Connected | WebRTCICEConnectionState::Completed
+        ) {
+            to.emit(SessionEvent::Checked);
+        }
+    });
+    let (to, witness) = (emitter.clone(), witness.clone());
     webrtc.connect_notify(Some("connection-state"), move |webrtc, _| {
         let state = webrtc.property::<WebRTCPeerConnectionState>("connection-state");
         tracing::debug!(?state, "connection");
         match state {
             WebRTCPeerConnectionState::Connected => {
+                witness.connected();
                 to.set_connected(true);
                 to.emit(SessionEvent::Connected);
             }
-            WebRTCPeerConnectionState::Disconnected => to.emit(SessionEvent::Disconnected),
-            WebRTCPeerConnectionState::Failed => {
-                to.fail("no network path to the other side works, or it is gone".to_owned());
+            WebRTCPeerConnectionState::Disconnected => {
+                witness.lost();
+                to.emit(SessionEvent::Disconnected);
             }
+            WebRTCPeerConnectionState::Failed => witness.fail(),
             WebRTCPeerConnectionState::Closed => {
                 to.fail("the other side ended the connection".to_owned());
             }
@@ -439,7 +553,12 @@ fn listen(webrtc: &gst::Element, emitter: &Emitter, mids: &negotiation::Mids, to
 }
 
 /// Fails the session on an error of its pipeline, and keeps the latency right.
-async fn watch_bus(pipeline: gst::glib::WeakRef<gst::Pipeline>, bus: gst::Bus, emitter: Emitter) {
+async fn watch_bus(
+    pipeline: gst::glib::WeakRef<gst::Pipeline>,
+    bus: gst::Bus,
+    emitter: Emitter,
+    witness: Arc<Witness>,
+) {
     let mut messages = bus.stream();
     while let Some(message) = messages.next().await {
         match message.view() {
@@ -462,12 +581,19 @@ async fn watch_bus(pipeline: gst::glib::WeakRef<gst::Pipeline>, bus: gst::Bus, e
                 // A viewer that leaves takes its SCTP association along; that is how it ends.
                 emitter.fail(match from.starts_with("sctp") {
                     true => "the other side ended the connection".to_owned(),
-                    false => guard::describe(&message),
+                    false => {
+                        witness.failed("pipeline");
+                        guard::describe(&message)
+                    }
                 });
             }
             _ => {}
         }
     }
+}
+
+fn milliseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

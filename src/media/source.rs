@@ -4,24 +4,36 @@
 //! that somebody wants; a while after its last lease an encoder stops, and with the last encoder the
 //! pipeline. One task per source does all of this, one step after the other.
 
+mod adapt;
 mod codecs;
+mod kept;
+mod knobs;
+mod programs;
 mod run;
 mod stage;
+mod viewer;
 mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::MediaError;
 use super::codec::{Codec, Kind};
-use super::encoder::EncoderChoice;
+use super::encoder::{EncoderChoice, Encoders};
 use super::overlay::Touch;
 use super::pipeline::PipelineFile;
+use programs::Programs;
 use run::Output;
 pub(super) use stage::{Lease, filter_key_requests};
+pub(super) use viewer::Viewer;
 
+/// How long a pipeline may fail to start at first because its programs aren't ready.
+const PROGRAMS_READY: Duration = Duration::from_secs(10);
+/// How often it is tried meanwhile.
+const TRY_AGAIN: Duration = Duration::from_millis(200);
 /// Requests for streams that wait at once. More wait at the sender.
 const REQUESTS: usize = 64;
 /// How long encoders run on after their last viewer, so that a page that reloads finds them warm.
@@ -69,6 +81,7 @@ pub struct Source {
     file: PipelineFile,
     touch: Arc<Touch>,
     activity: watch::Receiver<Activity>,
+    _programs: Programs,
 }
 
 /// A session wants a stream.
@@ -76,6 +89,7 @@ pub struct Source {
 struct Ask {
     kind: Kind,
     codec: Codec,
+    viewer: Option<Arc<Viewer>>,
     reply: oneshot::Sender<Result<Lease, MediaError>>,
 }
 
@@ -88,17 +102,17 @@ impl Source {
     /// If [`super::init`] fails, the file is wrong, it gives no media that can be sent, or nothing works
     /// that could encode it.
     pub async fn open(file: PipelineFile, options: SourceOptions) -> Result<Arc<Self>, MediaError> {
-        let (tried, wanted) = (file.clone(), options.clone());
-        let opened = tokio::task::spawn_blocking(move || {
-            super::init()?;
-            tried.check()?;
-            let outputs = run::try_out(&tried)?;
-            let (codecs, encoders) = codecs::choose(&outputs, &tried, &wanted)?;
-            Ok::<_, MediaError>((outputs, codecs, encoders))
-        });
-        let (outputs, codecs, encoders) = opened
-            .await
-            .map_err(|error| MediaError::Run(error.to_string()))??;
+        let programs = Programs::start(&file);
+        let end = Instant::now() + PROGRAMS_READY;
+        let (outputs, codecs, encoders) = loop {
+            match try_out(file.clone(), options.clone()).await {
+                Err(MediaError::Run(_)) if programs.any() && Instant::now() < end => {
+                    tokio::time::sleep(TRY_AGAIN).await;
+                }
+                Err(error) => return Err(error.with_hint(file.hint())),
+                Ok(found) => break found,
+            }
+        };
 
         let (asks, asked) = mpsc::channel(REQUESTS);
         let (activity_tx, activity) = watch::channel(Activity::Idle);
@@ -120,6 +134,7 @@ impl Source {
             file,
             touch,
             activity,
+            _programs: programs,
         }))
     }
 
@@ -173,10 +188,21 @@ impl Source {
         self.activity.clone()
     }
 
-    /// Leases a stream in a codec; starts what is needed for it.
-    pub(super) async fn lease(&self, kind: Kind, codec: Codec) -> Result<Lease, MediaError> {
+    /// Leases a stream in a codec; starts what is needed for it. Pictures have a viewer, who gets them
+    /// on the rung that it should be on.
+    pub(super) async fn lease(
+        &self,
+        kind: Kind,
+        codec: Codec,
+        viewer: Option<Arc<Viewer>>,
+    ) -> Result<Lease, MediaError> {
         let (reply, answer) = oneshot::channel();
-        let ask = Ask { kind, codec, reply };
+        let ask = Ask {
+            kind,
+            codec,
+            viewer,
+            reply,
+        };
         self.asks.send(ask).await.map_err(|_| MediaError::Closed)?;
         answer.await.map_err(|_| MediaError::Closed)?
     }
@@ -184,4 +210,20 @@ impl Source {
     fn output(&self, kind: Kind) -> Option<&Output> {
         self.outputs.iter().find(|output| output.kind == kind)
     }
+}
+
+/// Learns what a file's outputs give, and what can encode it.
+async fn try_out(
+    file: PipelineFile,
+    options: SourceOptions,
+) -> Result<(Vec<Output>, codecs::Codecs, Encoders), MediaError> {
+    tokio::task::spawn_blocking(move || {
+        super::init()?;
+        file.check()?;
+        let outputs = run::try_out(&file)?;
+        let (codecs, encoders) = codecs::choose(&outputs, &file, &options)?;
+        Ok((outputs, codecs, encoders))
+    })
+    .await
+    .map_err(|error| MediaError::Run(error.to_string()))?
 }

@@ -287,6 +287,7 @@ impl Caller {
         match event {
             CallEvent::Registered => {
                 tracing::info!(id = %self.id, server = %dialer.url(), "registered");
+                self.shared.media.reception.registered();
                 return Ok(self.dial_partner(registration));
             }
             CallEvent::Opened => {

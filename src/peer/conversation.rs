@@ -8,12 +8,13 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::events::{Content, Event, Events};
 use super::ice::Ice;
+use super::observe::Moment;
 use super::reception::{Receiver, Reception};
 use crate::dialect::gstreamer::payload::Message;
 use crate::dialect::negotiation::{Candidate, Sdp};
 use crate::media::{
     Codec, Kind, MediaError, Session, SessionConfig, SessionEvent, SessionEvents, Source,
-    StreamConfig,
+    StreamConfig, Verdict,
 };
 
 /// Messages that wait for one session; a partner that sends more is dropped.
@@ -29,13 +30,8 @@ const CHANNEL_PAUSE: Duration = Duration::from_millis(10);
 /// Channels that are known as open at once; more are read, but nothing is sent to them.
 const CHANNELS: usize = 64;
 
-/// Told when no connection comes about.
-const NO_PATH: &str =
-    "no connection within 30 s: no pair of candidates works; is a STUN or TURN server needed?";
 /// Told when a partner never offers.
 const NO_OFFER: &str = "the other side made no offer within 30 s";
-/// Told when a connection broke and stayed broken.
-const BROKEN: &str = "the connection broke and did not come back within 15 s";
 
 /// What a peer sends, and what it does with what it receives.
 #[derive(Clone)]
@@ -103,8 +99,8 @@ pub(super) struct Conversation {
     /// Open channels, the first one first.
     channels: Vec<String>,
     connected: bool,
-    /// When to give up, and what to say then.
-    deadline: Option<(Instant, &'static str)>,
+    /// When to give up.
+    deadline: Option<Instant>,
     began: Instant,
 }
 
@@ -214,7 +210,12 @@ impl Conversation {
             }
         };
         let mut recording = None;
-        if let Some(live) = self.live.take() {
+        if let Some(mut live) = self.live.take() {
+            if let Some(why) = &why {
+                live.receiver
+                    .tell_sight(|| Some(Moment::Failed(why.clone())));
+            }
+            live.receiver.look(&live.session);
             live.session.close().await;
             recording = live.receiver.finish(&self.shared.events).await.err();
         }
@@ -233,7 +234,7 @@ impl Conversation {
             Opening::AskForOffer => self.send(Message::OfferRequest),
             Opening::Listen => {}
         }
-        self.deadline = Some((self.began + CONNECT_TIMEOUT, NO_OFFER));
+        self.deadline = Some(self.began + CONNECT_TIMEOUT);
         Ok(())
     }
 
@@ -246,12 +247,9 @@ impl Conversation {
                     None => Err(End::Left),
                 },
                 happening = next(&mut self.live, &mut self.lines, &self.channels) => {
-                    self.happening(happening)
+                    self.happening(happening).await
                 }
-                () = until(deadline.map(|(at, _)| at)) => {
-                    let why = deadline.map_or(BROKEN, |(_, why)| why);
-                    Err(End::Failed(why.to_owned()))
-                }
+                () = until(deadline) => Err(self.give_up()),
             };
             if let Err(end) = result {
                 return end;
@@ -259,13 +257,28 @@ impl Conversation {
         }
     }
 
-    fn happening(&mut self, happening: Happening) -> Result<(), End> {
+    /// The time is over.
+    fn give_up(&self) -> End {
+        let Some(live) = &self.live else {
+            return End::Failed(NO_OFFER.to_owned());
+        };
+        let verdict = live.session.give_up();
+        live.receiver
+            .tell_sight(|| Some(Moment::Trouble(Box::new(verdict.clone()))));
+        self.trouble(&verdict);
+        End::Failed(verdict.to_string())
+    }
+
+    async fn happening(&mut self, happening: Happening) -> Result<(), End> {
         match happening {
             Happening::Event(event) => return self.event(event),
             Happening::Over => return Err(End::Left),
             Happening::Report => {
                 if let Some(live) = &mut self.live {
-                    live.receiver.report(&self.shared.events);
+                    let Live {
+                        receiver, session, ..
+                    } = live;
+                    receiver.report(session, &self.shared.events).await;
                 }
             }
             Happening::Line(line) => self.line(&line),
@@ -281,17 +294,24 @@ impl Conversation {
                 tracing::debug!(peer = self.name(), "an offer is asked for once more");
             }
             (Message::OfferRequest, _) => return self.offer().await,
-            (Message::Answer(sdp), Some(live)) => live.session.accept_answer(sdp.as_str()).await?,
+            (Message::Answer(sdp), Some(live)) => {
+                live.session.accept_answer(sdp.as_str()).await?;
+                live.receiver.tell_sight(|| Some(Moment::Negotiated));
+            }
             (Message::Answer(_), None) => {
                 return Err(End::Failed(
                     "the other side answers an offer that was never made".to_owned(),
                 ));
             }
-            (Message::Candidate(it), Some(live)) => live.session.add_candidate(
-                it.mline_index.unwrap_or(0),
-                it.mid.as_deref(),
-                &it.candidate,
-            ),
+            (Message::Candidate(it), Some(live)) => {
+                live.receiver
+                    .tell_sight(|| Some(Moment::RemoteCandidate(it.candidate.clone())));
+                live.session.add_candidate(
+                    it.mline_index.unwrap_or(0),
+                    it.mid.as_deref(),
+                    &it.candidate,
+                );
+            }
             (Message::Candidate(_), None) => {
                 tracing::debug!(peer = self.name(), "a candidate before any description");
             }
@@ -315,6 +335,7 @@ impl Conversation {
         let live = self.live(false).await?;
         live.negotiated = true;
         let answer = live.session.answer(offer.as_str()).await?;
+        live.receiver.tell_sight(|| Some(Moment::Negotiated));
         self.send(Message::Answer(Sdp::new(answer)));
         Ok(())
     }
@@ -323,12 +344,13 @@ impl Conversation {
     async fn live(&mut self, ours: bool) -> Result<&mut Live, End> {
         if self.live.is_none() {
             self.began = Instant::now();
-            self.deadline = Some((self.began + CONNECT_TIMEOUT, NO_PATH));
+            self.deadline = Some(self.began + CONNECT_TIMEOUT);
             let partner = self.partner.as_deref();
             let receiver = self.shared.media.reception.start(partner);
             // Only who offers makes a channel; two of one label would only confuse.
             let channel = self.shared.channel.clone().filter(|_| ours);
             let config = SessionConfig {
+                name: self.name(),
                 channels: channel.into_iter().collect(),
                 bundle: self.shared.bundle,
                 ..self.shared.session(receiver.receive()).await
@@ -345,6 +367,9 @@ impl Conversation {
     }
 
     fn event(&mut self, event: SessionEvent) -> Result<(), End> {
+        if let Some(live) = &self.live {
+            live.receiver.tell_sight(|| Moment::of(&event));
+        }
         match event {
             SessionEvent::Candidate {
                 mline_index,
@@ -366,7 +391,7 @@ impl Conversation {
             }
             SessionEvent::Disconnected => {
                 tracing::info!(peer = self.name(), "the connection is lost, for now");
-                self.deadline = Some((Instant::now() + MEND_TIMEOUT, BROKEN));
+                self.deadline = Some(Instant::now() + MEND_TIMEOUT);
             }
             SessionEvent::Failed { why } => return Err(End::Failed(why)),
             SessionEvent::ChannelOpen { label } => {
@@ -381,7 +406,8 @@ impl Conversation {
             SessionEvent::Track { kind, .. } => {
                 tracing::info!(peer = self.name(), kind = kind.name(), "media comes");
             }
-            SessionEvent::GatheringDone => {}
+            SessionEvent::Trouble { verdict } => self.trouble(&verdict),
+            SessionEvent::GatheringDone | SessionEvent::Checked => {}
         }
         Ok(())
     }
@@ -392,6 +418,11 @@ impl Conversation {
         {
             tracing::warn!(%error, "a line was not sent");
         }
+    }
+
+    fn trouble(&self, verdict: &Verdict) {
+        let peer = self.partner.as_deref();
+        self.shared.events.trouble(None, peer, verdict);
     }
 
     fn tell(&self, channel: &str, content: Content<'_>) {

@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use crate::media::Verdict;
+
 /// One event: a message on one of the other side's data channels.
 #[derive(Debug, Serialize)]
 pub(super) struct Event<'a> {
@@ -21,6 +23,25 @@ pub(super) struct Event<'a> {
     /// What came.
     #[serde(flatten)]
     pub(super) content: Content<'a>,
+}
+
+/// Why media doesn't come from, or to, one of the others.
+#[derive(Debug, Serialize)]
+struct TroubleLine<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<&'a str>,
+    trouble: Trouble<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct Trouble<'a> {
+    reason: &'static str,
+    what: &'a str,
+    advice: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    tried: &'a [String],
 }
 
 /// The content of a channel's message.
@@ -73,6 +94,21 @@ impl Events {
     /// The same, with this peer's name in every event.
     pub(super) fn of(self, user: Option<Arc<str>>) -> Self {
         Self { user, ..self }
+    }
+
+    /// Tells why media doesn't come from, or to, this client or peer.
+    pub(super) fn trouble(&self, client: Option<u32>, peer: Option<&str>, verdict: &Verdict) {
+        let trouble = Trouble {
+            reason: verdict.reason.name(),
+            what: &verdict.what,
+            advice: &verdict.advice,
+            tried: &verdict.tried,
+        };
+        self.tell(&TroubleLine {
+            client,
+            peer,
+            trouble,
+        });
     }
 
     /// Tells every listener. One that doesn't keep up misses events.

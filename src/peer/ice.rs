@@ -1,4 +1,5 @@
-//! How a peer's media finds its way: which ICE servers help, and whether all ways will do.
+//! How a peer's media finds its way: which ICE servers help, and whether all ways will do. And what all
+//! its sessions have in common besides.
 //!
 //! The user names servers by flags. Cuttlefish's and the geckos' servers tell more in their own
 //! messages; for the dialects that have no word for them, Switchboard answers `GET /ice-servers`.
@@ -16,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::link::Dialer;
 use crate::config::{IceServer, stun_servers};
 use crate::dialect::negotiation::ice_servers;
-use crate::media::SessionConfig;
+use crate::media::{Metrics, RECEIVE_LATENCY, SessionConfig};
 use crate::net::{Advertise, InterfaceRules, PortRange};
 
 /// Where a server tells its ICE servers.
@@ -39,6 +40,8 @@ pub struct Ice {
     network: Network,
     tls: Option<Arc<ClientConfig>>,
     server: Option<Server>,
+    latency: Duration,
+    metrics: Option<Metrics>,
 }
 
 /// This machine's part in the way.
@@ -77,7 +80,23 @@ impl Ice {
             network: Network::default(),
             tls: None,
             server: None,
+            latency: RECEIVE_LATENCY,
+            metrics: None,
         }
+    }
+
+    /// Lets received packets wait this long for late ones.
+    #[must_use]
+    pub const fn waiting(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// Counts all sessions here.
+    #[must_use]
+    pub fn counting(mut self, metrics: Option<Metrics>) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// Uses this machine's network so.
@@ -134,6 +153,8 @@ impl Ice {
             ice_servers,
             relay_only: self.relay_only,
             turn_tls: self.tls.clone(),
+            receive_latency: self.latency,
+            metrics: self.metrics.clone(),
             interfaces: interfaces.clone(),
             advertise: advertised.addresses,
             ports: *ports,

@@ -1,6 +1,6 @@
 //! A peer's connection to a signaling server: one WebSocket, kept alive, over TLS where the URL says so.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +14,10 @@ use async_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use async_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use rustls::pki_types::CertificateDer;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
@@ -41,6 +43,8 @@ pub struct Trust {
     pub ca: Option<PathBuf>,
     /// Take any certificate.
     pub anyone: bool,
+    /// Who this peer is, to a server that asks for it: PEM files of a certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// A server's address, checked.
@@ -78,6 +82,16 @@ pub enum DialerError {
     Ca {
         /// The file.
         path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The files of the own certificate are no good.
+    #[error("cannot use {} and {} as this peer's certificate and key: {why}", .certificate.display(), .key.display())]
+    Identity {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
         /// Why.
         why: String,
     },
@@ -435,7 +449,28 @@ pub fn client_config(trust: &Trust) -> Result<rustls::ClientConfig, DialerError>
         let anyone = Arc::new(anyone::Anyone(provider));
         config.dangerous().set_certificate_verifier(anyone);
     }
+    if let Some((certificate, key)) = &trust.identity {
+        let wrong = |why: String| DialerError::Identity {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            why,
+        };
+        let provider = Arc::clone(config.crypto_provider());
+        let own = identity(certificate, key, &provider).map_err(wrong)?;
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(own));
+    }
     Ok(config)
+}
+
+fn identity(
+    certificate: &Path,
+    key: &Path,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, String> {
+    let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
+    let chain = chain.map_err(|error| error.to_string())?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| error.to_string())?;
+    CertifiedKey::from_der(chain, key, provider).map_err(|error| error.to_string())
 }
 
 /// Takes any certificate, as the user asked; signatures are still checked.

@@ -256,6 +256,7 @@ impl Running {
             RoomEvent::Registered => return Ok(Some(self.client.join())),
             RoomEvent::Joined(others) => {
                 (self.welcome, self.answer_by) = (true, None);
+                self.shared.media.reception.registered();
                 tracing::info!(id = %self.id, room = %self.room, server = %dialer.url(), members = others.len(), "joined the room");
                 self.broken.clear();
                 for other in others {

@@ -8,7 +8,11 @@ use serde::Serialize;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::events::Events;
-use crate::media::{Container, Counter, Counts, MediaError, Receive, Recorder, Tap, TrackCount};
+use super::observe::{Moment, Observer, Sight};
+use crate::media::{
+    Container, Counter, Counts, InboundStats, Kind, MediaError, Receive, Recorder, Session, Tap,
+    TrackCount,
+};
 
 /// How often the counts are told.
 const REPORT: Duration = Duration::from_secs(1);
@@ -28,22 +32,51 @@ pub enum Reception {
     File(PathBuf, Container),
     /// It is written to files in this directory, one for each partner.
     Directory(PathBuf, Container),
+    /// It is looked at.
+    Observed(Observation),
+}
+
+/// See [`Reception::Observed`].
+#[derive(Clone)]
+pub struct Observation {
+    /// Who looks.
+    pub observer: Arc<dyn Observer>,
+    /// Whether media is asked for; without, only the sessions are looked at.
+    pub wants_media: bool,
 }
 
 /// What receives one partner's media.
 pub(super) struct Receiver {
     partner: Option<Arc<str>>,
     work: Work,
-    started: Instant,
     ticks: Interval,
-    /// The time of the last report, and the counts then.
-    reported: (Instant, Counts),
+    started: Reported,
+    /// The last report.
+    reported: Reported,
+    /// The last look at the jitter buffers.
+    buffered: Buffered,
+}
+
+/// What was counted until some time.
+#[derive(Clone)]
+struct Reported {
+    at: Instant,
+    counts: Counts,
+    buffered: Buffered,
+}
+
+/// What the session's jitter buffers say.
+#[derive(Clone, Default)]
+struct Buffered {
+    latency: Duration,
+    inbound: Vec<InboundStats>,
 }
 
 enum Work {
     Nothing,
     Count(Counter),
     Display(Receive),
+    Observed(Arc<dyn Sight>),
     Record {
         tap: Tap,
         /// `None` between two recordings.
@@ -76,6 +109,8 @@ enum Report<'a> {
 #[derive(Serialize)]
 struct Count {
     seconds: f64,
+    /// How long packets wait for late ones.
+    latency_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     video: Option<Rate>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,12 +128,45 @@ struct Rate {
     frames: u64,
     /// Bits per second, without packet headers.
     bitrate: u64,
+    /// Packets that didn't come in time, with the late ones.
+    lost: u64,
+    /// Packets that came after their time, and were dropped.
+    late: u64,
+    /// The mean deviation of the packets' arrival.
+    jitter_ms: f64,
 }
 
 impl Reception {
     /// Whether media is wanted at all.
     pub(super) const fn is_wanted(&self) -> bool {
-        !matches!(self, Self::Nothing)
+        match self {
+            Self::Nothing => false,
+            Self::Observed(observation) => observation.wants_media,
+            _ => true,
+        }
+    }
+
+    /// Whether somebody looks at the sessions, with media or without.
+    pub(super) const fn is_observed(&self) -> bool {
+        matches!(self, Self::Observed(_))
+    }
+
+    /// For a session that gets no media: it can be looked at all the same.
+    pub(super) fn without_media(&self) -> Self {
+        match self {
+            Self::Observed(observation) => Self::Observed(Observation {
+                observer: Arc::clone(&observation.observer),
+                wants_media: false,
+            }),
+            _ => Self::Nothing,
+        }
+    }
+
+    /// The server has taken the peer in.
+    pub(super) fn registered(&self) {
+        if let Self::Observed(observation) = self {
+            observation.observer.registered();
+        }
     }
 
     /// The same for one of several peers in this process: with a directory of its own.
@@ -120,6 +188,7 @@ impl Reception {
             Self::Nothing => Work::Nothing,
             Self::Count => Work::Count(Counter::default()),
             Self::Display(receive) => Work::Display(receive.clone()),
+            Self::Observed(observation) => Work::Observed(observation.observer.begins(partner)),
             Self::File(path, container) => Work::record(path.clone(), *container),
             Self::Directory(directory, container) => {
                 let path = file_path(directory, partner.unwrap_or("peer"), *container);
@@ -132,9 +201,10 @@ impl Reception {
         Receiver {
             partner: partner.map(Arc::from),
             work,
-            started: Instant::now(),
             ticks,
-            reported: (Instant::now(), Counts::default()),
+            started: Reported::nothing(),
+            reported: Reported::nothing(),
+            buffered: Buffered::default(),
         }
     }
 }
@@ -146,6 +216,7 @@ impl Receiver {
             Work::Nothing => Receive::Drain,
             Work::Count(counter) => counter.receive(),
             Work::Display(receive) => receive.clone(),
+            Work::Observed(sight) => sight.receive(),
             Work::Record { tap, .. } => tap.receive(),
         }
     }
@@ -153,22 +224,48 @@ impl Receiver {
     /// Waits until it is time for a report; for ever if there is none. Cancel-safe.
     pub(super) async fn due(&mut self) {
         match self.work {
-            Work::Count(_) => {
+            Work::Count(_) | Work::Observed(_) => {
                 self.ticks.tick().await;
             }
             _ => std::future::pending().await,
         }
     }
 
-    /// Tells what was counted since the last report.
-    pub(super) fn report(&mut self, events: &Events) {
-        if let Work::Count(counter) = &self.work {
-            let (at, before) = self.reported;
-            let counts = counter.counts();
-            let count = Count::between(&before, &counts, at.elapsed());
-            self.reported = (Instant::now(), counts);
-            self.tell(events, Report::Count(count));
+    /// Tells who looks at the session, if anybody does.
+    pub(super) fn tell_sight(&self, moment: impl FnOnce() -> Option<Moment>) {
+        if let Work::Observed(sight) = &self.work
+            && let Some(moment) = moment()
+        {
+            sight.tell(moment);
         }
+    }
+
+    /// Tells what was counted since the last report, or how the session is doing.
+    pub(super) async fn report(&mut self, session: &Session, events: &Events) {
+        match &self.work {
+            Work::Count(counter) => {
+                let buffered = Buffered::of(session);
+                let counts = counter.counts();
+                let count = self.reported.until((&counts, &buffered));
+                self.buffered = buffered.clone();
+                self.reported = Reported {
+                    at: Instant::now(),
+                    counts,
+                    buffered,
+                };
+                self.tell(events, Report::Count(count));
+            }
+            Work::Observed(sight) => match session.stats().await {
+                Ok(stats) => sight.stats(stats),
+                Err(error) => tracing::debug!(%error, "no statistics"),
+            },
+            _ => {}
+        }
+    }
+
+    /// The session is about to be closed: looks at it once more.
+    pub(super) fn look(&mut self, session: &Session) {
+        self.buffered = Buffered::of(session);
     }
 
     /// The session is closed: completes the file, or tells the sum.
@@ -180,9 +277,9 @@ impl Receiver {
         let peer = peer.as_deref();
         match self.work {
             Work::Nothing | Work::Display(_) => {}
+            Work::Observed(sight) => sight.tell(Moment::Ended),
             Work::Count(counter) => {
-                let elapsed = self.started.elapsed();
-                let total = Count::between(&Counts::default(), &counter.counts(), elapsed);
+                let total = self.started.until((&counter.counts(), &self.buffered));
                 let report = Report::Total(total);
                 events.tell(&Line { peer, report });
             }
@@ -252,31 +349,67 @@ pub(super) async fn complete(
     Ok(())
 }
 
-impl Count {
-    fn between(before: &Counts, now: &Counts, elapsed: Duration) -> Self {
+impl Buffered {
+    fn of(session: &Session) -> Self {
         Self {
+            latency: session.receive_latency(),
+            inbound: session.inbound(),
+        }
+    }
+
+    fn get(&self, kind: Kind) -> Option<&InboundStats> {
+        self.inbound.iter().find(|inbound| inbound.kind == kind)
+    }
+}
+
+impl Reported {
+    fn nothing() -> Self {
+        Self {
+            at: Instant::now(),
+            counts: Counts::default(),
+            buffered: Buffered::default(),
+        }
+    }
+
+    /// What was counted since.
+    fn until(&self, (counts, buffered): (&Counts, &Buffered)) -> Count {
+        let elapsed = self.at.elapsed();
+        let rate = |kind, before: Option<TrackCount>, now: Option<TrackCount>| {
+            let inbound = (self.buffered.get(kind), buffered.get(kind));
+            now.map(|now| Rate::between(before, now, inbound, elapsed))
+        };
+        Count {
             seconds: rounded(elapsed),
-            video: now
-                .video
-                .map(|track| Rate::between(before.video, track, elapsed)),
-            audio: now
-                .audio
-                .map(|track| Rate::between(before.audio, track, elapsed)),
+            latency_ms: u64::try_from(buffered.latency.as_millis()).unwrap_or(u64::MAX),
+            video: rate(Kind::Video, self.counts.video, counts.video),
+            audio: rate(Kind::Audio, self.counts.audio, counts.audio),
         }
     }
 }
 
 impl Rate {
-    fn between(before: Option<TrackCount>, now: TrackCount, elapsed: Duration) -> Self {
+    fn between(
+        before: Option<TrackCount>,
+        now: TrackCount,
+        inbound: (Option<&InboundStats>, Option<&InboundStats>),
+        elapsed: Duration,
+    ) -> Self {
         let (frames, bytes) = before.map_or((0, 0), |track| (track.frames, track.bytes));
         let bits = u128::from(now.bytes.saturating_sub(bytes)) * 8;
         let bitrate = bits * 1000 / elapsed.as_millis().max(1);
+        let since = |of: fn(&InboundStats) -> u64| {
+            let (before, now) = (inbound.0.map_or(0, of), inbound.1.map_or(0, of));
+            now.saturating_sub(before)
+        };
         Self {
             codec: now.codec.name(),
             width: now.size.map(|(width, _)| width),
             height: now.size.map(|(_, height)| height),
             frames: now.frames.saturating_sub(frames),
             bitrate: u64::try_from(bitrate).unwrap_or(u64::MAX),
+            lost: since(|it| it.lost),
+            late: since(|it| it.late),
+            jitter_ms: rounded(inbound.1.map_or(Duration::ZERO, |it| it.jitter) * 1000),
         }
     }
 }
@@ -305,6 +438,14 @@ fn file_name(id: &str) -> String {
     }
     name.truncate(NAME);
     name
+}
+
+impl std::fmt::Debug for Observation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Observation")
+            .field("wants_media", &self.wants_media)
+            .finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

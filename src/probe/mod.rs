@@ -1,18 +1,29 @@
-//! Coded test media, and the judge of what arrives.
+//! End-to-end tests of media: coded pictures and sound at one end, a judge at the other.
+//!
+//! [`run()`] runs one [`plan::Plan`]: it starts the ends of a scenario with our own peers, watches their
+//! sessions, and gives an [`outcome::Outcome`] in which the judge's findings stand beside the reasons why
+//! something did not come about. The reports (JSON, JUnit, a web page, an image) are made of that.
 
+mod diagnosis;
+mod ends;
+mod flow;
+pub mod html;
 pub mod judge;
+pub mod junit;
+mod media;
+pub mod outcome;
+pub mod plan;
+pub mod plot;
+mod ramp;
+pub mod resources;
+mod run;
+mod spectator;
+pub mod suite;
+#[cfg(test)]
+mod tests;
+mod witness;
 
-use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-/// The time since the Unix epoch, on a clock that only goes forward: it is set once in a process, and
-/// then isn't changed by anyone who sets the system's.
-#[must_use]
-pub fn now() -> Duration {
-    static START: OnceLock<(Instant, Duration)> = OnceLock::new();
-    let (start, unix) = START.get_or_init(|| {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-        (Instant::now(), unix.unwrap_or_default())
-    });
-    *unix + start.elapsed()
-}
+pub use crate::media::code::now;
+pub use flow::{News, Tell, Tick};
+pub use run::run;
+pub use witness::{Decoded, Look, Witness, stream_id};

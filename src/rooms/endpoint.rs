@@ -16,7 +16,7 @@ use super::addresses::Addresses;
 use super::channels::Channels;
 use super::demux::Held;
 use super::keyframes::Throttle;
-use super::layers::{Choice, Meter, Retry};
+use super::layers::{Choice, Meter, Retry, Settling};
 use super::report::Reports;
 use super::rewrite::Rewriter;
 use super::round::Round;
@@ -114,6 +114,7 @@ pub(super) struct Outgoing {
     /// The layer that is sent, and the one that should be.
     pub(super) layer: Option<usize>,
     pub(super) choice: Choice,
+    pub(super) settling: Settling,
     pub(super) retry: Retry,
     pub(super) estimate: Option<u64>,
     pub(super) strain: Strain,
@@ -314,16 +315,7 @@ impl Endpoint {
         ) else {
             return;
         };
-        let patch = place.picture.zip(packet.vp8).and_then(|(picture, vp8)| {
-            let mut patch = vp8.patch();
-            if let Some(id) = picture.id {
-                patch = patch.picture_id(id);
-            }
-            if let Some(tl0) = picture.tl0 {
-                patch = patch.tl0_pic_idx(tl0);
-            }
-            patch.build().ok()
-        });
+        let patch = place.patch(packet.vp8);
         let mut write = RtpWrite::new(
             track.pt,
             place.seq.into(),
@@ -346,7 +338,8 @@ impl Endpoint {
         }
     }
 
-    /// Takes the subscriber's report: its video pauses if the path is overloaded.
+    /// Takes the subscriber's report: if the path is overloaded, its video falls to the smallest layer, or
+    /// pauses.
     pub(super) fn reported(&mut self, now: Instant, stats: &MediaEgressStats) {
         let loss = self.reports.sent(stats);
         let Some(outgoing) = &mut self.outgoing else {
@@ -355,14 +348,18 @@ impl Endpoint {
         let Some(loss) = loss.filter(|_| outgoing.is_video(stats.mid)) else {
             return;
         };
-        if outgoing.strain.reported(now, loss, stats.rtt) {
+        let pauses = outgoing.strain.reported(now, loss, stats.rtt);
+        if outgoing.strain.shows() {
+            outgoing.settling.end();
+        }
+        if pauses {
+            let falls = outgoing.choice.fall();
+            if falls {
+                outgoing.strain.relieve(now);
+            }
             let rtt = stats.rtt.unwrap_or_default().as_millis();
-            tracing::debug!(
-                endpoint = self.key.0,
-                loss,
-                rtt,
-                "video pauses: the path can't take it"
-            );
+            let endpoint = self.key.0;
+            tracing::debug!(endpoint, loss, rtt, falls, "the path can't take the video");
         }
     }
 
@@ -389,12 +386,10 @@ impl Endpoint {
         self.dirty = true;
     }
 
-    /// Has the path measured anew, from where its estimate is.
-    pub(super) fn measure_anew(&mut self) {
-        if let Some(estimate) = self.outgoing.as_ref().and_then(|o| o.estimate) {
-            self.rtc.bwe().reset(Bitrate::from(estimate));
-            self.dirty = true;
-        }
+    /// Has the path measured anew, from this estimate.
+    pub(super) fn measure_anew(&mut self, estimate: u64) {
+        self.rtc.bwe().reset(Bitrate::from(estimate));
+        self.dirty = true;
     }
 
     /// The layer that an SSRC belongs to; a new one is noted, up to a number.
@@ -495,6 +490,9 @@ impl Outgoing {
             let mid = Mid::from(line.mid.as_str());
             let mut api = rtc.direct_api();
             let stream = api.stream_tx_by_mid(mid, None)?;
+            // Publishers pace what they send. To pace it again by an estimate that has just fallen would
+            // let it wait, up to two seconds, until the smaller layer comes.
+            stream.set_unpaced(true);
             stream.set_rtx_cache(RESENDS, RESENT_AGE, Some(RESENT_SHARE));
             let ssrc = stream.ssrc();
             Some(Track {
@@ -510,6 +508,7 @@ impl Outgoing {
             video: track(&selection.video),
             layer: None,
             choice: Choice::default(),
+            settling: Settling::default(),
             retry: Retry::default(),
             estimate,
             strain: Strain::default(),
@@ -549,6 +548,7 @@ impl Outgoing {
             && (self.layer.is_none() || self.choice.wanted() == Some(layer))
         {
             self.layer = Some(layer);
+            self.settling.begin(now);
         }
         self.layer == Some(layer)
     }

@@ -8,6 +8,9 @@ pub(super) const PERIOD: Duration = Duration::from_millis(200);
 const RISE_AFTER: Duration = Duration::from_secs(1);
 /// A higher layer is taken only if the path has this much to spare, in percent of the layer's rate.
 const RISE_MARGIN: u64 = 115;
+/// How long an estimate isn't believed after a switch, and how often it begins anew meanwhile.
+const SETTLE: Duration = Duration::from_secs(5);
+const ANEW: Duration = Duration::from_millis(750);
 /// The share of a new measurement in a layer's rate, in percent.
 const SMOOTHING: u64 = 30;
 /// How long a better layer is missed before the path is first measured anew, and at most.
@@ -56,6 +59,8 @@ impl Meter {
 #[derive(Debug, Default)]
 pub(super) struct Choice {
     wanted: Option<usize>,
+    /// The smallest that is sent.
+    lowest: Option<usize>,
     rising: Option<(usize, Instant)>,
 }
 
@@ -71,9 +76,20 @@ impl Choice {
         held.is_some_and(|held| rates.iter().any(|rate| rate > held))
     }
 
+    /// Falls to the smallest layer. False: there is none smaller than this one.
+    pub(super) fn fall(&mut self) -> bool {
+        self.rising = None;
+        let falls = self.lowest.is_some() && self.lowest != self.wanted;
+        if falls {
+            self.wanted = self.lowest;
+        }
+        falls
+    }
+
     /// Chooses again, by the layers' rates and the path's estimate, in bit/s. Falls at once to what
-    /// fits, rises after a while with room to spare, and never below the lowest layer that is sent.
-    pub(super) fn choose(&mut self, now: Instant, rates: &[u64], estimate: u64) {
+    /// fits, unless it `settles` on a layer; rises after a while with room to spare, and never below
+    /// the lowest layer that is sent.
+    pub(super) fn choose(&mut self, now: Instant, rates: &[u64], estimate: u64, settles: bool) {
         let room = estimate.saturating_sub(AUDIO);
         let fits = |margin: u64| best(rates, |rate| rate * margin / 100 <= room);
         let Some(lowest) = best(rates, |rate| {
@@ -81,6 +97,7 @@ impl Choice {
         }) else {
             return;
         };
+        self.lowest = Some(lowest);
         let Some(held) = self.wanted.filter(|&held| rates[held] > 0) else {
             self.wanted = Some(fits(100).unwrap_or(lowest));
             self.rising = None;
@@ -100,9 +117,46 @@ impl Choice {
             return;
         }
         self.rising = None;
-        if rates[held] > room {
+        if rates[held] > room && !settles {
             self.wanted = Some(fits(100).unwrap_or(lowest));
         }
+    }
+}
+
+/// The time after a switch. The first large frames of a higher layer make a small queue, of which the
+/// estimator learns while what has arrived is still that of the lower one: it falls below that. So it
+/// isn't believed for a while, and begins anew from the layer's rate when it falls; unless the
+/// subscriber's own reports say that the path is overloaded.
+#[derive(Debug, Default)]
+pub(super) struct Settling {
+    since: Option<Instant>,
+    anew: Option<Instant>,
+}
+
+impl Settling {
+    /// Another layer is sent from now on.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.since = Some(now);
+        self.anew = Some(now);
+    }
+
+    /// The path is overloaded.
+    pub(super) fn end(&mut self) {
+        self.since = None;
+    }
+
+    /// Whether estimates are not to be believed.
+    pub(super) fn is_on(&self, now: Instant) -> bool {
+        self.since.is_some_and(|since| now < since + SETTLE)
+    }
+
+    /// Whether to measure anew from the layer's rate, where the estimate is below.
+    pub(super) fn fires(&mut self, now: Instant) -> bool {
+        let fires = self.is_on(now) && self.anew.is_some_and(|last| now >= last + ANEW);
+        if fires {
+            self.anew = Some(now);
+        }
+        fires
     }
 }
 
@@ -151,7 +205,7 @@ mod tests {
     fn the_first_choice_is_the_highest_that_fits() {
         for (estimate, layer) in [(3_000_000, 0), (1_000_000, 1), (300_000, 2), (10_000, 2)] {
             let mut choice = Choice::default();
-            choice.choose(Instant::now(), &RATES, estimate);
+            choice.choose(Instant::now(), &RATES, estimate, false);
             assert_eq!(choice.wanted(), Some(layer), "{estimate}");
         }
     }
@@ -160,16 +214,16 @@ mod tests {
     fn a_fall_is_immediate_and_a_rise_waits() {
         let mut now = Instant::now();
         let mut choice = Choice::default();
-        choice.choose(now, &RATES, 3_000_000);
-        choice.choose(now, &RATES, 600_000);
+        choice.choose(now, &RATES, 3_000_000, false);
+        choice.choose(now, &RATES, 600_000, false);
         assert_eq!(choice.wanted(), Some(1));
-        choice.choose(now, &RATES, 3_000_000);
-        assert_eq!(choice.wanted(), Some(1));
-        now += RISE_AFTER / 2;
-        choice.choose(now, &RATES, 3_000_000);
+        choice.choose(now, &RATES, 3_000_000, false);
         assert_eq!(choice.wanted(), Some(1));
         now += RISE_AFTER / 2;
-        choice.choose(now, &RATES, 3_000_000);
+        choice.choose(now, &RATES, 3_000_000, false);
+        assert_eq!(choice.wanted(), Some(1));
+        now += RISE_AFTER / 2;
+        choice.choose(now, &RATES, 3_000_000, false);
         assert_eq!(choice.wanted(), Some(0));
     }
 
@@ -177,11 +231,11 @@ mod tests {
     fn an_estimate_that_wavers_about_a_rate_does_not_switch_back_and_forth() {
         let mut now = Instant::now();
         let mut choice = Choice::default();
-        choice.choose(now, &RATES, 1_000_000);
+        choice.choose(now, &RATES, 1_000_000, false);
         for step in 0..100 {
             now += PERIOD;
             let estimate = if step % 2 == 0 { 1_500_000 } else { 1_700_000 };
-            choice.choose(now, &RATES, estimate);
+            choice.choose(now, &RATES, estimate, false);
             assert_eq!(choice.wanted(), Some(1));
         }
     }
@@ -190,7 +244,7 @@ mod tests {
     fn a_better_layer_is_missed_while_a_lower_one_is_held() {
         let mut choice = Choice::default();
         assert!(!choice.is_missing(&RATES));
-        choice.choose(Instant::now(), &RATES, 1_000_000);
+        choice.choose(Instant::now(), &RATES, 1_000_000, false);
         assert!(choice.is_missing(&RATES));
         assert!(!choice.is_missing(&[0, 500_000, 150_000]));
     }
@@ -213,10 +267,10 @@ mod tests {
     fn a_layer_that_stops_is_left() {
         let now = Instant::now();
         let mut choice = Choice::default();
-        choice.choose(now, &RATES, 3_000_000);
-        choice.choose(now, &[0, 500_000, 150_000], 3_000_000);
+        choice.choose(now, &RATES, 3_000_000, false);
+        choice.choose(now, &[0, 500_000, 150_000], 3_000_000, false);
         assert_eq!(choice.wanted(), Some(1));
-        choice.choose(now, &[0, 0, 0], 3_000_000);
+        choice.choose(now, &[0, 0, 0], 3_000_000, false);
         assert_eq!(choice.wanted(), Some(1));
     }
 
@@ -232,5 +286,35 @@ mod tests {
             meter.tick();
         }
         assert_eq!(meter.rate(), 0);
+    }
+
+    #[test]
+    fn an_overload_leads_to_the_smallest_layer_at_once() {
+        let mut choice = Choice::default();
+        assert!(!choice.fall());
+        choice.choose(Instant::now(), &RATES, 3_000_000, false);
+        assert!(choice.fall());
+        assert_eq!(choice.wanted(), Some(2));
+        assert!(!choice.fall());
+    }
+
+    #[test]
+    fn a_switch_is_given_time_before_an_estimate_ends_it() {
+        let now = Instant::now();
+        let mut choice = Choice::default();
+        choice.choose(now, &RATES, 3_000_000, false);
+        let mut settling = Settling::default();
+        assert!(!settling.is_on(now) && !settling.fires(now));
+        settling.begin(now);
+        choice.choose(now, &RATES, 400_000, settling.is_on(now));
+        assert_eq!(choice.wanted(), Some(0));
+        assert!(!settling.fires(now));
+        assert!(settling.fires(now + ANEW) && !settling.fires(now + ANEW));
+        assert!(settling.fires(now + 2 * ANEW) && !settling.fires(now + SETTLE));
+        choice.choose(now, &RATES, 400_000, settling.is_on(now + SETTLE));
+        assert_eq!(choice.wanted(), Some(2));
+        settling.begin(now);
+        settling.end();
+        assert!(!settling.is_on(now));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use str0m::rtp::Vp8Descriptor;
+use str0m::rtp::{Vp8Descriptor, Vp8Patch};
 
 /// The number of the first packet. The roll-over counter must be 0 there, since nothing tells the
 /// subscriber of it (RFC 3711, section 3.3.1); packets that come late find room below.
@@ -62,6 +62,21 @@ struct Last {
     id: u16,
     tl0: u8,
     when: Instant,
+}
+
+impl Place {
+    /// How a packet with this descriptor must change.
+    pub(super) fn patch(&self, vp8: Option<Vp8Descriptor>) -> Option<Vp8Patch> {
+        let mut patch = vp8?.patch();
+        let picture = self.picture?;
+        if let Some(id) = picture.id {
+            patch = patch.picture_id(id);
+        }
+        if let Some(tl0) = picture.tl0 {
+            patch = patch.tl0_pic_idx(tl0);
+        }
+        patch.build().ok()
+    }
 }
 
 impl Rewriter {

@@ -13,6 +13,9 @@ const LOSS: f32 = 0.25;
 const HEAVY_LOSS: f32 = 0.5;
 /// A round trip this much longer than the shortest is a queue.
 const QUEUE: Duration = Duration::from_millis(300);
+/// What shows that a layer is too much, before it is that bad.
+const SOME_LOSS: f32 = 0.1;
+const SOME_QUEUE: Duration = Duration::from_millis(150);
 /// Reports in a row that say so.
 const REPORTS: u32 = 2;
 /// How long video pauses at first, and at most. Each time in vain doubles it.
@@ -28,6 +31,8 @@ const ASK: Duration = Duration::from_secs(1);
 pub(super) struct Strain {
     gate: Gate,
     bad: u32,
+    /// Whether the last report showed any.
+    shows: bool,
     shortest: Option<Duration>,
     pause: Duration,
 }
@@ -47,6 +52,7 @@ impl Default for Strain {
         Self {
             gate: Gate::Open(None),
             bad: 0,
+            shows: false,
             shortest: None,
             pause: PAUSE,
         }
@@ -59,9 +65,20 @@ impl Strain {
         matches!(self.gate, Gate::Open(_))
     }
 
+    /// Whether the last report shows that the path has more to carry than it can.
+    pub(super) fn shows(&self) -> bool {
+        self.shows
+    }
+
     /// Whether a keyframe that comes now would let it flow again.
     pub(super) fn is_ajar(&self) -> bool {
         matches!(self.gate, Gate::Ajar(_))
+    }
+
+    /// There is something smaller to send: it flows from its next keyframe on.
+    pub(super) fn relieve(&mut self, now: Instant) {
+        self.gate = Gate::Ajar(now);
+        self.pause = PAUSE;
     }
 
     /// A keyframe has come while it [`Self::is_ajar`]: video flows from it on.
@@ -78,6 +95,7 @@ impl Strain {
         self.shortest = shortest;
         let queue = rtt.zip(shortest).map(|(rtt, shortest)| rtt - shortest);
         let is_bad = loss >= LOSS || queue.is_some_and(|queue| queue >= QUEUE);
+        self.shows = loss >= SOME_LOSS || queue.is_some_and(|queue| queue >= SOME_QUEUE);
         self.bad = if is_bad { self.bad + 1 } else { 0 };
         let flowed = since.is_none_or(|since| now >= since + RECOVERED);
         if flowed {
@@ -137,6 +155,17 @@ mod tests {
             let paused = strain.reported(now, 0.0, Some(Duration::from_millis(rtt)));
             assert_eq!(paused, report == 2);
         }
+    }
+
+    #[test]
+    fn something_smaller_flows_from_its_keyframe_on() {
+        let now = Instant::now();
+        let mut strain = Strain::default();
+        assert!(strain.reported(now, 0.6, RTT));
+        strain.relieve(now);
+        assert!(strain.is_ajar() && strain.asks(now));
+        strain.open(now);
+        assert!(strain.is_open());
     }
 
     #[test]

@@ -3,13 +3,12 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use axum::extract::{Query, Request};
+use axum::extract::Request;
 use axum::response::Response;
 use hyper::StatusCode;
-use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use ring::digest::{SHA256, digest};
-use serde::Deserialize;
 
+use super::auth::{token, unauthorized};
 use super::tokens::TokenError;
 use super::{App, http};
 use crate::config::Secret;
@@ -18,7 +17,8 @@ use crate::hub::AccountId;
 
 /// Finds out whose token it is, within [`Limits::token_check`](crate::config::Limits::token_check).
 pub(super) async fn verify(app: Arc<App>, token: Secret) -> Result<AccountId, Unverified> {
-    let Some(verifier) = &app.accounts else {
+    let settings = app.settings();
+    let Some(verifier) = &settings.accounts else {
         return Ok(own_account(&token));
     };
     match verifier.verify(&token).await {
@@ -39,7 +39,7 @@ pub(super) fn of_request(
     let lack = format!("{lack}; send Authorization: Bearer TOKEN, or use {path}?token=TOKEN");
     let (app, token) = (Arc::clone(app), token(request));
     async move {
-        if app.accounts.is_none() {
+        if app.settings().accounts.is_none() {
             return Ok(None);
         }
         let Some(token) = token else {
@@ -58,28 +58,6 @@ pub(super) fn of_request(
             }
         }
     }
-}
-
-/// RFC 6750 sections 2.1 and 2.3; the header goes first.
-fn token(request: &Request) -> Option<Secret> {
-    #[derive(Deserialize)]
-    struct Asked {
-        token: Option<Secret>,
-    }
-    if let Some(header) = request.headers().get(AUTHORIZATION) {
-        let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
-        let is_bearer = scheme.eq_ignore_ascii_case("bearer");
-        return is_bearer.then(|| Secret::new(token.trim()));
-    }
-    Query::<Asked>::try_from_uri(request.uri()).ok()?.0.token
-}
-
-/// RFC 6750 section 3.
-fn unauthorized(text: &str) -> Response {
-    let mut response = http::error(StatusCode::UNAUTHORIZED, text);
-    let challenge = HeaderValue::from_static("Bearer");
-    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    response
 }
 
 /// Where no authority is configured, each token is an account of its own. Geckos are told the

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
+use super::drain::Phase;
 use super::switch::{EndpointView, RoomView};
 use super::{App, http, metrics};
 use crate::dialect::Dialect;
@@ -32,10 +33,10 @@ pub(super) async fn health() -> &'static str {
 
 /// `GET /ready`: the server takes new connections.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
-    if *app.stop.borrow() {
-        (StatusCode::SERVICE_UNAVAILABLE, "shutting down").into_response()
-    } else {
-        "ready".into_response()
+    match app.phase() {
+        Phase::Serving => "ready".into_response(),
+        Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining").into_response(),
+        Phase::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "shutting down").into_response(),
     }
 }
 
@@ -158,6 +159,7 @@ struct ShownParticipant<'a> {
     /// Whether its connection is lost, and it is awaited back.
     away: bool,
     /// Its media connections: the one that it publishes on, and one for each that it receives.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     media: Vec<ShownMedia<'a>>,
 }
 

@@ -22,8 +22,9 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::outbox::{Ended, Load, Outbox};
+use super::pace::Pace;
 use super::stream::Stream;
-use super::switch::Member;
+use super::upgrade::{Guest, Places};
 use super::{App, accounts, hook};
 use crate::dialect::cause::Level;
 use crate::dialect::{Effect, Session, Unverified};
@@ -52,12 +53,12 @@ pub(super) async fn run(
     stream: Stream,
     read_ahead: Bytes,
     session: Box<dyn Session>,
-    member: Member,
+    guest: Guest,
     app: Arc<App>,
 ) {
     // What is over soon, or comes at the end only, is boxed: the task of an idle connection keeps no
     // room for it.
-    let mut connection = Box::pin(Connection::open(stream, read_ahead, session, member, app)).await;
+    let mut connection = Box::pin(Connection::open(stream, read_ahead, session, guest, app)).await;
     let end = connection.talk().await;
     connection.command(Instant::now(), Command::Leave);
     connection.report(&end);
@@ -71,6 +72,10 @@ struct Connection {
     socket: WebSocketStream<TokioAdapter<Stream>>,
     session: Box<dyn Session>,
     outbox: Arc<Outbox>,
+    places: Places,
+    pace: Pace,
+    // Nothing is read before, because the other side sends too fast.
+    held_until: Option<Instant>,
     effects: Vec<Effect>,
     // Taken from the outbox, to be given to the session.
     events: VecDeque<Event>,
@@ -130,9 +135,14 @@ impl Connection {
         stream: Stream,
         read_ahead: Bytes,
         session: Box<dyn Session>,
-        member: Member,
+        guest: Guest,
         app: Arc<App>,
     ) -> Self {
+        let Guest {
+            member,
+            pass,
+            places,
+        } = guest;
         let limits = &app.config.limits;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -159,11 +169,14 @@ impl Connection {
             counted,
             verifying: None,
             asking: None,
-            id: app.switch.join(member, Arc::clone(&outbox) as _),
+            id: app.switch.join(member, pass, Arc::clone(&outbox) as _),
             app,
             socket,
             session,
             outbox,
+            places,
+            pace: Pace::new(now.into_std()),
+            held_until: None,
             effects: Vec::new(),
             events: VecDeque::new(),
             unflushed: false,
@@ -201,7 +214,7 @@ impl Connection {
                     let is_sooner = self
                         .session_deadline()
                         .is_some_and(|at| at < timer.deadline());
-                    if was_pinged || is_sooner {
+                    if was_pinged || is_sooner || self.held_until.is_some() {
                         timer.as_mut().reset(self.deadline());
                     }
                     result
@@ -282,6 +295,9 @@ impl Connection {
         if let Some(verifying) = &mut self.verifying {
             return verifying.as_mut().poll(cx).map(Step::Verified);
         }
+        if self.held_until.is_some() {
+            return Poll::Pending;
+        }
         let frame = Pin::new(&mut self.socket).poll_next(cx);
         // Not before all that came is read: the last of it may be the end.
         if frame.is_pending() && self.probed.is_some_and(|probed| self.heard > probed) {
@@ -356,12 +372,14 @@ impl Connection {
                 // The library has checked that it is UTF-8.
                 let text = Payload::checked_text(text.into());
                 self.session.tell_time(self.heard.into_std());
+                self.pay(text.len());
                 self.session.text(&text, &mut self.effects);
                 self.spoken();
             }
             Message::Binary(bytes) => {
                 let bytes = Payload::binary(bytes);
                 self.session.tell_time(self.heard.into_std());
+                self.pay(bytes.len());
                 self.session.binary(&bytes, &mut self.effects);
                 self.spoken();
             }
@@ -375,6 +393,17 @@ impl Connection {
         }
         self.bound_replies()?;
         self.obey(self.heard)
+    }
+
+    /// Notes a message, and reads no more for a while if that was too fast.
+    fn pay(&mut self, bytes: usize) {
+        let now = self.heard.into_std();
+        let own = self.pace.note(self.app.rate, bytes, now);
+        let until = own.max(self.places.note(bytes, now));
+        if until.is_some() {
+            self.app.metrics.held_back.inc();
+            self.held_until = until.map(Instant::from_std);
+        }
     }
 
     /// The first message may have told which dialect it is.
@@ -475,6 +504,7 @@ impl Connection {
             (!self.spoke).then(|| self.opened + self.app.config.limits.first_message);
         [
             first_message,
+            self.held_until,
             self.probe_deadline(),
             self.session_deadline(),
         ]
@@ -488,6 +518,7 @@ impl Connection {
     }
 
     fn timeouts(&mut self, now: Instant) -> Result<(), End> {
+        self.held_until = self.held_until.filter(|until| *until > now);
         if self.session_deadline().is_some_and(|at| now >= at) {
             self.session
                 .handle_timeout(now.into_std(), &mut self.effects);
@@ -581,6 +612,14 @@ fn end_by(ended: Ended) -> End {
         Ended::ShuttingDown => End::Close {
             code: 1001,
             reason: "the server is shutting down",
+        },
+        Ended::TokenExpired => End::Close {
+            code: 1008,
+            reason: "the token has expired",
+        },
+        Ended::TokenRevoked => End::Close {
+            code: 1008,
+            reason: "the token was revoked",
         },
     }
 }

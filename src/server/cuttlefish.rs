@@ -17,13 +17,13 @@ use crate::hub::{EndpointId, Namespace};
 
 /// `/register_device`
 pub(super) async fn register_device(State(app): State<Arc<App>>, request: Request) -> Response {
-    let session = DeviceSession::new(app.ice.cuttlefish());
+    let session = DeviceSession::new(app.settings().ice.cuttlefish());
     upgrade::accept(app, request, Box::new(session))
 }
 
 /// `/connect_client`
 pub(super) async fn connect_client(State(app): State<Arc<App>>, request: Request) -> Response {
-    let session = ClientSession::new(app.ice.cuttlefish());
+    let session = ClientSession::new(app.settings().ice.cuttlefish());
     upgrade::accept(app, request, Box::new(session))
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn connect_to_device(
 
 /// `GET /infra_config`
 pub(super) async fn infra_config(State(app): State<Arc<App>>) -> Response {
-    let config = app.ice.cuttlefish().infra_config().clone();
+    let config = app.settings().ice.cuttlefish().infra_config().clone();
     ice::not_stored(http::json_text(StatusCode::OK, config.into_bytes()))
 }
 

@@ -9,6 +9,7 @@ use hyper::StatusCode;
 use hyper::header::ACCESS_CONTROL_ALLOW_ORIGIN;
 use serde_json::{Value, json};
 
+use super::drain::Phase;
 use super::{App, http};
 
 /// `GET /v1/`
@@ -43,8 +44,12 @@ pub(super) async fn login(State(app): State<Arc<App>>) -> Response {
 /// `GET /__heartbeat__`: 200 if everything works that gecko's clients need of this server, as far as is
 /// known. Whether a gecko is here is told, but is no fault of the server.
 pub(super) async fn heartbeat(State(app): State<Arc<App>>) -> Response {
-    let is_running = !*app.stop.borrow();
-    let has_accounts = app.accounts.as_ref().is_none_or(|it| it.is_reachable());
+    let is_running = app.phase() == Phase::Serving;
+    let has_accounts = app
+        .settings()
+        .accounts
+        .as_ref()
+        .is_none_or(|it| it.is_reachable());
     let has_geckos = app.switch.counts().serving > 0;
     let status = if is_running && has_accounts {
         StatusCode::OK

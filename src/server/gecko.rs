@@ -22,7 +22,7 @@ pub(super) async fn worker(State(app): State<Arc<App>>, request: Request) -> Res
     } else {
         None
     };
-    let session = GeckoSession::new(app.ice.gecko(), owner);
+    let session = GeckoSession::new(app.settings().ice.gecko(), owner);
     upgrade::accept(app, request, Box::new(session))
 }
 
@@ -31,6 +31,6 @@ pub(super) fn connect_to_front(app: Arc<App>, request: Request, peer: PeerSessio
     let Some(worker) = http::random().map(SessionId::from_random) else {
         return http::no_randomness();
     };
-    let session = FrontSession::new(peer, app.ice.gecko(), worker);
+    let session = FrontSession::new(peer, app.settings().ice.gecko(), worker);
     upgrade::accept(app, request, Box::new(session))
 }

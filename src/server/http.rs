@@ -16,8 +16,8 @@ use tower::ServiceExt as _;
 use tower_http::services::ServeDir;
 
 use super::{
-    App, admin, console, cuttlefish, documents, files, gecko, gstreamer, ice, kurento, polling,
-    scripts, upgrade,
+    App, admin, auth, console, cuttlefish, documents, files, gecko, gstreamer, ice, kurento,
+    polling, scripts, upgrade,
 };
 use crate::hub::Payload;
 
@@ -72,6 +72,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/api/scripts", post(scripts::publish))
         .route("/api/scripts/{name}", get(scripts::get))
         .route("/api/rooms", get(admin::rooms))
+        .route("/api/revocations", post(auth::revoke))
         .route("/console", get(console::redirect))
         .route("/console/", get(console::index))
         .route("/console/{*path}", get(console::file))
@@ -79,6 +80,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .merge(forwarding_rooms())
         .fallback_service(any(fallback).with_state(Arc::clone(app)))
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(app), auth::guard))
         .layer(middleware::from_fn_with_state(Arc::clone(app), observe))
         .with_state(Arc::clone(app))
 }

@@ -112,7 +112,7 @@ impl IceServers {
 /// knows no origins.
 pub(super) async fn servers(State(app): State<Arc<App>>, request: Request) -> Response {
     let answer = match accounts::of_request(&app, &request, "this list needs a token").await {
-        Ok(_) => answer(&app.ice),
+        Ok(_) => answer(&app.settings().ice),
         Err(refused) => refused,
     };
     const HEADERS: [(HeaderName, &str); 2] = [

@@ -20,8 +20,9 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
+use super::addresses::Place;
 use super::stream::Stream;
-use super::tls::Tls;
+use super::tls::{self, Tls};
 use super::{App, Bound, StartError, http};
 use crate::config::Listen;
 
@@ -48,6 +49,8 @@ pub(super) struct Listener {
 #[derive(Clone)]
 pub(super) struct Origin {
     pub(super) peer: SocketAddr,
+    /// The names in the client's certificate, if it has a good one.
+    pub(super) certificate: Option<Arc<[String]>>,
     /// Keeps the connection's place while an upgraded socket lives.
     pub(super) slot: Arc<Slot>,
 }
@@ -55,10 +58,36 @@ pub(super) struct Origin {
 /// A connection's place among [`Limits::connections`](crate::config::Limits::connections).
 pub(super) struct Slot {
     app: Arc<App>,
+    /// Its place among those of its address; a proxy has none.
+    pub(super) place: Option<Place>,
     _permit: OwnedSemaphorePermit,
 }
 
-pub(super) fn bind(listen: Listen, tls: Option<&Tls>) -> Result<Listener, StartError> {
+/// The sockets that systemd listens on for this process (`LISTEN_FDS`), each taken once.
+pub(super) struct Inherited(Vec<std::net::TcpListener>);
+
+impl Inherited {
+    pub(super) fn take() -> Self {
+        let mut passed = listenfd::ListenFd::from_env();
+        let each = (0..passed.len()).map(|index| passed.take_tcp_listener(index));
+        // What is no TCP listener is somebody else's.
+        Self(each.filter_map(|taken| taken.ok().flatten()).collect())
+    }
+
+    /// The one that listens on an address.
+    fn on(&mut self, address: SocketAddr) -> Option<std::net::TcpListener> {
+        let is_meant = |it: &std::net::TcpListener| it.local_addr().ok() == Some(address);
+        let index = self.0.iter().position(is_meant)?;
+        Some(self.0.swap_remove(index))
+    }
+}
+
+/// Takes an address, or the socket that systemd has on it.
+pub(super) fn bind(
+    listen: Listen,
+    tls: Option<&Tls>,
+    inherited: &mut Inherited,
+) -> Result<Listener, StartError> {
     let Listen { address, tls: want } = listen;
     let tls = match (want, tls) {
         (false, _) => None,
@@ -70,7 +99,13 @@ pub(super) fn bind(listen: Listen, tls: Option<&Tls>) -> Result<Listener, StartE
         io::ErrorKind::PermissionDenied => StartError::Forbidden(address),
         _ => StartError::Bind { address, source },
     };
-    let tcp = listen_on(address).map_err(failed)?;
+    let tcp = match inherited.on(address) {
+        Some(tcp) => tcp
+            .set_nonblocking(true)
+            .and_then(|()| TcpListener::from_std(tcp)),
+        None => listen_on(address),
+    };
+    let tcp = tcp.map_err(failed)?;
     let bound = Bound {
         address: tcp.local_addr().map_err(failed)?,
         tls: want,
@@ -146,16 +181,29 @@ fn admit(
         debug!(%peer, "connection refused: the limit is reached");
         return;
     };
+    // Behind a proxy each request says whose it is.
+    let place = match app.addresses.is_proxy(peer) {
+        true => None,
+        false => match app.addresses.enter(peer.ip()) {
+            Some(place) => Some(place),
+            None => {
+                app.metrics.address_refusals.inc();
+                debug!(%peer, "connection refused: the address has as many as it may");
+                return;
+            }
+        },
+    };
     app.metrics.connections_accepted.inc();
-    let slot = Slot::new(Arc::clone(app), permit);
+    let slot = Slot::new(Arc::clone(app), place, permit);
     let origin = Origin {
         peer,
+        certificate: None,
         slot: Arc::new(slot),
     };
     tokio::spawn(serve(tcp, tls.cloned(), router.clone(), origin));
 }
 
-async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, router: Router, origin: Origin) {
+async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, router: Router, mut origin: Origin) {
     let app = Arc::clone(&origin.slot.app);
     let limits = &app.config.limits;
     // Messages are batched by their writers; a small one must not wait for an acknowledgement.
@@ -173,7 +221,10 @@ async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, router: Router, origin:
     let stream = match tls {
         None => Stream::plain(tcp, limits.write),
         Some(acceptor) => match timeout(limits.handshake, acceptor.accept(tcp)).await {
-            Ok(Ok(tls)) => Stream::tls(tls, limits.write),
+            Ok(Ok(tls)) => {
+                origin.certificate = tls::names(tls.get_ref().1.peer_certificates());
+                Stream::tls(tls, limits.write)
+            }
             failure => {
                 app.metrics.tls_handshake_failures.inc();
                 let error = failure.map_or("timeout".to_owned(), |result| {
@@ -242,10 +293,11 @@ fn hand_over(tcp: TcpStream, first: Vec<u8>, app: &App) {
 }
 
 impl Slot {
-    fn new(app: Arc<App>, permit: OwnedSemaphorePermit) -> Self {
+    fn new(app: Arc<App>, place: Option<Place>, permit: OwnedSemaphorePermit) -> Self {
         app.metrics.connections.inc();
         Self {
             app,
+            place,
             _permit: permit,
         }
     }

@@ -5,11 +5,14 @@
 //! answers into one bounded queue per connection (`outbox`).
 
 mod accounts;
+mod addresses;
 mod admin;
+mod auth;
 mod connection;
 mod console;
 mod cuttlefish;
 mod documents;
+mod drain;
 mod files;
 mod gecko;
 mod gstreamer;
@@ -21,19 +24,23 @@ mod listener;
 mod media;
 mod metrics;
 mod outbox;
+mod pace;
 mod polling;
 mod scripts;
+mod settings;
 mod stream;
 mod switch;
 mod tls;
 pub mod tokens;
 mod upgrade;
 
+pub use settings::Reloader;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -42,15 +49,20 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::hub::MediaEvent;
+use addresses::Addresses;
+use auth::Revoked;
+use drain::Phase;
 use hook::Hook;
-use ice::IceServers;
-use listener::Listener;
+use listener::{Inherited, Listener};
 use media::Media;
 use metrics::Metrics;
+use pace::Rate;
 use polling::PollingClients;
 use scripts::Scripts;
+use settings::Settings;
 use switch::Switch;
-use tokens::{Verifier, VerifierError};
+use tls::Tls;
+use tokens::VerifierError;
 
 /// Descriptors that the server needs beside one per connection.
 const OWN_DESCRIPTORS: u64 = 64;
@@ -61,7 +73,7 @@ pub struct Server {
     listeners: Vec<Listener>,
     /// What the media plane says.
     media: mpsc::Receiver<MediaEvent>,
-    fingerprint: Option<String>,
+    tls: Option<Tls>,
 }
 
 /// Where a listener is. Displays as the URL of its console.
@@ -145,6 +157,14 @@ pub enum StartError {
         /// What TLS says of it.
         source: rustls::Error,
     },
+    /// The certificates by which devices' own are checked can't be used.
+    #[error("cannot check devices by the certificates in {}: {why}", .path.display())]
+    ClientCa {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// A certificate couldn't be made.
     #[error("cannot make a certificate for {}: {source}; use host names and IP addresses", .names.join(", "))]
     Make {
@@ -173,19 +193,20 @@ pub enum StartError {
 /// What all of the edge shares.
 struct App {
     config: Config,
-    ice: IceServers,
+    settings: RwLock<Arc<Settings>>,
     kurento: Arc<kurento::Settings>,
     switch: Arc<Switch>,
     media: Arc<Media>,
     metrics: Arc<Metrics>,
     polling: PollingClients,
     scripts: Scripts,
-    /// Who checks tokens; `None` if none are asked for.
-    accounts: Option<Verifier>,
+    revoked: Revoked,
     /// Who answers custom requests, if anybody does.
     hook: Option<Hook>,
-    /// True once the server is shutting down.
-    stop: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
+    addresses: Arc<Addresses>,
+    /// How fast one WebSocket may send.
+    rate: Rate,
     /// One permit per TCP connection.
     slots: Arc<Semaphore>,
     /// How many permits there are.
@@ -207,13 +228,16 @@ pub async fn bind(config: Config) -> Result<Server, StartError> {
     }
     raise_descriptor_limit(config.limits.connections);
     let tls = match &config.tls {
-        Some(source) if config.listen.iter().any(|listen| listen.tls) => Some(tls::load(source)?),
+        Some(source) if config.listen.iter().any(|listen| listen.tls) => {
+            Some(tls::load(source, config.client_ca.as_deref())?)
+        }
         _ => None,
     };
+    let mut inherited = Inherited::take();
     let listeners = config
         .listen
         .iter()
-        .map(|&listen| listener::bind(listen, tls.as_ref()))
+        .map(|&listen| listener::bind(listen, tls.as_ref(), &mut inherited))
         .collect::<Result<Vec<_>, _>>()?;
     let metrics = Arc::new(Metrics::new());
     let bound: Vec<_> = listeners.iter().map(|it| it.bound.address).collect();
@@ -222,11 +246,17 @@ pub async fn bind(config: Config) -> Result<Server, StartError> {
         app: Arc::new(App::new(config, Arc::new(plane), metrics)?),
         listeners,
         media,
-        fingerprint: tls.and_then(|tls| tls.fingerprint),
+        tls,
     })
 }
 
 impl Server {
+    /// What gives it another configuration while it runs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader(Arc::clone(&self.app))
+    }
+
     /// Where the server listens, in the order of the configuration.
     #[must_use]
     pub fn addresses(&self) -> Vec<Bound> {
@@ -240,22 +270,35 @@ impl Server {
     /// with colons between. `None` if it made none.
     #[must_use]
     pub fn fingerprint(&self) -> Option<&str> {
-        self.fingerprint.as_deref()
+        self.tls.as_ref()?.fingerprint.as_deref()
     }
 
     /// Serves until `shutdown` completes, then tells everyone goodbye. Returns when all connections
     /// are closed, or after [`Limits::shutdown`](crate::config::Limits::shutdown) at the latest.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        self.run_and_drain(std::future::pending(), shutdown).await;
+    }
+
+    /// The same, but when `drain` completes before, the server takes nobody new from then on, and
+    /// shuts down when nobody talks with anybody, or after [`Config::drain`].
+    pub async fn run_and_drain(
+        self,
+        drain: impl Future<Output = ()>,
+        shutdown: impl Future<Output = ()>,
+    ) {
         let Self {
             app,
             listeners,
             mut media,
-            ..
+            tls,
         } = self;
         let mut tasks = JoinSet::new();
         for listener in listeners {
             info!(url = %listener.bound, "listening");
             tasks.spawn(listener::accept(listener, Arc::clone(&app)));
+        }
+        if let Some(tls) = tls {
+            tasks.spawn(tls.follow(Arc::clone(&app)));
         }
         let switch = Arc::clone(&app.switch);
         tasks.spawn(async move { switch.keep_time().await });
@@ -265,14 +308,23 @@ impl Server {
                 switch.media(event);
             }
         });
+        let expelling = Arc::clone(&app);
+        tasks.spawn(async move { auth::expire(&expelling).await });
         let plane = Arc::clone(&app.media);
         tasks.spawn(async move { plane.keep_addresses().await });
         let expiring = Arc::clone(&app);
         tasks.spawn(async move { polling::expire(&expiring).await });
 
-        shutdown.await;
+        let drained = async {
+            drain.await;
+            app.drain(app.config.drain).await;
+        };
+        tokio::select! {
+            () = shutdown => {}
+            () = drained => {}
+        }
         info!("shutting down");
-        app.stop.send_replace(true);
+        app.phase.send_replace(Phase::Stopping);
         app.switch.shut_down();
         let all_closed = app.slots.acquire_many(app.slot_count);
         if tokio::time::timeout(app.config.limits.shutdown, all_closed)
@@ -288,18 +340,16 @@ impl Server {
 
 impl App {
     fn new(config: Config, media: Arc<Media>, metrics: Arc<Metrics>) -> Result<Self, StartError> {
-        let accounts = match &config.accounts {
-            Some(accounts) => Some(Verifier::new(
-                accounts,
-                &config.limits,
-                metrics.tokens.clone(),
-            )?),
-            None => None,
-        };
+        let settings = Settings::new(&config, &metrics)?;
         let slot_count = u32::try_from(config.limits.connections.min(Semaphore::MAX_PERMITS))
             .unwrap_or(u32::MAX);
         Ok(Self {
-            ice: IceServers::new(&config),
+            settings: RwLock::new(Arc::new(settings)),
+            addresses: Arc::new(Addresses::new(&config)),
+            rate: Rate::new(
+                config.limits.messages_per_second,
+                config.limits.bytes_per_second,
+            ),
             kurento: Arc::new(kurento_settings(&config)),
             hook: match &config.kurento.custom_request_url {
                 Some(url) => {
@@ -316,19 +366,13 @@ impl App {
             media,
             polling: PollingClients::default(),
             scripts: Scripts::default(),
-            accounts,
+            revoked: Revoked::default(),
             metrics,
-            stop: watch::Sender::new(false),
+            phase: watch::Sender::new(Phase::Serving),
             slots: Arc::new(Semaphore::new(slot_count as usize)),
             slot_count,
             config,
         })
-    }
-
-    /// Waits until the server shuts down.
-    async fn stopped(&self) {
-        // The sender lives as long as `self`.
-        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
     }
 }
 

@@ -24,6 +24,10 @@ pub(super) enum Ended {
     Overflowed,
     /// The server is shutting down.
     ShuttingDown,
+    /// The connection's token has expired.
+    TokenExpired,
+    /// The connection's token was revoked.
+    TokenRevoked,
 }
 
 /// The event that didn't fit.
@@ -69,9 +73,9 @@ impl Outbox {
         Ok(())
     }
 
-    /// Ends the queue because the server stops. Events that wait are dropped.
-    pub(super) fn shut_down(&self) {
-        self.lock().end(Ended::ShuttingDown);
+    /// Ends the queue. Events that wait are dropped.
+    pub(super) fn end(&self, why: Ended) {
+        self.lock().end(why);
     }
 
     /// Moves everything that waits into `into`, which must be empty, or waits for something.
@@ -232,7 +236,7 @@ mod tests {
             bytes: 10,
         });
         assert_eq!(outbox.push(message(1)), Ok(()));
-        outbox.shut_down();
+        outbox.end(Ended::ShuttingDown);
         assert_eq!(outbox.push(message(1)), Ok(()));
         assert_eq!(take(&outbox), Poll::Ready(Err(Ended::ShuttingDown)));
     }

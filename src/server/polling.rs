@@ -14,8 +14,9 @@ use hyper::header::{
 };
 use serde::Deserialize;
 
+use super::auth::Pass;
 use super::listener::Origin;
-use super::outbox::Overflow;
+use super::outbox::{Ended, Overflow};
 use super::switch::{Inbox, Member};
 use super::{App, cuttlefish, http};
 use crate::dialect::Dialect;
@@ -57,9 +58,9 @@ enum Call {
 /// `POST /connect`
 pub(super) async fn connect(State(app): State<Arc<App>>, request: Request) -> Response {
     let opened = match read(&app, request).await {
-        Ok((asked, origin)) => match asked.device_id() {
+        Ok((asked, newcomer)) => match asked.device_id() {
             Ok(device) => {
-                open(&app, device, origin).map_err(|error| refusal(&app, &(&error).into()))
+                open(&app, device, newcomer).map_err(|error| refusal(&app, &(&error).into()))
             }
             Err(cause) => Err(refusal(&app, &cause)),
         },
@@ -98,7 +99,7 @@ pub(super) async fn allow_all_origins(response: Response) -> impl axum::response
 
 /// `POST /polled_connections`
 pub(super) async fn new_connect(State(app): State<Arc<App>>, request: Request) -> Response {
-    let (asked, origin) = match read(&app, request).await {
+    let (asked, newcomer) = match read(&app, request).await {
         Ok(read) => read,
         Err(response) => return response,
     };
@@ -106,7 +107,7 @@ pub(super) async fn new_connect(State(app): State<Arc<App>>, request: Request) -
         Ok(device) => device,
         Err(cause) => return refusal(&app, &cause),
     };
-    match open(&app, device, origin) {
+    match open(&app, device, newcomer) {
         Ok((id, info)) => {
             http::json_text(StatusCode::OK, polled::connected_new(&id, info.as_ref()))
         }
@@ -182,19 +183,33 @@ pub(super) async fn expire(app: &App) {
     }
 }
 
-async fn read(app: &App, request: Request) -> Result<(polled::Request, Option<Origin>), Response> {
-    let origin = request.extensions().get::<Origin>().cloned();
+/// Who sends a request.
+struct Newcomer {
+    origin: Option<Origin>,
+    pass: Option<Arc<Pass>>,
+}
+
+/// What a client asks for.
+async fn read(app: &App, request: Request) -> Result<(polled::Request, Newcomer), Response> {
+    if let Some(refusal) = app.refuses_newcomers() {
+        return Err(refusal);
+    }
+    let newcomer = Newcomer {
+        origin: request.extensions().get::<Origin>().cloned(),
+        pass: request.extensions().get::<Arc<Pass>>().cloned(),
+    };
     let body = http::text_body(app, request).await?;
     let asked = polled::Request::parse(&body).map_err(|cause| refusal(app, &cause))?;
-    Ok((asked, origin))
+    Ok((asked, newcomer))
 }
 
 /// Calls a device, and gives the new client's id.
 fn open(
     app: &App,
     device: &EndpointId,
-    origin: Option<Origin>,
+    newcomer: Newcomer,
 ) -> Result<(String, Option<Payload>), CallError> {
+    let Newcomer { origin, pass } = newcomer;
     let limits = &app.config.limits;
     let full = CallError::Full(limits.polling_clients);
     // Another request may come between this and the insertion, which looks again.
@@ -220,7 +235,7 @@ fn open(
         indirect: true,
         files_port: None,
     };
-    let connection = app.switch.join(member, Arc::clone(&inbox) as _);
+    let connection = app.switch.join(member, pass, Arc::clone(&inbox) as _);
     let endpoint = device.clone();
     let when_absent = WhenAbsent::Refuse;
     // The hub answers a call that may not wait before this returns.
@@ -368,5 +383,10 @@ impl Inbox for PollingInbox {
         Ok(())
     }
 
-    fn shut_down(&self) {}
+    fn end(&self, why: Ended) {
+        // While the server stops, clients may still take what waits.
+        if matches!(why, Ended::TokenExpired | Ended::TokenRevoked) {
+            self.lock().call = Call::Over;
+        }
+    }
 }

@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use super::auth::Pass;
 use super::media::Media;
 use super::metrics::{Metrics, Receiver};
-use super::outbox::{Outbox, Overflow, bytes_of};
+use super::outbox::{Ended, Outbox, Overflow, bytes_of};
 use crate::config;
 use crate::dialect::Dialect;
 use crate::hub::{
     self, ByConnection, Command, ConnectionId, Counts, EndpointId, Event, Granted, Hub,
-    MediaCommand, MediaEvent, MediaRefusal, MemberView, Namespace, Offer, Output, Payload, Place,
-    RoomId, Told,
+    MediaCommand, MediaEvent, MediaOwner, MediaRefusal, MemberView, Namespace, Offer, Output,
+    Payload, Place, RoomId, Told,
 };
 
 /// How long the media plane is left alone that couldn't be told that something is over.
@@ -27,8 +28,8 @@ const RETRY: Duration = Duration::from_millis(100);
 pub(super) trait Inbox: Send + Sync {
     /// Adds an event; must not block, and must not call the switch.
     fn push(&self, event: Event) -> Result<(), Overflow>;
-    /// The server stops.
-    fn shut_down(&self);
+    /// Nothing more comes.
+    fn end(&self, why: Ended);
 }
 
 /// What the edge knows of a connection.
@@ -90,6 +91,8 @@ struct State {
 
 struct Seat {
     member: Member,
+    /// What its token says, where tokens are asked for.
+    pass: Option<Arc<Pass>>,
     inbox: Arc<dyn Inbox>,
     /// What it registers as, for the log.
     id: Option<EndpointId>,
@@ -145,14 +148,20 @@ impl Switch {
 
     /// Adds a connection. It stays until [`Command::Leave`], its own or one that the switch gives
     /// because its inbox is full.
-    pub(super) fn join(&self, member: Member, inbox: Arc<dyn Inbox>) -> ConnectionId {
+    pub(super) fn join(
+        &self,
+        member: Member,
+        pass: Option<Arc<Pass>>,
+        inbox: Arc<dyn Inbox>,
+    ) -> ConnectionId {
         let id = ConnectionId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
         let mut state = self.lock();
         if state.stopping {
-            inbox.shut_down();
+            inbox.end(Ended::ShuttingDown);
         }
         let seat = Seat {
             member,
+            pass,
             inbox,
             id: None,
             is_registered: false,
@@ -170,10 +179,21 @@ impl Switch {
     pub(super) fn command_at(&self, now: Instant, from: ConnectionId, command: Command) {
         let mut state = self.lock();
         // A connection that was thrown out may not have heard of it yet.
-        if !state.seats.contains_key(&from) {
+        let Some(seat) = state.seats.get(&from) else {
             return;
-        }
+        };
+        let checked = match &seat.pass {
+            Some(pass) => pass.grants.check(command),
+            None => Ok(command),
+        };
         let mut outputs = std::mem::take(&mut state.outputs);
+        let command = match checked {
+            Ok(command) => command,
+            Err(event) => {
+                outputs.push(Output { to: from, event });
+                return self.deliver(now, &mut state, outputs, false);
+            }
+        };
         // What else these may do shows in what follows from them.
         let changes = match &command {
             Command::Conference(asked) => asked.ask.changes(),
@@ -191,7 +211,7 @@ impl Switch {
                 why,
                 closed: false,
             } = &event
-                && let Some((room, user, of)) = state.hub.media_owner(*end)
+                && let Some(MediaOwner { room, user, of }) = state.hub.media_owner(*end)
             {
                 warn!(%room, %user, of = of.as_deref(), %why, "a participant's media failed");
             }
@@ -269,8 +289,18 @@ impl Switch {
         let mut state = self.lock();
         state.stopping = true;
         for seat in state.seats.values() {
-            seat.inbox.shut_down();
+            seat.inbox.end(Ended::ShuttingDown);
         }
+    }
+
+    /// Ends the connections whose tokens are meant. How many.
+    pub(super) fn expel(&self, is_meant: impl Fn(&Pass) -> bool, why: Ended) -> usize {
+        let state = self.lock();
+        let meant = state.seats.values().filter(|seat| {
+            let pass = seat.pass.as_deref();
+            pass.is_some_and(&is_meant)
+        });
+        meant.inspect(|seat| seat.inbox.end(why)).count()
     }
 
     /// Every registered endpoint and every room, in order of namespace and id.
@@ -508,7 +538,7 @@ impl Inbox for Outbox {
         Self::push(self, event)
     }
 
-    fn shut_down(&self) {
-        Self::shut_down(self);
+    fn end(&self, why: Ended) {
+        Self::end(self, why);
     }
 }

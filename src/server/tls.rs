@@ -1,11 +1,12 @@
-//! The certificate of the TLS listeners: from files, or made here and kept.
+//! The certificate of the TLS listeners: from files, or made here and kept. Changed files are taken
+//! over while the server runs; who is connected stays connected.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::client::WebPkiServerVerifier;
@@ -13,9 +14,14 @@ use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::{info, warn};
 
-use super::StartError;
+use super::{App, StartError};
 use crate::config::TlsSource;
 
 /// Browsers refuse certificates that are valid for more than 398 days.
@@ -24,65 +30,186 @@ const VALID_FOR: Duration = Duration::from_secs(397 * DAY);
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * DAY);
 const DAY: u64 = 24 * 60 * 60;
 
+/// A certificate that this server made is looked at this often, whether or not its files changed.
+const LOOK_AGAIN: Duration = Duration::from_secs(DAY);
+
 /// What the TLS listeners need.
 pub(super) struct Tls {
     pub(super) config: Arc<ServerConfig>,
     /// SHA-256 of the certificate that this server made, in the form that browsers show.
     pub(super) fingerprint: Option<String>,
+    /// Where the certificate that is shown next is put.
+    shown: Arc<Shown>,
+    source: TlsSource,
+    /// The files as they were before they were read.
+    read: [Stamp; 2],
 }
 
+/// The certificate that new connections are shown.
+#[derive(Debug)]
+struct Shown(RwLock<Arc<CertifiedKey>>);
+
+/// What tells whether a file is still the same one.
+type Stamp = Option<(SystemTime, u64, u64)>;
+
 /// Loads the certificate, or makes it.
-pub(super) fn load(source: &TlsSource) -> Result<Tls, StartError> {
-    match source {
-        TlsSource::Files { certificate, key } => Ok(Tls {
-            config: server_config(read_chain(certificate)?, certificate, key)?,
-            fingerprint: None,
-        }),
-        TlsSource::SelfSigned { directory, names } => {
-            let (certificate, key) = (directory.join("cert.pem"), directory.join("key.pem"));
-            let chain = match read_chain(&certificate) {
-                Ok(chain) if key.is_file() && still_good(&chain, names) => chain,
-                _ => {
-                    make(directory, names)?;
-                    read_chain(&certificate)?
+///
+/// With an authority for clients, those that have a certificate show it, and it must be good; others
+/// need none.
+pub(super) fn load(source: &TlsSource, client_ca: Option<&Path>) -> Result<Tls, StartError> {
+    let read = stamps(source);
+    let certified = certified(source)?;
+    let fingerprint = match source {
+        TlsSource::Files { .. } => None,
+        TlsSource::SelfSigned { .. } => certified.cert.first().map(fingerprint),
+    };
+    let shown = Arc::new(Shown(RwLock::new(Arc::new(certified))));
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| StartError::Certificate {
+            path: files(source).0,
+            source: error,
+        })?;
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => builder.with_client_cert_verifier(clients(path)?),
+    };
+    let mut config = builder.with_cert_resolver(shown.clone());
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Tls {
+        config: Arc::new(config),
+        fingerprint,
+        shown,
+        source: source.clone(),
+        read,
+    })
+}
+
+impl Tls {
+    /// Takes over the certificate's files whenever they change; runs until it is dropped. A change
+    /// that can't be used is told once, and the old certificate stays.
+    pub(super) async fn follow(self, app: Arc<App>) {
+        let Self {
+            shown,
+            source,
+            read: mut known,
+            ..
+        } = self;
+        let mut ticks = interval(app.config.limits.tls_reload);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looked = Instant::now();
+        loop {
+            ticks.tick().await;
+            let is_own = matches!(source, TlsSource::SelfSigned { .. });
+            let is_due = is_own && looked.elapsed() >= LOOK_AGAIN;
+            let found = stamps(&source);
+            if found == known && !is_due {
+                continue;
+            }
+            (known, looked) = (found, Instant::now());
+            let source = source.clone();
+            // Reads files, and may make a key.
+            let loaded = tokio::task::spawn_blocking(move || certified(&source)).await;
+            match loaded {
+                Ok(Ok(certified)) => {
+                    if shown.replace(certified) {
+                        app.metrics.tls_reloads.inc();
+                        info!("new connections are shown the certificate that came");
+                    }
                 }
-            };
-            Ok(Tls {
-                fingerprint: chain.first().map(fingerprint),
-                config: server_config(chain, &certificate, &key)?,
-            })
+                Ok(Err(error)) => {
+                    app.metrics.tls_reload_failures.inc();
+                    warn!(%error, "the certificate's files changed and can't be used; the old one stays");
+                }
+                Err(error) => warn!(%error, "the certificate's files were not read"),
+            }
         }
     }
 }
 
-fn server_config(
-    chain: Vec<CertificateDer<'static>>,
-    certificate: &Path,
-    key: &Path,
-) -> Result<Arc<ServerConfig>, StartError> {
-    let bytes = read(key)?;
-    let private = PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| StartError::NoKey {
-        path: key.to_owned(),
-    })?;
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| {
-            builder
-                .with_no_client_auth()
-                .with_single_cert(chain, private)
-        })
-        .map_err(|source| match source {
-            rustls::Error::InconsistentKeys(_) => StartError::KeyMismatch {
-                certificate: certificate.to_owned(),
-                key: key.to_owned(),
-            },
-            source => StartError::Certificate {
-                path: certificate.to_owned(),
-                source,
-            },
-        })?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+impl Shown {
+    /// Shows another certificate; whether it is another one.
+    fn replace(&self, certified: CertifiedKey) -> bool {
+        let mut shown = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let is_other = shown.cert != certified.cert;
+        *shown = Arc::new(certified);
+        is_other
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(&shown))
+    }
+}
+
+/// Checks clients' certificates by those of an authority.
+fn clients(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, StartError> {
+    let unusable = |why: String| StartError::ClientCa {
+        path: path.to_owned(),
+        why,
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in read_chain(path)? {
+        roots
+            .add(certificate)
+            .map_err(|error| unusable(error.to_string()))?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| unusable(error.to_string()))
+}
+
+/// The names in a client's certificate, which was checked (subjectAltName, DNS names: RFC 5280
+/// section 4.2.1.6).
+pub(super) fn names(certificates: Option<&[CertificateDer<'_>]>) -> Option<Arc<[String]>> {
+    let certificate = certificates?.first()?;
+    let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
+    Some(parsed.valid_dns_names().map(str::to_owned).collect())
+}
+
+/// The certificate's file and the key's.
+fn files(source: &TlsSource) -> (PathBuf, PathBuf) {
+    match source {
+        TlsSource::Files { certificate, key } => (certificate.clone(), key.clone()),
+        TlsSource::SelfSigned { directory, .. } => {
+            (directory.join("cert.pem"), directory.join("key.pem"))
+        }
+    }
+}
+
+fn stamps(source: &TlsSource) -> [Stamp; 2] {
+    let (certificate, key) = files(source);
+    [certificate, key].map(|path| {
+        let file = fs::metadata(path).ok()?;
+        Some((file.modified().ok()?, file.len(), file.ino()))
+    })
+}
+
+/// Reads the certificate and its key; makes them first if they are the server's own to make.
+fn certified(source: &TlsSource) -> Result<CertifiedKey, StartError> {
+    let (certificate, key) = files(source);
+    let chain = match source {
+        TlsSource::Files { .. } => read_chain(&certificate)?,
+        TlsSource::SelfSigned { directory, names } => match read_chain(&certificate) {
+            Ok(chain) if key.is_file() && still_good(&chain, names) => chain,
+            _ => {
+                make(directory, names)?;
+                read_chain(&certificate)?
+            }
+        },
+    };
+    let private = PrivateKeyDer::from_pem_slice(&read(&key)?)
+        .map_err(|_| StartError::NoKey { path: key.clone() })?;
+    CertifiedKey::from_der(chain, private, &provider()).map_err(|source| match source {
+        rustls::Error::InconsistentKeys(_) => StartError::KeyMismatch { certificate, key },
+        source => StartError::Certificate {
+            path: certificate,
+            source,
+        },
+    })
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
@@ -197,10 +324,13 @@ mod tests {
     use super::*;
 
     fn self_signed(directory: &Path, names: &[&str]) -> Tls {
-        load(&TlsSource::SelfSigned {
-            directory: directory.to_owned(),
-            names: names.iter().map(|&name| name.to_owned()).collect(),
-        })
+        load(
+            &TlsSource::SelfSigned {
+                directory: directory.to_owned(),
+                names: names.iter().map(|&name| name.to_owned()).collect(),
+            },
+            None,
+        )
         .unwrap()
     }
 
@@ -231,7 +361,7 @@ mod tests {
         self_signed(&one, &["localhost"]);
         self_signed(&two, &["localhost"]);
         let load = |certificate: PathBuf, key: PathBuf| {
-            load(&TlsSource::Files { certificate, key }).map(|tls| tls.fingerprint)
+            load(&TlsSource::Files { certificate, key }, None).map(|tls| tls.fingerprint)
         };
 
         assert!(load(one.join("cert.pem"), one.join("key.pem")).is_ok());

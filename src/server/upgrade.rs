@@ -10,15 +10,17 @@ use axum::response::Response;
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::listener::Origin;
+use super::addresses::Place;
+use super::auth::{Pass, SUBPROTOCOL};
+use super::listener::{Origin, Slot};
 use super::stream::Stream;
 use super::switch::Member;
 use super::{App, connection, http};
@@ -29,6 +31,31 @@ const KEY_LENGTH: usize = 24;
 
 /// Headers that a proxy adds, and the one that a browser adds for a page.
 const INDIRECT: [&str; 5] = ["x-forwarded-for", "x-real-ip", "forwarded", "via", "origin"];
+
+/// Who upgrades.
+pub(super) struct Guest {
+    pub(super) member: Member,
+    /// What its token says, where tokens are asked for.
+    pub(super) pass: Option<Arc<Pass>>,
+    pub(super) places: Places,
+}
+
+/// What a WebSocket has taken, and gives back when it goes.
+pub(super) struct Places {
+    /// Its place among those of its address, if it came by a proxy. Boxed, because most have none.
+    own: Option<Box<Place>>,
+    /// Its connection's.
+    slot: Arc<Slot>,
+}
+
+impl Places {
+    /// Notes a message for all connections of its address; if that was too fast, until when to take
+    /// no more.
+    pub(super) fn note(&self, bytes: usize, now: std::time::Instant) -> Option<std::time::Instant> {
+        let place = self.own.as_deref().or(self.slot.place.as_ref())?;
+        place.note(bytes, now)
+    }
+}
 
 /// Whether the client wants a WebSocket.
 pub(super) fn is_wanted(request: &Request) -> bool {
@@ -43,25 +70,21 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
         let text = format!("{path} is a WebSocket; connect with ws:// or wss://");
         return http::error(StatusCode::NOT_FOUND, &text);
     }
+    if let Some(refusal) = app.refuses_newcomers() {
+        return refusal;
+    }
     let headers = request.headers();
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
-        let mut response = http::error(
-            StatusCode::UPGRADE_REQUIRED,
-            "this server speaks version 13 of WebSocket only",
-        );
-        let version = HeaderValue::from_static("13");
-        response
-            .headers_mut()
-            .insert(SEC_WEBSOCKET_VERSION, version);
-        return response;
+        return other_version();
     }
     let Some(accept) = headers.get(SEC_WEBSOCKET_KEY).and_then(accept_key) else {
         return http::error(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is no key");
     };
-    let subprotocol = session
-        .dialect()
-        .subprotocol()
-        .filter(|known| names(headers, &SEC_WEBSOCKET_PROTOCOL, known));
+    let own = session.dialect().subprotocol();
+    let subprotocol = own
+        .into_iter()
+        .chain([SUBPROTOCOL])
+        .find(|known| names(headers, &SEC_WEBSOCKET_PROTOCOL, known));
     let indirect = INDIRECT.iter().any(|&name| headers.contains_key(name));
     let Some(origin) = request.extensions().get::<Origin>().cloned() else {
         return http::error(
@@ -69,35 +92,43 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
             "this needs a TCP connection",
         );
     };
+    let client = app.addresses.client(origin.peer, headers);
+    let place = match origin.slot.place {
+        Some(_) => None,
+        None => match app.addresses.enter(client) {
+            Some(place) => Some(place),
+            None => return too_many(&app),
+        },
+    };
     let member = Member {
         dialect: session.dialect(),
         role: session.role(),
-        peer: origin.peer.ip().to_canonical(),
+        peer: client,
         indirect,
         files_port: None,
     };
+    let guest = Guest {
+        member,
+        pass: request.extensions().get::<Arc<Pass>>().cloned(),
+        places: Places {
+            own: place.map(Box::new),
+            slot: origin.slot,
+        },
+    };
     let upgraded = hyper::upgrade::on(&mut request);
-    tokio::spawn(talk(upgraded, session, member, origin, app));
+    tokio::spawn(talk(upgraded, session, guest, app));
     switching_protocols(accept, subprotocol)
 }
 
-async fn talk(
-    upgraded: OnUpgrade,
-    session: Box<dyn Session>,
-    member: Member,
-    origin: Origin,
-    app: Arc<App>,
-) {
+async fn talk(upgraded: OnUpgrade, session: Box<dyn Session>, guest: Guest, app: Arc<App>) {
     // Boxed and gone before the conversation, whose task would keep room for it.
     let taken = Box::pin(take(upgraded, app.config.limits.handshake)).await;
     match taken {
         Ok((stream, read_ahead)) => {
-            connection::run(stream, read_ahead, session, member, app).await;
+            connection::run(stream, read_ahead, session, guest, app).await;
         }
-        Err(error) => debug!(peer = %origin.peer, error, "upgrade to WebSocket failed"),
+        Err(error) => debug!(peer = %guest.member.peer, error, "upgrade to WebSocket failed"),
     }
-    // The connection's place is free from here on.
-    drop(origin.slot);
 }
 
 /// The socket itself, without what HTTP wrapped around it, and what was read from it already.
@@ -110,6 +141,25 @@ async fn take(upgraded: OnUpgrade, patience: Duration) -> Result<(Stream, Bytes)
         .downcast::<TokioIo<Stream>>()
         .map_err(|_| "an unknown stream".to_owned())?;
     Ok((parts.io.into_inner(), parts.read_buf))
+}
+
+fn other_version() -> Response {
+    let text = "this server speaks version 13 of WebSocket only";
+    let mut response = http::error(StatusCode::UPGRADE_REQUIRED, text);
+    let version = HeaderValue::from_static("13");
+    let headers = response.headers_mut();
+    headers.insert(SEC_WEBSOCKET_VERSION, version);
+    response
+}
+
+/// To one more WebSocket of an address that has as many as it may.
+fn too_many(app: &App) -> Response {
+    app.metrics.address_refusals.inc();
+    let text = "this address has as many connections as it may have; close others first";
+    let mut response = http::error(StatusCode::TOO_MANY_REQUESTS, text);
+    let seconds = HeaderValue::from_static("10");
+    response.headers_mut().insert(RETRY_AFTER, seconds);
+    response
 }
 
 fn switching_protocols(accept: HeaderValue, subprotocol: Option<&'static str>) -> Response {

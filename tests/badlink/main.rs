@@ -34,11 +34,9 @@ impl Ends {
                 address.port()
             );
             let seen = link.candidate(side, &line).unwrap();
-            let port = link.address(side).port();
-            assert_eq!(
-                seen,
-                format!("candidate:1 1 UDP 2113 127.0.0.1 {port} typ host")
-            );
+            let relay = link.address(side);
+            let (ip, port) = (relay.ip(), relay.port());
+            assert_eq!(seen, format!("candidate:1 1 UDP 2113 {ip} {port} typ host"));
             socket
         });
         a.connect(link.address(Side::B)).unwrap();
@@ -208,7 +206,11 @@ fn no_candidate_leads_around_it() {
         a=candidate:4 1 udp 98 1.2.3.4 4001 typ srflx raddr 10.0.0.9 rport 4000\\r\\na=candidate:5 1 udp 9 fd00::2 5 typ host\\r\\n\",\
         \"candidate\":\"candidate:1 1 UDP 99 10.0.0.9 4000 typ host\",\"x\":\"candidate:\"}";
     let seen = link.text(Side::A, text);
-    let ours = format!("candidate:1 1 UDP 99 127.0.0.1 {} typ host", relay.port());
+    let ours = format!(
+        "candidate:1 1 UDP 99 {} {} typ host",
+        relay.ip(),
+        relay.port()
+    );
     assert_eq!(seen.matches(&ours).count(), 2, "{seen}");
     assert_eq!(seen.matches("127.0.0.1 9 typ host").count(), 4, "{seen}");
     assert!(

@@ -168,3 +168,42 @@ async fn each_codec_of_a_peer_that_answers_is_shown() {
         peer.stop().await;
     }
 }
+
+/// Each token is the name of whom it is for.
+const TOKENS: &str = r#"
+tokens = [
+  { token = "robot", user = "robot", grants = [{ role = "device" }] },
+  { token = "guest", user = "guest", grants = [{ role = "client", ids = ["eye"] }] },
+  { token = "root", user = "root", grants = [{ role = "client" }, { role = "admin" }] },
+]
+"#;
+
+#[tokio::test]
+async fn with_tokens_a_page_plays_and_lists_what_its_own_allows() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens.toml");
+    std::fs::write(&file, TOKENS).unwrap();
+    let server = Server::configured(&format!("[auth.static]\nfile = {file:?}"), &[]).await;
+    let url = format!("http://{}/", server.address());
+    let _device = Program::device(&url, "eye", &["--token", "robot"]);
+    let browser = Browser::start(Screen::Desktop).await;
+    let says = |text: &str| {
+        format!("document.querySelector('#server-away').textContent.includes('{text}')")
+    };
+
+    browser.open(&url).await;
+    browser.until(&says("needs a token")).await;
+    browser.open(&format!("{url}?token=guest#device=eye")).await;
+    page::plays(&browser).await;
+    browser.until(&says("needs the role admin")).await;
+    page::keep(&browser, "console-token").await;
+    let shown = browser.until("location.href").await;
+    assert!(!shown.to_string().contains("guest"), "{shown}");
+
+    browser.open(&format!("{url}?token=root")).await;
+    browser
+        .until("document.querySelector('[data-device=eye]')")
+        .await;
+    browser.find("[data-device] a").await.click().await.unwrap();
+    page::plays(&browser).await;
+}

@@ -51,7 +51,7 @@ async fn choose(browser: &Browser, selector: &str, value: &str) {
         .await;
 }
 
-async fn runs(browser: &Browser) {
+pub(crate) async fn runs(browser: &Browser) {
     browser.click("#setup-run").await;
     browser.until(&format!("{STATE} === 'running'")).await;
 }

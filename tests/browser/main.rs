@@ -1,10 +1,13 @@
 //! The console in a real Chromium, against the real binary with real media.
 
 mod calls;
+#[path = "../common/cameras.rs"]
+mod cameras;
 #[path = "../common/mod.rs"]
 mod common;
 mod console;
 mod devices;
+mod diagnosis;
 mod driver;
 mod geckos;
 mod mesh;
@@ -14,6 +17,7 @@ mod page;
 mod program;
 mod relay;
 mod rooms;
+mod sources;
 #[path = "../common/turn.rs"]
 mod turn;
 

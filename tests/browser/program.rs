@@ -112,6 +112,11 @@ impl Program {
         .await
     }
 
+    /// What it has logged until now.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("nobody panics with the log").clone()
+    }
+
     /// Ends the program in good order, and waits until it is gone.
     pub(crate) async fn stop(mut self) {
         self.terminate();

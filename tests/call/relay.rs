@@ -37,7 +37,7 @@ async fn without_a_turn_server_a_call_over_relays_only_says_what_to_add() {
     assert_eq!(caller.exit().await.code(), Some(1));
     let log = caller.log();
     assert!(
-        log.contains("no TURN server is named: add one with --ice-server"),
+        log.contains("no TURN server is named; add one with --ice-server"),
         "{log}"
     );
 }

@@ -11,7 +11,7 @@
 //! packet ─► queue (bytes) ─► bottleneck (bit/s) ─► loss ─► delay + jitter ─► packet
 //! ```
 //!
-//! Packets keep their order. Chance is seeded.
+//! Packets keep their order if nothing else is said. Chance is seeded.
 
 #![allow(
     dead_code,
@@ -23,7 +23,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -57,6 +57,10 @@ pub struct Conditions {
     pub rate: Option<u64>,
     /// Bytes that wait before the bottleneck; what comes on top is dropped.
     pub queue: usize,
+    /// Jitter may let one packet overtake another.
+    pub reorder: bool,
+    /// Only STUN gets through: a way can be found, but nothing goes over it.
+    pub checks_only: bool,
 }
 
 impl Default for Conditions {
@@ -68,6 +72,8 @@ impl Default for Conditions {
             burst: 1.0,
             rate: None,
             queue: 64 * 1024,
+            reorder: false,
+            checks_only: false,
         }
     }
 }
@@ -122,10 +128,12 @@ struct Home {
 }
 
 impl BadLink {
-    /// A relay on the loopback interface, with the same conditions in both directions.
+    /// A relay with the same conditions in both directions. It has an address of this machine that
+    /// isn't the loopback one if there is any: libnice doesn't go from others to that.
     pub fn start(seed: u64, conditions: Conditions) -> Self {
+        let address = own_address();
         let sockets = [(); 2].map(|()| {
-            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let socket = UdpSocket::bind((address, 0)).unwrap();
             socket.set_nonblocking(true).unwrap();
             socket
         });
@@ -241,6 +249,13 @@ impl BadLink {
         }
         out + rest
     }
+}
+
+fn own_address() -> IpAddr {
+    let all = if_addrs::get_if_addrs().unwrap_or_default();
+    let mut all = all.iter().map(if_addrs::Interface::ip);
+    all.find(|ip| ip.is_ipv4() && !ip.is_loopback())
+        .unwrap_or(Ipv4Addr::LOCALHOST.into())
 }
 
 /// The candidate on a port where nobody answers.
@@ -432,12 +447,18 @@ impl Way {
     /// A packet is through the bottleneck: it is lost, or arrives after the delay.
     fn through(&mut self, at: Instant, packet: Vec<u8>) {
         self.queued -= packet.len() + HEADERS;
-        if self.loses() {
+        // RFC 7983 section 7 tells STUN by the first byte.
+        let is_check = packet.first().is_some_and(|first| *first < 4);
+        if self.loses() || self.conditions.checks_only && !is_check {
             self.traffic.lost += 1;
             return;
         }
         let jitter = self.conditions.jitter.mul_f64(self.chance.next());
         let arrival = at + self.conditions.delay + jitter;
+        if self.conditions.reorder {
+            let place = self.flying.partition_point(|(other, _)| *other <= arrival);
+            return self.flying.insert(place, (arrival, packet));
+        }
         let last = self.flying.back().map_or(arrival, |(last, _)| *last);
         self.flying.push_back((arrival.max(last), packet));
     }
@@ -445,6 +466,9 @@ impl Way {
     /// Gilbert's model: in a burst all is lost, outside of one nothing.
     fn loses(&mut self) -> bool {
         let Conditions { loss, burst, .. } = self.conditions;
+        if loss >= 1.0 {
+            return true;
+        }
         let burst = burst.max(1.0);
         let turn = match self.losing {
             true => 1.0 / burst,

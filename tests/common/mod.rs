@@ -123,7 +123,7 @@ impl Server {
     pub async fn try_ws(
         &self,
         path: &str,
-        headers: &[(&'static str, &'static str)],
+        headers: &[(&'static str, &str)],
     ) -> Result<Client, Error> {
         let mut request = format!("ws://{}{path}", self.address()).into_client_request()?;
         for (name, value) in headers {
@@ -208,11 +208,36 @@ impl Server {
 
     /// Asks the server to end, and waits for it.
     pub async fn terminate(&mut self) -> ExitStatus {
-        self.process.end(rustix::process::Signal::TERM).await
+        self.ask_to_end();
+        self.ended().await
+    }
+
+    /// Asks the server to end.
+    pub fn ask_to_end(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Sends the process a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits for the server's end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        self.process.exit().await
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// A WebSocket over what is connected already.
+    pub async fn over(stream: S, path: &str) -> Result<Self, Error> {
+        let connecting = client_async(format!("ws://server{path}"), stream);
+        let (socket, _) = timeout(PATIENCE, connecting)
+            .await
+            .expect("an answer in time")?;
+        Ok(Self { socket })
+    }
+
     pub async fn register(&mut self, id: &str) {
         let info = serde_json::json!({"hardware": {}});
         self.send_json(

@@ -84,7 +84,17 @@ impl Process {
     }
 
     /// The next line of standard output for which `wanted` gives something.
-    pub async fn line<T>(&mut self, what: &str, mut wanted: impl FnMut(&str) -> Option<T>) -> T {
+    pub async fn line<T>(&mut self, what: &str, wanted: impl FnMut(&str) -> Option<T>) -> T {
+        self.line_in(PATIENCE, what, wanted).await
+    }
+
+    /// The same, within another time.
+    pub async fn line_in<T>(
+        &mut self,
+        patience: Duration,
+        what: &str,
+        mut wanted: impl FnMut(&str) -> Option<T>,
+    ) -> T {
         let found = async {
             loop {
                 let line = self.lines.recv().await?;
@@ -93,7 +103,7 @@ impl Process {
                 }
             }
         };
-        match timeout(PATIENCE, found).await {
+        match timeout(patience, found).await {
             Ok(Some(found)) => found,
             Ok(None) => panic!("no {what}: the process ended"),
             Err(_) => panic!("no {what} in time"),
@@ -131,16 +141,26 @@ impl Process {
         self.child.id().expect("a running process")
     }
 
-    /// Sends a signal and waits for the end.
-    pub async fn end(&mut self, signal: Signal) -> ExitStatus {
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
         let id = Pid::from_raw(i32::try_from(self.id()).unwrap()).unwrap();
         kill_process(id, signal).unwrap();
+    }
+
+    /// Sends a signal and waits for the end.
+    pub async fn end(&mut self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
         self.exit().await
     }
 
     /// Waits for the end.
     pub async fn exit(&mut self) -> ExitStatus {
-        timeout(PATIENCE, self.child.wait())
+        self.exit_in(PATIENCE).await
+    }
+
+    /// Waits for the end for so long.
+    pub async fn exit_in(&mut self, patience: Duration) -> ExitStatus {
+        timeout(patience, self.child.wait())
             .await
             .expect("the process ends in time")
             .unwrap()

@@ -5,15 +5,16 @@
     reason = "each test binary that wants it compiles this file, and none uses all of it"
 )]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use switchboard::dialect::cuttlefish::client::{ViewerClient, ViewerEvent};
-use switchboard::dialect::cuttlefish::payload::{FromClient, FromDevice};
-use switchboard::dialect::negotiation::{Candidate, Sdp};
 use switchboard::hub::{EndpointId, Namespace};
-use switchboard::media::{Session, SessionConfig, SessionEvent, SessionEvents, Stats};
-use switchboard::peer::link::{Dialer, Link, ServerUrl, Trust};
+use switchboard::media::SessionEvent;
+use switchboard::peer::ice::Ice;
+use switchboard::peer::link::{Dialer, ServerUrl, Trust};
+use switchboard::peer::reception::Reception;
+use switchboard::peer::viewer::{Options, Order, PATH, Viewer};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
@@ -26,68 +27,46 @@ pub(crate) struct Watcher {
     events: mpsc::Receiver<SessionEvent>,
     orders: mpsc::Sender<Order>,
     seen: watch::Receiver<Seen>,
-}
-
-enum Order {
-    Text(&'static str, String),
-    Binary(&'static str, Bytes),
-    Offer,
-    Stats(oneshot::Sender<Stats>),
-}
-
-struct Call {
-    client: ViewerClient,
-    session: Session,
-    told: SessionEvents,
-    link: Option<Link>,
+    /// The viewer runs as long as this is here.
+    _alive: oneshot::Sender<()>,
 }
 
 impl Watcher {
     /// Connects to a device, with channels of its own, and waits until it sees the first picture.
     pub(crate) async fn start(server: &str, device: &str, channels: &[&str]) -> Self {
-        let config = SessionConfig {
-            channels: channels.iter().map(|&label| label.to_owned()).collect(),
-            ..SessionConfig::default()
-        };
-        let mut watcher = Self::begin(server, device, config).await;
+        let ice = Ice::new(Vec::new(), false);
+        let mut watcher = Self::begin(server, device, ice, channels).await;
         watcher.sees().await;
         watcher
     }
 
-    /// Connects to a device by a session of this kind.
-    pub(crate) async fn begin(server: &str, device: &str, config: SessionConfig) -> Self {
-        let url = ServerUrl::new(&format!("ws://{server}"), "/connect_client").unwrap();
-        let mut link = Dialer::new(url, &Trust::default())
-            .unwrap()
-            .dial()
-            .await
-            .unwrap();
-        let client = ViewerClient::new(&EndpointId::new(Namespace::Device, device).unwrap());
-        for frame in client.opened() {
-            link.send(frame).await.unwrap();
-        }
+    /// Connects to a device with this way for media, and waits for nothing.
+    pub(crate) async fn begin(server: &str, device: &str, ice: Ice, channels: &[&str]) -> Self {
+        let url = ServerUrl::new(&format!("ws://{server}"), PATH).unwrap();
+        let dialer = Dialer::new(url, &Trust::default()).unwrap();
         let eyes = Eyes::new();
-        let config = SessionConfig {
-            receive: eyes.receive(),
-            receive_latency: Duration::ZERO,
-            ..config
-        };
-        let (session, told) = Session::start(config).await.unwrap();
         let (tell, events) = mpsc::channel(10_000);
         let (orders, ordered) = mpsc::channel(16);
         let seen = eyes.watch();
-        let call = Call {
-            client,
-            session,
-            told,
-            link: Some(link),
-        };
-        tokio::spawn(call.run(ordered, tell));
+        let viewer = Viewer::new(Options {
+            device: EndpointId::new(Namespace::Device, device).unwrap(),
+            reception: Reception::Display(eyes.receive()),
+            accepts: Vec::new(),
+            channels: channels.iter().map(|&label| label.to_owned()).collect(),
+            ice: Arc::new(ice.waiting(Duration::ZERO)),
+            orders: ordered,
+            events: Some(tell),
+        });
+        let (alive, dropped) = oneshot::channel::<()>();
+        tokio::spawn(viewer.run(dialer, async {
+            let _ = dropped.await;
+        }));
         Self {
             eyes,
             events,
             orders,
             seen,
+            _alive: alive,
         }
     }
 
@@ -143,11 +122,12 @@ impl Watcher {
     }
 
     pub(crate) async fn text(&self, channel: &'static str, text: impl Into<String>) {
-        self.order(Order::Text(channel, text.into())).await;
+        self.order(Order::Text(channel.to_owned(), text.into()))
+            .await;
     }
 
     pub(crate) async fn binary(&self, channel: &'static str, bytes: &'static [u8]) {
-        self.order(Order::Binary(channel, Bytes::from_static(bytes)))
+        self.order(Order::Binary(channel.to_owned(), Bytes::from_static(bytes)))
             .await;
     }
 
@@ -178,102 +158,5 @@ impl Watcher {
                 }
             }
         }
-    }
-}
-
-impl Call {
-    async fn run(mut self, mut orders: mpsc::Receiver<Order>, tell: mpsc::Sender<SessionEvent>) {
-        loop {
-            tokio::select! {
-                frame = next(&mut self.link) => self.frame(frame).await,
-                event = self.told.recv() => match event {
-                    Some(event) => self.event(event, &tell).await,
-                    None => break,
-                },
-                order = orders.recv() => match order {
-                    Some(Order::Text(channel, text)) => self.session.send_text(channel, &text).unwrap(),
-                    Some(Order::Binary(channel, bytes)) => self.session.send_binary(channel, bytes).unwrap(),
-                    Some(Order::Offer) => {
-                        let offer = self.session.offer().await.unwrap();
-                        self.send(&FromClient::Offer(Sdp::new(offer))).await;
-                    }
-                    Some(Order::Stats(tell)) => {
-                        let _ = tell.send(self.session.stats().await.unwrap());
-                    }
-                    None => break,
-                },
-            }
-        }
-        self.session.close().await;
-        if let Some(link) = self.link {
-            link.close().await;
-        }
-    }
-
-    async fn frame(&mut self, frame: Option<String>) {
-        let Some(frame) = frame else {
-            self.link = None;
-            return;
-        };
-        match self.client.frame(&frame) {
-            Some(ViewerEvent::DeviceInfo { .. }) => {
-                let ice_servers = Vec::new();
-                self.send(&FromClient::RequestOffer { ice_servers }).await;
-            }
-            Some(ViewerEvent::FromDevice(FromDevice::Offer(sdp))) => {
-                let answer = self.session.answer(sdp.as_str()).await.unwrap();
-                self.send(&FromClient::Answer(Sdp::new(answer))).await;
-            }
-            Some(ViewerEvent::FromDevice(FromDevice::Answer(sdp))) => {
-                self.session.accept_answer(sdp.as_str()).await.unwrap();
-            }
-            Some(ViewerEvent::FromDevice(FromDevice::IceCandidate(it))) => {
-                self.session.add_candidate(
-                    it.mline_index.unwrap(),
-                    it.mid.as_deref(),
-                    &it.candidate,
-                );
-            }
-            _ => {}
-        }
-    }
-
-    async fn event(&mut self, event: SessionEvent, tell: &mpsc::Sender<SessionEvent>) {
-        match event {
-            SessionEvent::Candidate {
-                mline_index,
-                mid,
-                candidate,
-            } => {
-                let candidate = Candidate {
-                    candidate,
-                    mid,
-                    mline_index: Some(mline_index),
-                };
-                self.send(&FromClient::IceCandidate(candidate)).await;
-            }
-            event => {
-                let _ = tell.try_send(event);
-            }
-        }
-    }
-
-    async fn send(&mut self, message: &FromClient) {
-        if let Some(link) = &mut self.link {
-            // A server that is gone is noticed by reading.
-            let _ = link.send(self.client.to_device(message)).await;
-        }
-    }
-}
-
-/// The next frame, `None` at the end; never without a link.
-async fn next(link: &mut Option<Link>) -> Option<String> {
-    match link {
-        Some(link) => link
-            .receive()
-            .await
-            .ok()
-            .map(|frame| frame.as_str().to_owned()),
-        None => std::future::pending().await,
     }
 }

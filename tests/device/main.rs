@@ -2,6 +2,7 @@
 #![cfg(all(feature = "server", feature = "peer"))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
+mod metrics;
 #[path = "../common/process.rs"]
 mod process;
 mod relay;

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use switchboard::media::SessionConfig;
 use switchboard::peer::ice::Ice;
 use switchboard::peer::link::{Dialer, ServerUrl, Trust};
 
@@ -10,15 +9,14 @@ use crate::turn::{SECRET, Turn, server};
 use crate::watcher::Watcher;
 
 /// How a viewer finds its way through TURN only, by what the server tells it.
-async fn relay_only(server: &str, ca: PathBuf) -> SessionConfig {
+fn relay_only(server: &str, ca: PathBuf) -> Ice {
     let url = ServerUrl::new(&format!("ws://{server}"), "/").unwrap();
     let trust = Trust {
         ca: Some(ca),
-        anyone: false,
+        ..Trust::default()
     };
     let dialer = Dialer::new(url, &trust).unwrap();
-    let ice = Ice::new(Vec::new(), true).trusting(&dialer).asking(&dialer);
-    ice.session(&[]).await
+    Ice::new(Vec::new(), true).trusting(&dialer)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,9 +27,8 @@ async fn video_comes_through_a_relay_over_udp_tcp_and_tls() {
         let ca = turn.certificate();
         let relay = ["--ice-policy", "relay", "--ca", ca.to_str().unwrap()];
         let device = crate::device(&address, &relay).await;
-        let config = relay_only(&address, ca.clone()).await;
-        assert_eq!(config.ice_servers.len(), 1, "{way}");
-        let mut watcher = Watcher::begin(&address, "it", config).await;
+        let ice = relay_only(&address, ca.clone());
+        let mut watcher = Watcher::begin(&address, "it", ice, &[]).await;
         watcher.sees().await;
         let path = ("relay".to_owned(), "relay".to_owned());
         assert_eq!(watcher.path().await, path, "{way}");
@@ -55,7 +52,7 @@ async fn a_wrong_secret_is_said_to_be_why_no_media_comes() {
         let ca = turn.certificate();
         let relay = ["--ice-policy", "relay", "--ca", ca.to_str().unwrap()];
         let device = crate::device(&address, &relay).await;
-        let _watcher = Watcher::begin(&address, "it", SessionConfig::default()).await;
+        let _watcher = Watcher::begin(&address, "it", Ice::new(Vec::new(), false), &[]).await;
         device
             .logged(
                 "no TURN server gave a relay address: none answers, or none takes the credentials",
@@ -69,7 +66,7 @@ async fn a_turn_server_whose_certificate_is_unknown_is_not_used() {
     let turn = Turn::start().await;
     let (_server, address) = server(&turn.url("tls"), SECRET).await;
     let device = crate::device(&address, &["--ice-policy", "relay"]).await;
-    let _watcher = Watcher::begin(&address, "it", SessionConfig::default()).await;
+    let _watcher = Watcher::begin(&address, "it", Ice::new(Vec::new(), false), &[]).await;
     device.logged("no TLS connection to a TURN server").await;
     device.logged("no TURN server gave a relay address").await;
     assert!(device.log().contains("UnknownIssuer"), "{}", device.log());

@@ -7,7 +7,9 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
+use switchboard::dialect::gecko::page::{PageClient, PageEvent};
+use switchboard::dialect::negotiation::{Candidate, Sdp};
 use switchboard::media::{Codec, Session, SessionConfig, SessionEvent, SessionEvents};
 use switchboard::peer::link::{Dialer, Link, LinkError, ServerUrl, Trust};
 use tokio::time::timeout;
@@ -31,6 +33,7 @@ pub(crate) struct Offer {
 pub(crate) struct Page {
     /// `None` once the server has closed it.
     pub(crate) link: Option<Link>,
+    client: PageClient,
     pub(crate) session: Session,
     told: SessionEvents,
     pub(crate) eyes: Eyes,
@@ -101,6 +104,7 @@ impl Page {
         let dialer = Dialer::new(url, &Trust::default()).unwrap();
         Self {
             link: Some(dialer.dial().await.unwrap()),
+            client: PageClient::default(),
             session,
             told,
             eyes,
@@ -121,14 +125,8 @@ impl Page {
 
     pub(crate) async fn demand(&mut self, source: &str) {
         let sdp = std::mem::take(&mut self.sdp);
-        self.send(&json!({
-            "messageType": "hello",
-            "action": "client-hello",
-            "authorization": "Bearer anna",
-            "source": source,
-            "webrtcOffer": sdp,
-        }))
-        .await;
+        let hello = self.client.hello("anna", source, &Sdp::new(sdp));
+        self.send(hello).await;
     }
 
     /// A page whose worker runs and has its channel.
@@ -261,9 +259,8 @@ impl Page {
         tokio::select! {
             frame = receive(&mut self.link) => match frame {
                 Ok(frame) => {
-                    let message: Value = serde_json::from_str(&frame).unwrap();
-                    self.message(&message).await;
-                    Heard::Server(message)
+                    self.message(&frame).await;
+                    Heard::Server(serde_json::from_str(&frame).unwrap())
                 }
                 Err(error) => {
                     self.link = None;
@@ -272,8 +269,8 @@ impl Page {
             },
             event = self.told.recv() => match event {
                 Some(SessionEvent::Candidate { mline_index, mid, candidate }) => {
-                    let candidate = json!({"candidate": candidate, "sdpMid": mid, "sdpMLineIndex": mline_index});
-                    self.send(&json!({"messageType": "ice", "action": "client-candidate", "candidate": candidate})).await;
+                    let candidate = Candidate { candidate, mid, mline_index: Some(mline_index) };
+                    self.send(self.client.candidate(&candidate)).await;
                     Heard::Event(SessionEvent::GatheringDone)
                 }
                 Some(event) => Heard::Event(event),
@@ -282,30 +279,25 @@ impl Page {
         }
     }
 
-    async fn message(&mut self, message: &Value) {
-        match message["messageType"].as_str() {
-            Some("hello") => {
-                assert_eq!(message["action"], "worker-hello");
-                self.worker = message["workerId"].as_str().unwrap().to_owned();
-                let answer = message["webrtcAnswer"].as_str().unwrap();
-                self.session.accept_answer(answer).await.unwrap();
+    async fn message(&mut self, frame: &str) {
+        match self.client.frame(frame) {
+            Some(PageEvent::Answered { worker, answer }) => {
+                self.worker = worker;
+                self.session.accept_answer(answer.as_str()).await.unwrap();
             }
-            Some("ice") => {
-                let it = &message["candidate"];
-                assert_ne!(it["sdpMid"], "");
-                let index = u32::try_from(it["sdpMLineIndex"].as_u64().unwrap()).unwrap();
-                let line = it["candidate"].as_str().unwrap();
+            Some(PageEvent::Candidate(it)) => {
+                let index = it.mline_index.unwrap();
                 self.session
-                    .add_candidate(index, it["sdpMid"].as_str(), line);
+                    .add_candidate(index, it.mid.as_deref(), &it.candidate);
             }
             _ => {}
         }
     }
 
-    async fn send(&mut self, message: &Value) {
+    async fn send(&mut self, frame: String) {
         if let Some(link) = &mut self.link {
             // A server that is gone is noticed by reading.
-            let _ = link.send(message.to_string()).await;
+            let _ = link.send(frame).await;
         }
     }
 

@@ -2,15 +2,26 @@
 #![cfg(feature = "peer")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
+#[path = "../common/badlink.rs"]
+mod badlink;
+#[path = "../common/cameras.rs"]
+mod cameras;
+#[path = "../common/process.rs"]
+mod process;
 #[path = "../common/viewer.rs"]
 mod viewer;
 
 mod channels;
 mod churn;
+mod congestion;
 mod encoders;
+mod judged;
+mod latency;
 mod pair;
+mod passing;
 mod pictures;
 mod sources;
+mod verdicts;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +47,22 @@ async fn source(text: &str, linger: Duration) -> Arc<Source> {
     )
     .await
     .unwrap()
+}
+
+/// Marked pictures and sound of the source of this number.
+async fn marked(number: u8) -> Arc<Source> {
+    let variables = [
+        ("source", number.to_string()),
+        ("width", "320".into()),
+        ("height", "240".into()),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value));
+    let file = PipelineFile::find("probe", &variables).unwrap();
+    let options = SourceOptions {
+        linger: Duration::from_secs(1),
+        ..SourceOptions::default()
+    };
+    Source::open(file, options).await.unwrap()
 }
 
 /// A flat grey picture of a known brightness, and nothing else.

@@ -9,7 +9,7 @@ use switchboard::media::{
 use crate::pair::{DEADLINE, Pair};
 use crate::{grey, source, tone, video};
 
-async fn becomes(source: &Source, wanted: Activity) {
+pub(crate) async fn becomes(source: &Source, wanted: Activity) {
     let mut activity = source.activity();
     tokio::time::timeout(DEADLINE, activity.wait_for(|activity| *activity == wanted))
         .await

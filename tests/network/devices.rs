@@ -1,7 +1,7 @@
 //! A device and its viewer.
 
 use switchboard::config::IceServer;
-use switchboard::media::SessionConfig;
+use switchboard::peer::ice::Ice;
 
 use crate::lab::Host;
 use crate::process::Process;
@@ -27,11 +27,8 @@ async fn one_process_is_a_viewer() {
     let Ok(server) = std::env::var(VIEWER) else {
         return;
     };
-    let config = SessionConfig {
-        ice_servers: vec![IceServer::bare(STUN)],
-        ..SessionConfig::default()
-    };
-    let mut watcher = Watcher::begin(&server, "camera", config).await;
+    let ice = Ice::new(vec![IceServer::bare(STUN)], false);
+    let mut watcher = Watcher::begin(&server, "camera", ice, &[]).await;
     watcher.sees().await;
     let (ours, theirs) = watcher.path().await;
     eprintln!("sees it from {ours} to {theirs}");

@@ -87,7 +87,7 @@ async fn members_whose_connection_broke_connect_anew() {
     let died = Instant::now();
     for member in [&first, &second] {
         member.logged("the connection is lost, for now").await;
-        member.logged("did not come back within 15 s").await;
+        member.logged("conversation ended").await;
     }
     let noticed = died.elapsed();
     cut.mend();

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::common::{PATIENCE, Server, raw_ws};
+use crate::common::{PATIENCE, Server, raw_ws, wait_until};
 
 #[tokio::test]
 async fn sigterm_closes_sockets_with_1001_and_ends_with_success() {
@@ -29,6 +29,55 @@ async fn sigterm_closes_sockets_with_1001_and_ends_with_success() {
     assert!(status.success(), "{status}");
     assert!(begun.elapsed() < Duration::from_secs(5));
     assert_eq!((at_device.0, at_viewer.0), (1001, 1001));
+}
+
+/// Asks the server to end, and waits until it drains.
+async fn drain(server: &Server) {
+    server.ask_to_end();
+    wait_until(PATIENCE, async || server.get("/ready").await.status == 503).await;
+}
+
+#[tokio::test]
+async fn a_drain_lets_a_call_end_and_takes_nobody_new() {
+    let mut server = Server::start(&["--drain", "60"]).await;
+    let mut device = server.device("d").await;
+    let mut viewer = server.viewer("d").await;
+    drain(&server).await;
+
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let refused = server.request("GET", "/connect_client", upgrade, "").await;
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.head.contains("retry-after: "), "{refused:?}");
+    let asked = json!({"device_id": "d"});
+    let polling = server.post("/polled_connections", &asked).await;
+    assert_eq!(polling.status, 503);
+    assert_eq!(server.get("/health").await.body, "OK");
+    viewer.forward(&json!({"still": "here"})).await;
+    let heard = device.recv_json().await;
+    assert_eq!(heard["payload"]["still"], "here", "{heard}");
+
+    drop(viewer);
+    let (status, at_device) = tokio::join!(server.ended(), device.closed());
+    assert!(status.success(), "{status}");
+    assert_eq!(at_device.0, 1001);
+}
+
+#[tokio::test]
+async fn a_drain_ends_in_time_or_at_the_second_signal() {
+    for (seconds, again) in [("0.2", false), ("60", true)] {
+        let mut server = Server::start(&["--drain", seconds]).await;
+        let mut device = server.device("d").await;
+        let mut viewer = server.viewer("d").await;
+        if again {
+            drain(&server).await;
+        }
+        let begun = Instant::now();
+        let (status, at_device, at_viewer) =
+            tokio::join!(server.terminate(), device.closed(), viewer.closed());
+        assert!(status.success(), "{status}");
+        assert_eq!((at_device.0, at_viewer.0), (1001, 1001));
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
 }
 
 #[tokio::test]

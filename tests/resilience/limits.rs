@@ -1,6 +1,8 @@
 //! Each limit, reached.
 
-use async_tungstenite::tungstenite::Message;
+use std::time::{Duration, Instant};
+
+use async_tungstenite::tungstenite::{Error, Message};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -230,4 +232,98 @@ async fn an_idle_http_connection_is_closed() {
         .await
         .expect("closed in time");
     assert!(answer.ends_with(b"OK"));
+}
+
+#[tokio::test]
+async fn what_begins_like_media_has_to_be_media_and_in_time() {
+    let file = "[limits]\nhandshake = 0.5";
+    let server = Server::configured(file, &["--advertise", "127.0.0.1"]).await;
+    // Nothing, the length of a packet and no packet, and a packet that is no check of anybody.
+    for bytes in [&b""[..], &[0], &[1, 0, 7], &[0, 4, 1, 2, 3, 4]] {
+        let mut tcp = TcpStream::connect(&server.addresses[0]).await.unwrap();
+        tcp.write_all(bytes).await.unwrap();
+        let mut rest = Vec::new();
+        let closed = timeout(PATIENCE, tcp.read_to_end(&mut rest)).await;
+        assert!(closed.is_ok() && rest.is_empty(), "{bytes:?}: {rest:?}");
+    }
+    assert_eq!(
+        server.metric("switchboard_media_tcp_refused_total").await,
+        1.0
+    );
+    assert_eq!(server.get("/health").await.body, "OK");
+}
+
+#[tokio::test]
+async fn who_sends_too_fast_is_read_later_and_loses_nothing() {
+    let server = Server::configured("[limits]\nmessages_per_second = 20", &[]).await;
+    let mut client = server.ws("/connect_client").await;
+    let begun = Instant::now();
+    for number in 0..30 {
+        let message = json!({"message_type": format!("m{number}")});
+        client.send_json(&message).await;
+    }
+    for number in 0..30 {
+        let answer = client.recv_json().await.to_string();
+        assert!(answer.contains(&format!("m{number}\"")), "{answer}");
+    }
+    // The first 20 were free.
+    assert!(
+        begun.elapsed() >= Duration::from_millis(450),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(server.metric("switchboard_held_back_total").await >= 1.0);
+}
+
+#[tokio::test]
+async fn one_address_has_so_many_connections() {
+    let server = Server::configured("[limits]\naddress_connections = 2", &[]).await;
+    let first = server.ws("/connect_client").await;
+    let _second = server.ws("/connect_client").await;
+    let mut third = server.tcp().await;
+    let mut nothing = Vec::new();
+    // A reset is as good as an end.
+    let _ = timeout(PATIENCE, third.read_to_end(&mut nothing))
+        .await
+        .unwrap();
+    assert!(nothing.is_empty());
+    drop(first);
+    // Closed at once, or answered.
+    let is_in = async || server.get("/health").await.status == 200;
+    wait_until(PATIENCE, is_in).await;
+}
+
+#[tokio::test]
+async fn behind_a_proxy_each_client_has_an_address_of_its_own() {
+    let server = Server::configured(
+        "[limits]\naddress_connections = 1\n[proxy]\ntrusted = [\"127.0.0.0/8\"]",
+        &[],
+    )
+    .await;
+    let from = |address: &'static str| [("X-Forwarded-For", address)];
+    let anna = server.try_ws("/connect_client", &from("192.0.2.1")).await;
+    assert!(anna.is_ok());
+    assert!(
+        server
+            .try_ws("/connect_client", &from("192.0.2.2"))
+            .await
+            .is_ok()
+    );
+    let again = server.try_ws("/connect_client", &from("192.0.2.1")).await;
+    let Err(Error::Http(refused)) = again else {
+        panic!("not refused");
+    };
+    assert_eq!(refused.status(), 429);
+    assert_eq!(
+        server.metric("switchboard_address_refusals_total").await,
+        1.0
+    );
+    drop(anna);
+    let back = async || {
+        server
+            .try_ws("/connect_client", &from("192.0.2.1"))
+            .await
+            .is_ok()
+    };
+    wait_until(PATIENCE, back).await;
 }

@@ -13,5 +13,6 @@ mod keepalive;
 mod lifecycle;
 mod limits;
 mod polling;
+mod service;
 mod slow;
 mod tls;

@@ -1,6 +1,6 @@
 //! Moving pictures whose packets tell when they were sent and what they are part of.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use str0m::rtp::RtpPacket;
@@ -13,6 +13,9 @@ const PACKET: usize = 1_100;
 pub(crate) const RATE: u32 = 25;
 /// How much larger a keyframe is than others.
 const KEYFRAME: usize = 3;
+/// How much faster than at its bit rate a layer may be sent, and for how long at once.
+const PACING: f64 = 2.5;
+const BURST: Duration = Duration::from_millis(5);
 /// How often one comes unasked.
 const PERIOD: u32 = 250;
 
@@ -21,12 +24,18 @@ pub(crate) struct Camera {
     begin: Instant,
     layers: Vec<Encoding>,
     next: u32,
+    /// The next packet of sound, if there is sound.
+    sound: Option<u64>,
 }
 
 struct Encoding {
     rid: Option<&'static str>,
     bitrate: usize,
     seq: u64,
+    /// Packets that wait to be sent, each with its picture and whether it is the picture's last.
+    waiting: VecDeque<(u32, bool, Vec<u8>)>,
+    /// When the next one may go.
+    free: Duration,
 }
 
 /// What one packet says.
@@ -44,8 +53,6 @@ struct Part {
 /// A picture that arrived whole, and that could be decoded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shown {
-    pub(crate) picture: u32,
-    pub(crate) layer: u8,
     pub(crate) sent: Duration,
     /// From its sending to the arrival of what was last.
     pub(crate) latency: Duration,
@@ -72,11 +79,22 @@ impl Camera {
             rid,
             bitrate,
             seq: 1,
+            waiting: VecDeque::new(),
+            free: Duration::ZERO,
         });
         Self {
             begin: Instant::now(),
             layers: layers.collect(),
             next: 0,
+            sound: None,
+        }
+    }
+
+    /// With a packet of sound every 20 ms.
+    pub(crate) fn with_sound(self) -> Self {
+        Self {
+            sound: Some(1),
+            ..self
         }
     }
 
@@ -92,17 +110,28 @@ impl Camera {
             for layer in 0..self.layers.len() {
                 let rid = self.layers[layer].rid;
                 let asked = |it: &Option<str0m::media::Rid>| it.as_deref() == rid;
-                let key = self.next % PERIOD == 0 || wanted.iter().any(asked);
-                self.send(client, layer, key);
+                let key = self.next.is_multiple_of(PERIOD) || wanted.iter().any(asked);
+                self.take(layer, key);
             }
             self.next += 1;
         }
+        let now = self.time();
+        while let Some(n) = self
+            .sound
+            .filter(|n| now.as_millis() >= u128::from(*n) * 20)
+        {
+            client.send_audio(n, &[0; 80]);
+            self.sound = Some(n + 1);
+        }
+        for encoding in &mut self.layers {
+            encoding.send(client, now);
+        }
     }
 
-    fn send(&mut self, client: &mut Client, layer: usize, key: bool) {
+    fn take(&mut self, layer: usize, key: bool) {
         let sent = self.time();
-        let Encoding { rid, bitrate, seq } = &mut self.layers[layer];
-        let bytes = *bitrate / 8 / RATE as usize * if key { KEYFRAME } else { 1 };
+        let encoding = &mut self.layers[layer];
+        let bytes = encoding.bitrate / 8 / RATE as usize * if key { KEYFRAME } else { 1 };
         let parts = bytes.div_ceil(PACKET);
         for part in 0..parts {
             let start = if part == 0 { 0x90 } else { 0x80 };
@@ -114,14 +143,25 @@ impl Camera {
             payload.extend_from_slice(&[layer as u8, part as u8, parts as u8, u8::from(key)]);
             payload.extend_from_slice(&(sent.as_micros() as u64).to_be_bytes());
             payload.resize((bytes / parts).max(payload.len()), 0xaa);
-            client.send_picture(
-                *rid,
-                *seq,
-                self.next * 90_000 / RATE,
-                part + 1 == parts,
-                &payload,
-            );
-            *seq += 1;
+            let last = part + 1 == parts;
+            encoding.waiting.push_back((self.next, last, payload));
+        }
+    }
+}
+
+impl Encoding {
+    /// Sends what may go: as browsers do, large pictures are spread.
+    fn send(&mut self, client: &mut Client, now: Duration) {
+        self.free = self.free.max(now.saturating_sub(BURST));
+        while self.free <= now {
+            let Some((picture, last, payload)) = self.waiting.pop_front() else {
+                return;
+            };
+            let seconds = (payload.len() * 8) as f64 / (self.bitrate as f64 * PACING);
+            self.free += Duration::from_secs_f64(seconds);
+            let time = picture * 90_000 / RATE;
+            client.send_picture(self.rid, self.seq, time, last, &payload);
+            self.seq += 1;
         }
     }
 }
@@ -150,8 +190,6 @@ pub(crate) fn shown(camera: &Camera, packets: &[&RtpPacket]) -> Vec<Shown> {
         let entry = pictures.entry((part.picture, part.layer));
         let (_, have, shown) = entry.or_insert_with(|| {
             let shown = Shown {
-                picture: part.picture,
-                layer: part.layer,
                 sent: part.sent,
                 latency: Duration::ZERO,
                 bytes: 0,

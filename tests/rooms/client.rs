@@ -138,7 +138,7 @@ impl Client {
         let pending = self.pending.take().unwrap();
         self.rtc.sdp_api().accept_answer(pending, answer).unwrap();
         // Browsers don't stop resending at 15 % of what they send.
-        for mid in self.video {
+        if let Some(mid) = self.video {
             let mut api = self.rtc.direct_api();
             if let Some(stream) = api.stream_tx_by_mid(mid, None) {
                 stream.set_rtx_cache(1_000, Duration::from_secs(2), None);

@@ -43,7 +43,7 @@ impl Cause<'_> {
     pub(super) const fn errno(&self) -> Errno {
         match self {
             Self::NoAuthorization | Self::NotBearer => Errno::INVALID_AUTHORIZATION,
-            Self::TokenRefused { .. } => Errno::INVALID_TOKEN,
+            Self::TokenRefused { .. } | Self::ForbiddenId { .. } | Self::Forbidden { .. } => Errno::INVALID_TOKEN,
             Self::NoGecko => Errno::NO_GECKO,
             Self::Unanswered { .. } | Self::Unconnected { .. } => Errno::GECKO_TIMEOUT,
             Self::GeckoLeft => Errno::GECKO_GONE,
@@ -72,6 +72,9 @@ impl Cause<'_> {
             Self::NotBearer => close("NotAuthenticatedError: Authorization does not contains a Bearer Token."),
             Self::TokenRefused { why } => close(format!("NotAuthenticatedError: {why}")),
             Self::AuthorityUnavailable { why } => close(format!("NotAuthenticatedError: {why}")),
+            Self::ForbiddenId { id } =>
+                close(format!("NotAuthenticatedError: the token does not allow the geckoId {}", quoted(id.as_str()))),
+            Self::Forbidden { what } => close(format!("NotAuthenticatedError: the token does not allow to {}", quoted(what))),
             Self::NotJson { text } => close(format!("Message from client is not valid JSON: {}", whole(text))),
             Self::UnknownAction { name } => close(format!("action not found: {}", quoted(name))),
             Self::MissingField { name } => close(format!("{name} is missing, or not what it should be")),

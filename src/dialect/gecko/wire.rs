@@ -95,6 +95,18 @@ impl<'a> Message<'a> {
         text_of(self.reason?)
     }
 
+    /// `errno`, if it is a number that fits.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        serde_json::from_str(self.errno?.get()).ok().map(Errno)
+    }
+
+    /// What `webrtcAnswer` says.
+    #[must_use]
+    pub fn answer_text(&self) -> Option<String> {
+        text_of(self.webrtc_answer?)
+    }
+
     /// What `source` says.
     #[must_use]
     pub fn source_text(&self) -> Option<String> {

@@ -205,6 +205,7 @@ const fn of_denied(denied: &Denied) -> (Code, &'static str, u16, Level) {
         Denied::NotOwnRoom(_)           => (Code::ROOM_NOT_FOUND,         "not_own_room",        400, Level::Info),
         Denied::NotPublished { why, .. } | Denied::NotReceived { why, .. } => of_refusal(why),
         Denied::Gone(_)                 => (Code::USER_CLOSED,            "user_closed",         410, Level::Info),
+        Denied::Forbidden(_)            => (Code::USER_GENERIC,           "forbidden",           403, Level::Info),
     }
 }
 
@@ -276,6 +277,7 @@ fn text_of_denied(denied: &Denied) -> String {
         Denied::NotPublished { user, why } => text_of_unpublished(user, why),
         Denied::NotReceived { user, from, why } => format!("{}: {why}", subscribing(user, from)),
         Denied::Gone(user) => format!("Participant '{}' has been closed", quoted(user)),
+        Denied::Forbidden(what) => format!("The token does not allow to {}", quoted(what)),
     }
 }
 

@@ -268,6 +268,9 @@ pub enum Denied {
     /// The member left, or was put out, while its request waited.
     #[error("{0:?} is gone")]
     Gone(Arc<str>),
+    /// The connection's token doesn't allow this.
+    #[error("the token doesn't allow to {0}")]
+    Forbidden(Arc<str>),
 }
 
 /// Why the media plane has no answer.
@@ -403,6 +406,17 @@ pub struct MemberView {
     pub away: bool,
     /// Its media endpoints, each with whom it receives there; what it publishes with nobody.
     pub ends: Vec<(Option<Arc<str>>, MediaEnd)>,
+}
+
+/// Who has a media endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaOwner {
+    /// Its room.
+    pub room: Arc<str>,
+    /// Its name.
+    pub user: Arc<str>,
+    /// Whom it receives there; nobody, if it publishes.
+    pub of: Option<Arc<str>>,
 }
 
 impl Ask {

@@ -14,9 +14,22 @@ fn built_in_files_are_right_and_name_only_known_elements() {
     for (name, text) in BUILT_IN {
         let file = PipelineFile::parse(name, Origin::BuiltIn, text, &[]).unwrap();
         assert!(!file.title().is_empty(), "{name}");
-        let report = file.check().unwrap();
-        assert_eq!(report.outputs[0], Kind::Video, "{name}");
         assert!(text.starts_with("# "), "{name} says nothing about itself");
+        let (head, _) = text.split_once("\ntitle = ").unwrap();
+        assert!(head.contains(&format!("--pipeline {name}")), "{name}");
+        for variable in file.variables().keys() {
+            assert!(head.contains(variable.as_str()), "{name}: {variable}");
+        }
+        match file.check() {
+            Ok(report) => assert!(!report.outputs.is_empty(), "{name}"),
+            // Not on every machine; but its package is known.
+            Err(PipelineError::MissingElements { elements, .. }) => {
+                for element in elements {
+                    assert!(packages::debian_package(&element).is_some(), "{element}");
+                }
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
@@ -66,6 +79,7 @@ fn unknown_keys_codecs_overlays_and_open_braces_are_refused() {
         "title='t'\npipeline='a'\noverlay=['hat']",
         "title='t'\npipeline='a ${b'",
         "title='t'\npipeline='a'\n[vars]\nx = []",
+        "title='t'\npipeline='a'\noverlay=['code']\n[vars]\nsource = 256",
         "title='t'",
         "not toml",
     ] {
@@ -98,6 +112,32 @@ fn a_missing_element_is_answered_with_the_command_that_installs_it() {
             elements: vec!["frobnicate".into()]
         }
     );
+    let text = "title='t'\npipeline='one ! two ! appsink name=video three ! fakesink'";
+    let error = parse(text, &[]).unwrap().check().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "pipeline file `mine` needs one, three, two, which GStreamer lacks; no package of Debian 12 has it"
+    );
+    let known = PipelineError::MissingElements {
+        name: "mine".into(),
+        elements: vec!["alsasrc".into(), "x264enc".into()],
+    };
+    assert_eq!(
+        known.to_string(),
+        "pipeline file `mine` needs alsasrc (gstreamer1.0-alsa), x264enc (gstreamer1.0-plugins-ugly), \
+         which GStreamer lacks; install: sudo apt install gstreamer1.0-alsa gstreamer1.0-plugins-ugly"
+    );
+}
+
+#[test]
+fn a_file_says_what_it_needs_and_when_it_counts_as_stalled() {
+    let file = parse("title='t'\npipeline='a'", &[]).unwrap();
+    assert_eq!((file.needs(), file.hint()), (None, None));
+    assert_eq!(file.stall(), Some(Duration::from_secs(10)));
+    let text = "title='t'\npipeline='a'\nneeds='luck'\nhint='luck?'\nstall=0";
+    let file = parse(text, &[]).unwrap();
+    assert_eq!((file.needs(), file.hint()), (Some("luck"), Some("luck?")));
+    assert_eq!(file.stall(), None);
 }
 
 #[test]
@@ -150,7 +190,7 @@ fn the_list_has_every_built_in_file() {
     for (name, _) in BUILT_IN {
         assert!(
             list.iter()
-                .any(|listed| listed.name == *name && listed.title.is_ok()),
+                .any(|listed| listed.name == *name && listed.file.is_ok()),
             "{name}"
         );
     }

@@ -3,7 +3,7 @@
 //! sends is refused here.
 
 use super::sdp::{self, Section};
-use crate::media::{Kind, MediaError};
+use crate::media::{Codec, Kind, MediaError};
 
 /// Media sections of one description. A conference page has a dozen; a browser adds one with each press
 /// of Cuttlefish's microphone button, and never takes one away.
@@ -41,7 +41,7 @@ pub struct Offered {
 }
 
 /// A section for media in an offer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfferedLine {
     /// Video or audio.
     pub kind: Kind,
@@ -49,6 +49,8 @@ pub struct OfferedLine {
     pub takes: bool,
     /// Whether the other side sends media.
     pub sends: bool,
+    /// The encoding names that it is offered in.
+    pub codecs: Vec<String>,
 }
 
 impl Offered {
@@ -66,12 +68,40 @@ impl Offered {
                 kind: kinds.find(|kind| kind.name() == section.kind)?,
                 takes: matches!(section.direction, "sendrecv" | "recvonly"),
                 sends: matches!(section.direction, "sendrecv" | "sendonly"),
+                codecs: section
+                    .formats
+                    .iter()
+                    .filter(|format| !format.is_auxiliary())
+                    .map(|format| format.name.to_owned())
+                    .collect(),
             })
         };
         Ok(Self {
             channels: open().any(|section| section.kind == "application"),
             lines: open().filter_map(line).collect(),
         })
+    }
+
+    /// Whether each kind of media that the other side sends, and of which we take any codec, comes in
+    /// one that we take.
+    ///
+    /// # Errors
+    /// [`MediaError::NoCommonCodec`] with both sides' codecs.
+    pub fn is_in(&self, accepted: &[Codec]) -> Result<(), MediaError> {
+        for line in self.lines.iter().filter(|line| line.sends) {
+            let mut ours = accepted.to_vec();
+            ours.retain(|codec| codec.kind() == line.kind);
+            let is_ours =
+                |name: &String| Codec::from_name(name).is_some_and(|it| ours.contains(&it));
+            if !ours.is_empty() && !line.codecs.iter().any(is_ours) {
+                return Err(MediaError::NotTaken {
+                    kind: line.kind,
+                    ours,
+                    theirs: line.codecs.clone(),
+                });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -190,7 +220,12 @@ mod tests {
 
     #[test]
     fn an_offer_says_what_it_is_for() {
-        let line = |kind, takes, sends| OfferedLine { kind, takes, sends };
+        let line = |kind, takes, sends| OfferedLine {
+            kind,
+            takes,
+            sends,
+            codecs: Vec::new(),
+        };
         let lines = vec![
             line(Kind::Video, true, false),
             line(Kind::Audio, true, true),

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::verdict::Verdict;
 use crate::media::{Kind, Source};
 
 /// Events that wait for the owner if nothing else is said.
@@ -28,10 +29,17 @@ pub enum SessionEvent {
     },
     /// All candidates were gathered.
     GatheringDone,
+    /// A pair of candidates works; encryption is next. Told again when the checks are complete.
+    Checked,
     /// Media and channels can flow; told again when a lost connection is back.
     Connected,
     /// The connection is lost for now: we send, and nothing comes back. It may come back.
     Disconnected,
+    /// Media doesn't come, or not any more: why, and what to do about it. The session goes on if it can.
+    Trouble {
+        /// What is known.
+        verdict: Box<Verdict>,
+    },
     /// The session is over; close it. Nothing follows.
     Failed {
         /// What happened, for a log.

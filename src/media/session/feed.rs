@@ -9,11 +9,15 @@ use gstreamer_app as gst_app;
 use gstreamer_utils::streamproducer::{ConsumerSettings, ConsumptionLink};
 use gstreamer_video as gst_video;
 use gstreamer_webrtc::{WebRTCRTPTransceiver, WebRTCRTPTransceiverDirection};
+use tokio::sync::watch;
 
 use super::events::{Emitter, Program};
+use super::feedback::{Paths, Way};
+use super::meter::{self, Meter};
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
-use crate::media::source::{Lease, Source, filter_key_requests};
+use crate::media::congestion::Rung;
+use crate::media::source::{Lease, Source, Viewer, filter_key_requests};
 
 /// Encoded media that waits for a stuck viewer; more pushes out the oldest.
 const WAITING: gst::ClockTime = gst::ClockTime::from_mseconds(500);
@@ -24,11 +28,21 @@ pub(super) struct Wire {
     pub(super) codec: Codec,
     pub(super) pt: u8,
     pub(super) ssrc: u32,
+    pub(super) meter: Arc<Meter>,
     /// For H.264, the negotiated `profile-level-id`.
     pub(super) profile: Option<String>,
+    /// The id of the extension that numbers its packets, if the other side gives feedback.
+    pub(super) feedback: Option<u8>,
     /// Which pad of webrtcbin: the index of the media section.
     pub(super) mline: u32,
     pub(super) direction: WebRTCRTPTransceiverDirection,
+}
+
+impl Wire {
+    fn filter_caps(&self) -> gst::Caps {
+        let Self { pt, ssrc, .. } = *self;
+        self.codec.filter_caps(pt, ssrc, self.feedback)
+    }
 }
 
 /// Decides whether a lost packet may cost a key frame now.
@@ -40,6 +54,9 @@ type Throttle = Arc<Mutex<Option<Allows>>>;
 pub(super) struct Feed {
     link: ConsumptionLink,
     throttle: Throttle,
+    meter: Arc<Meter>,
+    /// For pictures, which can follow it.
+    way: Option<Way>,
 }
 
 impl Feed {
@@ -47,6 +64,7 @@ impl Feed {
     pub(super) fn bind(
         pipeline: &gst::Pipeline,
         webrtc: &gst::Element,
+        paths: &Arc<Paths>,
         wire: &Wire,
         stream_id: &str,
     ) -> Result<Self, MediaError> {
@@ -66,7 +84,7 @@ impl Feed {
             .make_payloader(wire.pt, wire.ssrc)
             .map_err(build)?;
         let filter = gst::ElementFactory::make("capsfilter")
-            .property("caps", wire.codec.filter_caps(wire.pt, wire.ssrc))
+            .property("caps", wire.filter_caps())
             .build()
             .map_err(build)?;
         let elements = [appsrc.upcast_ref::<gst::Element>(), &payloader, &filter];
@@ -79,16 +97,23 @@ impl Feed {
                 MediaError::Build(format!("webrtcbin has no pad for section {}", wire.mline))
             })?;
         pad.set_property("msid", stream_id);
+        paths.share(wire.codec.kind());
+        let mut way = None;
         if let Some(transceiver) = pad.property::<Option<WebRTCRTPTransceiver>>("transceiver") {
-            let caps = wire
-                .codec
-                .rtp_caps(wire.pt, wire.ssrc, wire.profile.as_deref());
+            let caps =
+                wire.codec
+                    .rtp_caps(wire.pt, wire.ssrc, wire.profile.as_deref(), wire.feedback);
             transceiver.set_direction(wire.direction);
             transceiver.set_codec_preferences(Some(&caps));
             transceiver.set_property("do-nack", wire.codec.kind() == Kind::Video);
+            way = (wire.codec.kind() == Kind::Video).then(|| Way {
+                paths: paths.clone(),
+                transceiver,
+            });
         }
         let from = filter.static_pad("src").ok_or(MediaError::Closed)?;
         state_negotiated_caps(&from, wire);
+        meter::measure(&from, wire.codec.kind(), wire.meter.clone());
         from.link(&pad)
             .map_err(|error| MediaError::Build(error.to_string()))?;
 
@@ -99,7 +124,12 @@ impl Feed {
         for element in elements {
             element.sync_state_with_parent().map_err(build)?;
         }
-        Ok(Self { link, throttle })
+        Ok(Self {
+            link,
+            throttle,
+            meter: wire.meter.clone(),
+            way,
+        })
     }
 
     /// Plays the source, or whatever the program says later, and stays until it is aborted. A failure
@@ -133,12 +163,29 @@ impl Feed {
         let Some(source) = source else {
             return std::future::pending().await;
         };
+        let viewer = self
+            .way
+            .clone()
+            .map(|way| Viewer::new(way, self.meter.clone()));
         loop {
-            let mut lease = match source.lease(codec.kind(), codec).await {
+            let mut rung = viewer.as_ref().map(|viewer| viewer.rung());
+            let lease = source.lease(codec.kind(), codec, viewer.clone());
+            let mut lease = match lease.await {
                 Ok(lease) => lease,
                 Err(error) => return error.to_string(),
             };
-            let why = self.feed_from(&mut lease, codec, emitter).await;
+            let why = loop {
+                tokio::select! {
+                    why = self.feed_from(&mut lease, codec, emitter) => break why,
+                    () = changed(&mut rung) => {}
+                }
+                // What the viewer gets meanwhile is too much for it.
+                self.link.set_discard(true);
+                match source.lease(codec.kind(), codec, viewer.clone()).await {
+                    Ok(other) => lease = other,
+                    Err(error) => tracing::warn!(%error, "a viewer can't get another encoder"),
+                }
+            };
             if !lease.has_next() {
                 return why;
             }
@@ -148,6 +195,7 @@ impl Feed {
 
     /// Waits for the connection, and lets media flow until the encoder fails; why.
     async fn feed_from(&mut self, lease: &mut Lease, codec: Codec, emitter: &Emitter) -> String {
+        let throttle = lease.loss_throttle();
         self.set_throttle(Some(Box::new(lease.loss_throttle())));
         self.link.set_discard(true);
         self.link.set_wait_for_keyframe(true);
@@ -158,11 +206,15 @@ impl Feed {
         if connected.wait_for(|connected| *connected).await.is_err() {
             return std::future::pending().await;
         }
-        if codec.kind() == Kind::Video {
+        let following = lease.follow(self.link.appsrc());
+        let sees = match &following {
+            Some(following) => following.catch_up().await,
+            None => false,
+        };
+        if codec.kind() == Kind::Video && !sees {
             lease.request_key_frame();
         }
-        self.link.set_discard(false);
-        let throttle = lease.loss_throttle();
+        self.link.set_discard(following.is_some());
         loop {
             tokio::select! {
                 why = lease.failed() => return why,
@@ -180,6 +232,18 @@ impl Feed {
     }
 }
 
+/// Waits for the viewer to be put on another rung.
+async fn changed(rung: &mut Option<watch::Receiver<Rung>>) {
+    match rung {
+        Some(rung) => {
+            if rung.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+        None => std::future::pending().await,
+    }
+}
+
 /// Lets webrtcbin see the negotiated caps instead of those that the payloader derives from the
 /// encoder's: x264 says 42c01e where 42e01f was negotiated, and the stream would silently die.
 fn state_negotiated_caps(pad: &gst::Pad, wire: &Wire) {
@@ -188,7 +252,7 @@ fn state_negotiated_caps(pad: &gst::Pad, wire: &Wire) {
     }
     let caps = wire
         .codec
-        .rtp_caps(wire.pt, wire.ssrc, wire.profile.as_deref());
+        .rtp_caps(wire.pt, wire.ssrc, wire.profile.as_deref(), wire.feedback);
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
         if let Some(gst::PadProbeData::Event(event)) = &info.data
             && event.type_() == gst::EventType::Caps

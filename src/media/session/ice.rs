@@ -1,5 +1,6 @@
 //! ICE servers: from the browser's form to webrtcbin's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gst::prelude::*;
@@ -9,15 +10,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::SessionConfig;
-use super::events::Emitter;
+use super::witness::Witness;
 use crate::config::{IceKind, IceServer, IceUrl, Transport};
-
-/// Told when TURN servers were asked in vain.
-const NO_RELAY: &str = "no TURN server gave a relay address: none answers, or none takes the \
-    credentials; check the servers' addresses, their shared secret or passwords, and the clocks";
-/// Told when there is nobody to ask.
-const NO_TURN: &str = "only TURN relays may be used, and no TURN server is named: add one with \
-    --ice-server, or to the server's configuration under [[ice.servers]]";
 
 /// How long TURN servers may take to give an address: longer than libnice asks by UDP. By TCP it may
 /// never end to wait for a server that hangs up.
@@ -111,11 +105,7 @@ pub(super) fn watch(
 
 /// Says so if no TURN server gives an address, which webrtcbin doesn't. The session is over then, if
 /// it may use nothing else.
-pub(super) async fn judge(
-    mut search: watch::Receiver<Search>,
-    config: SessionConfig,
-    emitter: Emitter,
-) {
+pub(super) async fn judge(mut search: watch::Receiver<Search>, witness: Arc<Witness>) {
     // It ends with the session.
     if search
         .wait_for(|search| *search != Search::Idle)
@@ -126,16 +116,9 @@ pub(super) async fn judge(
     }
     let ended = search.wait_for(|search| matches!(search, Search::Over | Search::Found));
     match timeout(RELAY_TIMEOUT, ended).await {
-        Ok(Ok(search)) if *search == Search::Found => return,
-        Ok(Err(_)) => return,
-        Ok(Ok(_)) | Err(_) => {}
-    }
-    let has_turn = config.ice_servers.iter().any(IceServer::has_turn);
-    let why = if has_turn { NO_RELAY } else { NO_TURN };
-    if config.relay_only {
-        emitter.fail(why.to_owned());
-    } else {
-        tracing::warn!("{why}");
+        Ok(Ok(search)) if *search == Search::Found => {}
+        Ok(Err(_)) => {}
+        Ok(Ok(_)) | Err(_) => witness.no_relay(),
     }
 }
 

@@ -18,8 +18,11 @@ use super::addresses::Told;
 use super::channels::Channels;
 use super::check;
 use super::feed::{Feed, Wire};
+use super::feedback::{self, Paths};
+use super::meter::Meter;
 use super::sdp::{self, Format, Role};
-use super::stats::Sent;
+use super::stats::{Reply, Sent};
+use super::witness::Witness;
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
 use crate::media::source::Source;
@@ -81,6 +84,8 @@ pub(super) struct Negotiation {
     config: SessionConfig,
     webrtc: gst::Element,
     mids: Mids,
+    witness: Arc<Witness>,
+    paths: Arc<Paths>,
     /// The sections of the last description of ours.
     layout: Vec<check::Known>,
     /// For each configured stream how it was bound, once it is.
@@ -94,19 +99,26 @@ pub(super) struct Negotiation {
     has_remote: watch::Sender<bool>,
     /// Candidates with a name instead of an address.
     names: usize,
-    /// The directions in the offer that we are to answer.
-    offered: Vec<String>,
+    /// The offer that we are to answer.
+    offered: String,
     candidates: Vec<(u32, String)>,
     dropped_candidates: usize,
 }
 
 impl Negotiation {
-    pub(super) fn new(config: SessionConfig, webrtc: gst::Element, mids: Mids) -> Self {
+    pub(super) fn new(
+        config: SessionConfig,
+        webrtc: gst::Element,
+        mids: Mids,
+        (witness, paths): (Arc<Witness>, Arc<Paths>),
+    ) -> Self {
         let wires = vec![None; config.streams.len()];
         Self {
             config,
             webrtc,
             mids,
+            witness,
+            paths,
             layout: Vec::new(),
             wires,
             has_channels: false,
@@ -114,7 +126,7 @@ impl Negotiation {
             their_role: None,
             has_remote: watch::Sender::new(false),
             names: 0,
-            offered: Vec::new(),
+            offered: String::new(),
             candidates: Vec::new(),
             dropped_candidates: 0,
         }
@@ -130,6 +142,7 @@ impl Negotiation {
                     ssrc: wire.ssrc,
                     codec: wire.codec,
                     stream_id: stream.stream_id.clone(),
+                    meter: wire.meter.clone(),
                 })
             })
             .collect()
@@ -160,7 +173,9 @@ impl Negotiation {
                     codec,
                     pt: payload_type(index),
                     ssrc: new_ssrc(),
+                    meter: Arc::new(Meter::new(kind, &self.witness)),
                     profile: None,
+                    feedback: offered_feedback(),
                     mline,
                     direction: if self.config.invite {
                         Direction::Sendrecv
@@ -255,8 +270,7 @@ impl Negotiation {
             ));
         }
         check::offer(text, &self.layout).map_err(MediaError::Description)?;
-        let sections = sdp::sections(text);
-        self.offered = sections.iter().map(|it| it.direction.to_owned()).collect();
+        text.clone_into(&mut self.offered);
         let text = sdp::both_ways(text, &self.open_sections());
         let text = match self.their_role {
             Some(role) => sdp::with_role(&text, role),
@@ -301,16 +315,19 @@ impl Negotiation {
 
     /// Makes the answer to the offer that was applied.
     pub(super) async fn answer(&mut self) -> Result<String, MediaError> {
-        let (text, description) = self.create("create-answer").await?;
+        let (text, _) = self.create("create-answer").await?;
+        let text = sdp::with_feedback(&text, &self.offered);
         self.mids.learn(&text);
         self.layout = check::layout(&text);
+        let description = describe(WebRTCSDPType::Answer, &text)?;
         self.set("set-local-description", &description).await?;
         self.their_role = self
             .their_role
             .or_else(|| sdp::role(&text).map(Role::other));
         self.remote_is_set();
-        let offered: Vec<_> = self.offered.iter().map(String::as_str).collect();
         let text = Told::new(&self.config).description(text);
+        let sections = sdp::sections(&self.offered);
+        let offered: Vec<_> = sections.iter().map(|it| it.direction).collect();
         Ok(sdp::answering(&text, &offered))
     }
 
@@ -434,7 +451,9 @@ impl Negotiation {
             codec,
             pt: format.pt,
             ssrc: new_ssrc(),
+            meter: Arc::new(Meter::new(kind, &self.witness)),
             profile: format.parameter("profile-level-id").map(String::from),
+            feedback: section.feedback.filter(|_| feedback::is_possible()),
             mline,
             direction: if section.direction == "sendrecv" {
                 Direction::Sendrecv
@@ -451,13 +470,20 @@ impl Negotiation {
         pipeline: &gst::Pipeline,
     ) -> Result<Bound, MediaError> {
         let stream = &self.config.streams[index];
-        let feed = Feed::bind(pipeline, &self.webrtc, &wire, &stream.stream_id)?;
+        let feed = Feed::bind(
+            pipeline,
+            &self.webrtc,
+            &self.paths,
+            &wire,
+            &stream.stream_id,
+        )?;
         let bound = Bound {
             feed,
             source: stream.source.clone(),
             codec: wire.codec,
         };
         self.wires[index] = Some(wire);
+        self.witness.sends(self.sent());
         Ok(bound)
     }
 
@@ -466,7 +492,9 @@ impl Negotiation {
         for (index, section) in (self.wires.len()..).zip(sections_of(&self.config.wanted)) {
             let mut caps = gst::Caps::new_empty();
             for (alternative, codec) in section.iter().enumerate() {
-                caps.merge(codec.wanted_caps(alternative_type(index, alternative)));
+                caps.merge(
+                    codec.wanted_caps(alternative_type(index, alternative), offered_feedback()),
+                );
             }
             let transceiver = self.webrtc.emit_by_name::<Option<WebRTCRTPTransceiver>>(
                 "add-transceiver",
@@ -563,8 +591,18 @@ async fn look_up(name: &str, interfaces: InterfaceRules) -> Option<IpAddr> {
     mdns::resolve(name, &interfaces).await
 }
 
+/// Asks webrtcbin for its statistics.
+pub(super) async fn statistics(webrtc: &gst::Element) -> Result<Reply, MediaError> {
+    let pad: Option<gst::Pad> = None;
+    let reply = ask(webrtc, "get-stats", |webrtc, promise| {
+        webrtc.emit_by_name::<()>("get-stats", &[&pad, promise]);
+    })
+    .await?;
+    Ok(Reply::new(&reply))
+}
+
 /// Emits a signal that answers through a promise, and waits for the answer with a deadline.
-pub(super) async fn ask(
+async fn ask(
     webrtc: &gst::Element,
     step: &'static str,
     emit: impl FnOnce(&gst::Element, &gst::Promise),
@@ -597,6 +635,11 @@ fn describe(kind: WebRTCSDPType, text: &str) -> Result<WebRTCSessionDescription,
     let sdp = SDPMessage::parse_buffer(text.as_bytes())
         .map_err(|error| MediaError::Description(error.to_string()))?;
     Ok(WebRTCSessionDescription::new(kind, sdp))
+}
+
+/// The id by which we offer feedback.
+fn offered_feedback() -> Option<u8> {
+    feedback::is_possible().then_some(feedback::OFFERED_ID)
 }
 
 /// The payload type that we offer for a section.

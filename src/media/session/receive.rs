@@ -1,13 +1,14 @@
 //! What the other side sends: drained and counted, or handed to a pipeline.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_webrtc::WebRTCRTPTransceiver;
 
 use super::events::{Emitter, SessionEvent};
+use super::witness::Witness;
 use crate::media::{Codec, Kind, MediaError};
 
 /// What becomes of received media.
@@ -51,6 +52,29 @@ pub struct ReceivedTrack {
 pub(super) struct Counters {
     pub(super) packets: AtomicU64,
     pub(super) bytes: AtomicU64,
+    /// Whether a whole picture came, and any sound.
+    framed: [AtomicBool; 2],
+}
+
+impl Counters {
+    /// Counts a packet; the first one, and the first that completes a frame, are noted.
+    fn count(&self, kind: Kind, packet: &gst::BufferRef, witness: &Witness) {
+        let is_first = self.packets.fetch_add(1, Ordering::Relaxed) == 0;
+        self.bytes
+            .fetch_add(packet.size() as u64, Ordering::Relaxed);
+        let framed = &self.framed[usize::from(kind == Kind::Audio)];
+        if is_first || !framed.load(Ordering::Relaxed) {
+            let ends_frame = kind == Kind::Audio || has_marker(packet);
+            framed.fetch_or(ends_frame, Ordering::Relaxed);
+            witness.received(kind, ends_frame);
+        }
+    }
+}
+
+/// Whether a packet is its picture's last one (RFC 3550 section 5.1).
+fn has_marker(packet: &gst::BufferRef) -> bool {
+    let mut start = [0; 2];
+    packet.copy_to_slice(0, &mut start).is_ok() && start[1] & 0x80 != 0
 }
 
 /// Takes every track that appears.
@@ -59,6 +83,7 @@ pub(super) fn listen(
     pipeline: &gst::Pipeline,
     receive: Receive,
     emitter: Emitter,
+    witness: Arc<Witness>,
 ) -> Arc<Counters> {
     let counters = Arc::new(Counters::default());
     let counted = counters.clone();
@@ -72,7 +97,7 @@ pub(super) fn listen(
             return;
         }
         let track = describe(pad);
-        if let Err(error) = take(&pipeline, pad, &track, &receive, &counted) {
+        if let Err(error) = take(&pipeline, pad, &track, &receive, (&counted, &witness)) {
             tracing::warn!(%error, "received media can't be taken");
             return;
         }
@@ -111,7 +136,7 @@ fn take(
     pad: &gst::Pad,
     track: &ReceivedTrack,
     receive: &Receive,
-    counters: &Arc<Counters>,
+    (counters, witness): (&Arc<Counters>, &Arc<Witness>),
 ) -> Result<(), MediaError> {
     let build = |error: gst::glib::BoolError| MediaError::Build(error.to_string());
     let wanted = match receive {
@@ -130,13 +155,11 @@ fn take(
     let to = sink
         .static_pad("sink")
         .ok_or_else(|| MediaError::Build("the receiving element has no pad `sink`".to_owned()))?;
-    let counters = counters.clone();
+    hide_wishes(&to);
+    let (counters, witness, kind) = (counters.clone(), witness.clone(), track.kind);
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         if let Some(buffer) = info.buffer() {
-            counters.packets.fetch_add(1, Ordering::Relaxed);
-            counters
-                .bytes
-                .fetch_add(buffer.size() as u64, Ordering::Relaxed);
+            counters.count(kind, buffer, &witness);
         }
         gst::PadProbeReturn::Ok
     });
@@ -144,4 +167,21 @@ fn take(
     pad.link(&to)
         .map_err(|error| MediaError::Build(error.to_string()))?;
     Ok(())
+}
+
+/// Says that a pad takes everything. Before an offer webrtcbin 1.22 asks whoever takes a stream what he
+/// takes, and fails if that isn't complete, as a depayloader's answer isn't ("Could not reuse
+/// transceiver"). What is negotiated doesn't depend on it.
+fn hide_wishes(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
+        let Some(query) = info.query_mut() else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let gst::QueryViewMut::Caps(caps) = query.view_mut() else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let every = caps.filter_owned().unwrap_or_else(gst::Caps::new_any);
+        caps.set_result(&every);
+        gst::PadProbeReturn::Handled
+    });
 }

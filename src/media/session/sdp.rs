@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::media::codec::TRANSPORT_NUMBERS;
+
 /// A media section, from its `m=` line to the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::media) struct Section<'a> {
@@ -15,6 +17,9 @@ pub(in crate::media) struct Section<'a> {
     pub(in crate::media) formats: Vec<Format<'a>>,
     /// Whether it is refused: port 0 without `a=bundle-only`.
     pub(in crate::media) refused: bool,
+    /// The id of the extension that numbers the packets of a transport, if its sender gives or takes
+    /// feedback by these numbers.
+    pub(in crate::media) feedback: Option<u8>,
 }
 
 /// A payload type with what `a=rtpmap` and `a=fmtp` say about it.
@@ -138,7 +143,20 @@ fn section<'a>(lines: &[&'a str]) -> Section<'a> {
         direction,
         formats,
         refused: port == "0" && !bundled,
+        feedback: feedback(lines),
     }
+}
+
+/// See [`Section::feedback`]. Ids from 1 to 14 have the one-byte form (RFC 8285), which is all that
+/// webrtcbin 1.22 can number in.
+fn feedback(lines: &[&str]) -> Option<u8> {
+    let asks = lines.iter().any(|line| gives_feedback(line));
+    let id = lines.iter().find_map(|line| {
+        let (id, uri) = line.strip_prefix("a=extmap:")?.split_once(' ')?;
+        let number = id.split('/').next()?.parse().ok()?;
+        (uri == TRANSPORT_NUMBERS).then_some(number)
+    });
+    id.filter(|id| asks && (1..=14).contains(id))
 }
 
 /// The role that a description's sender chose; `None` if it leaves the choice open.
@@ -219,6 +237,32 @@ pub(super) fn with_retransmissions(sdp: &str) -> String {
         start = end;
     }
     out
+}
+
+/// Our answer with the extension that numbers packets wherever the offer has it and we give feedback:
+/// webrtcbin 1.22 answers to the feedback, but leaves out the numbers that it is about.
+pub(super) fn with_feedback(answer: &str, offer: &str) -> String {
+    let offered = sections(offer);
+    let mut out = String::with_capacity(answer.len() + 128);
+    let starts = answer.match_indices("\nm=").map(|(at, _)| at + 1);
+    let (mut start, mut index) = (0, None::<usize>);
+    for end in starts.chain([answer.len()]) {
+        let text = &answer[start..end];
+        out.push_str(text);
+        let id = index.and_then(|index| offered.get(index)?.feedback);
+        let gives = text.lines().any(gives_feedback);
+        if let Some(id) = id.filter(|_| gives && !text.contains(TRANSPORT_NUMBERS)) {
+            // Writing to a String can't fail.
+            let _ = write!(out, "a=extmap:{id} {TRANSPORT_NUMBERS}\r\n");
+        }
+        index = Some(index.map_or(0, |index| index + 1));
+        start = end;
+    }
+    out
+}
+
+fn gives_feedback(line: &str) -> bool {
+    line.starts_with("a=rtcp-fb:") && line.ends_with(" transport-cc")
 }
 
 /// One section of [`with_retransmissions`].
@@ -354,6 +398,23 @@ mod tests {
         assert_eq!(with_retransmissions(&more), more);
         assert_eq!(with_retransmissions(OFFER), OFFER);
         assert_eq!(with_retransmissions(""), "");
+    }
+
+    #[test]
+    fn feedback_is_answered_with_the_numbers_that_it_is_about() {
+        let asks = "a=rtcp-fb:96 transport-cc\r\n";
+        let line = format!("a=extmap:5/recvonly {TRANSPORT_NUMBERS}\r\n");
+        let offer = OFFER.replace("a=rtpmap:96", &format!("{asks}{line}a=rtpmap:96"));
+        assert_eq!(sections(&offer)[0].feedback, Some(5));
+        assert_eq!(sections(&offer)[1].feedback, None);
+        let answer = OFFER.replace("a=rtpmap:96", &format!("{asks}a=rtpmap:96"));
+        let numbered = with_feedback(&answer, &offer);
+        assert_eq!(sections(&numbered)[0].feedback, Some(5));
+        assert_eq!(with_feedback(&numbered, &offer), numbered);
+        assert_eq!(with_feedback(&answer, OFFER), answer);
+        assert_eq!(with_feedback(OFFER, &offer), OFFER);
+        let large = offer.replace("extmap:5", "extmap:15");
+        assert_eq!(sections(&large)[0].feedback, None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::media::encoder::Encoders;
 use crate::media::pipeline::PipelineFile;
 
 /// For each kind of media its codecs, the preferred one first.
-type Codecs = Vec<(Kind, Vec<Codec>)>;
+pub(super) type Codecs = Vec<(Kind, Vec<Codec>)>;
 
 /// Finds out in which codecs these outputs can be sent, and what encodes the pictures. Blocks while
 /// encoders are tried.

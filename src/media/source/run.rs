@@ -3,11 +3,13 @@
 mod order;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
+use gstreamer_audio as gst_audio;
 use gstreamer_utils::StreamProducer;
 use gstreamer_utils::streamproducer::ProducerSettings;
 use gstreamer_video as gst_video;
@@ -15,7 +17,7 @@ use gstreamer_video as gst_video;
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
 use crate::media::guard::{self, Guard};
-use crate::media::overlay::{self, Touch};
+use crate::media::overlay::{self, Overlay, Touch};
 use crate::media::pipeline::PipelineFile;
 
 /// How long a pipeline may take for its first media.
@@ -56,6 +58,8 @@ pub(super) struct Run {
     producers: Vec<(Kind, StreamProducer)>,
     /// What to add to this pipeline's running time to get the common one, in nanoseconds.
     pub(super) offset: i64,
+    /// When media came last: nanoseconds of the common clock.
+    heard: Arc<AtomicU64>,
 }
 
 impl Run {
@@ -77,11 +81,14 @@ impl Run {
             }
         }
         for (kind, sink) in &sinks {
-            if *kind == Kind::Video
-                && let Some(pad) = sink.static_pad("sink")
-            {
-                overlay::attach(&pad, file.overlays(), touch.clone());
+            if let Some(pad) = sink.static_pad("sink") {
+                overlay::attach(&pad, *kind, file.overlays(), file.source(), touch);
             }
+        }
+        // Sound may well be left out while it is quiet, so where there are pictures they count.
+        let heard = Arc::new(AtomicU64::new(guard::clock().time().nseconds()));
+        if let Some((_, sink)) = sinks.first() {
+            note_media(sink, heard.clone());
         }
         let live = pipeline.set_state(gst::State::Paused)? == gst::StateChangeSuccess::NoPreroll;
         if !live {
@@ -110,6 +117,7 @@ impl Run {
             pipeline,
             producers,
             offset,
+            heard,
         })
     }
 
@@ -119,6 +127,12 @@ impl Run {
             .iter()
             .find(|(k, _)| *k == kind)
             .map(|(_, producer)| producer)
+    }
+
+    /// For how long no media has come.
+    pub(super) fn silence(&self) -> Duration {
+        let now = guard::clock().time().nseconds();
+        Duration::from_nanos(now.saturating_sub(self.heard.load(Ordering::Relaxed)))
     }
 
     /// The pipeline's messages.
@@ -146,6 +160,11 @@ impl Run {
 pub(super) fn try_out(file: &PipelineFile) -> Result<Vec<Output>, MediaError> {
     let pipeline = Guard::launch(file.launch_text())?;
     let sinks = appsinks(&pipeline);
+    // Not by its caps alone: a port knows what it will get before anything comes.
+    let heard: Vec<_> = sinks.iter().map(|_| Arc::default()).collect();
+    for ((_, sink), heard) in sinks.iter().zip(&heard) {
+        note_media(sink, Arc::clone(heard));
+    }
     if pipeline.set_state(gst::State::Paused)? == gst::StateChangeSuccess::NoPreroll {
         pipeline.set_state(gst::State::Playing)?;
     }
@@ -158,9 +177,11 @@ pub(super) fn try_out(file: &PipelineFile) -> Result<Vec<Output>, MediaError> {
             return Err(MediaError::Run(guard::describe(&message)));
         }
         outputs = Vec::new();
-        for (kind, sink) in &sinks {
+        for ((kind, sink), heard) in sinks.iter().zip(&heard) {
             let caps = sink.static_pad("sink").and_then(|pad| pad.current_caps());
-            if let Some(caps) = caps {
+            if let Some(caps) = caps
+                && heard.load(Ordering::Relaxed) > 0
+            {
                 outputs.push(output(*kind, &caps)?);
             }
         }
@@ -176,8 +197,8 @@ pub(super) fn try_out(file: &PipelineFile) -> Result<Vec<Output>, MediaError> {
             });
         }
     }
-    if !file.overlays().is_empty() {
-        check_overlay(&sinks)?;
+    for overlay in file.overlays() {
+        check_overlay(*overlay, &sinks)?;
     }
     order::check(&pipeline, &bus, &sinks, &outputs)?;
     Ok(outputs)
@@ -218,18 +239,36 @@ fn output(kind: Kind, caps: &gst::Caps) -> Result<Output, MediaError> {
     })
 }
 
-fn check_overlay(sinks: &[(Kind, gst_app::AppSink)]) -> Result<(), MediaError> {
-    let caps = sinks
-        .iter()
-        .find(|(kind, _)| *kind == Kind::Video)
-        .and_then(|(_, sink)| sink.static_pad("sink")?.current_caps());
-    let format = caps
-        .as_ref()
-        .and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok())
-        .map(|info| info.format());
-    match (caps, format) {
-        (None, _) | (_, Some(gst_video::VideoFormat::I420)) => Ok(()),
-        (Some(caps), _) => Err(MediaError::OverlayFormat(caps.to_string())),
+/// Overlays are made for one format of each kind of media.
+fn check_overlay(overlay: Overlay, sinks: &[(Kind, gst_app::AppSink)]) -> Result<(), MediaError> {
+    for (kind, sink) in sinks {
+        let caps = sink.static_pad("sink").and_then(|pad| pad.current_caps());
+        let Some(caps) = caps else { continue };
+        let fits = match (kind, overlay) {
+            (Kind::Video, _) => gst_video::VideoInfo::from_caps(&caps)
+                .is_ok_and(|info| info.format() == gst_video::VideoFormat::I420),
+            (Kind::Audio, Overlay::Code) => {
+                gst_audio::AudioInfo::from_caps(&caps).is_ok_and(|info| {
+                    info.format() == gst_audio::AudioFormat::S16le
+                        && info.layout() == gst_audio::AudioLayout::Interleaved
+                })
+            }
+            (Kind::Audio, _) => true,
+        };
+        if !fits {
+            return Err(MediaError::OverlayFormat(caps.to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// Notes the time at which media reaches an output.
+fn note_media(sink: &gst_app::AppSink, heard: Arc<AtomicU64>) {
+    if let Some(pad) = sink.static_pad("sink") {
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            heard.store(guard::clock().time().nseconds(), Ordering::Relaxed);
+            gst::PadProbeReturn::Ok
+        });
     }
 }
 

@@ -12,9 +12,12 @@ use gstreamer_utils::streamproducer::{ConsumerSettings, ConsumptionLink, Produce
 use gstreamer_video as gst_video;
 use tokio::sync::{Notify, watch};
 
+use super::kept::{Following, Kept};
+use super::knobs::{self, Knobs};
 use super::run::{Format, Output, Run};
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
+use crate::media::congestion::Rung;
 use crate::media::encoder::{self, Encoder, Encoders};
 use crate::media::guard::{self, Guard};
 
@@ -38,10 +41,13 @@ const KEY_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) struct Stage {
     pub(super) kind: Kind,
     pub(super) codec: Codec,
+    pub(super) rung: Rung,
     pub(super) shared: Arc<Shared>,
     link: ConsumptionLink,
     /// What encodes, if it is us.
-    encoder: Option<(Encoder, gst::Element)>,
+    encoder: Option<Encoder>,
+    /// For pictures that we encode.
+    pub(super) knobs: Option<Arc<Knobs>>,
     pipeline: Guard,
 }
 
@@ -49,6 +55,8 @@ pub(super) struct Stage {
 #[derive(Debug)]
 pub(super) struct Shared {
     producer: StreamProducer,
+    /// Of pictures that are passed through: it hands them out, instead of the producer.
+    kept: Option<Arc<Kept>>,
     users: AtomicUsize,
     /// Told when a lease ends or the stage fails.
     changed: Arc<Notify>,
@@ -78,13 +86,14 @@ impl Stage {
     /// milliseconds.
     pub(super) fn start(
         output: &Output,
-        codec: Codec,
+        (codec, rung): (Codec, Rung),
         encoders: &Encoders,
         run: &Run,
         changed: &Arc<Notify>,
     ) -> Result<Self, MediaError> {
         let kind = output.kind;
-        let start = |encoder| Self::start_with(output, codec, encoder, run, changed.clone());
+        let start =
+            |encoder| Self::start_with(output, (codec, rung), encoder, run, changed.clone());
         let nothing = || MediaError::NoSuchStream {
             kind,
             wanted: vec![codec],
@@ -113,53 +122,50 @@ impl Stage {
 
     fn start_with(
         output: &Output,
-        codec: Codec,
+        (codec, rung): (Codec, Rung),
         encoder: Option<Encoder>,
         run: &Run,
         changed: Arc<Notify>,
     ) -> Result<Self, MediaError> {
         let kind = output.kind;
-        let middle = match &encoder {
-            Some(encoder) => {
-                let (width, height) = output.size.unwrap_or_default();
-                encoder.launch_text(width.saturating_mul(height))
-            }
-            None => codec.pass_text().to_owned(),
-        };
+        let middle = middle_text(output, codec, encoder.as_ref());
         let text = format!("appsrc name=in ! {middle} ! appsink name=out max-buffers=8 drop=false");
         let pipeline = Guard::launch(&text)?;
         pipeline.use_common_time();
         let input: gst_app::AppSrc = pipeline.find("in")?;
         let out: gst_app::AppSink = pipeline.find("out")?;
-        let encoder = match encoder {
+        let element = match &encoder {
             Some(encoder) => {
                 let element = pipeline.find(encoder::ELEMENT_NAME)?;
                 encoder.prepare(&element);
-                Some((encoder, element))
+                Some(element)
             }
             None => None,
         };
-        let settings = match (output.format, kind) {
-            (Format::Raw, Kind::Video) => ConsumerSettings {
-                max_buffer: RAW_FRAMES,
-                ..ConsumerSettings::default()
-            },
-            (Format::Raw, Kind::Audio) => ConsumerSettings {
-                max_time: RAW_SOUND,
-                ..ConsumerSettings::default()
-            },
-            (Format::Encoded(_), _) => ConsumerSettings::default(),
+        let pads = input.static_pad("src").zip(out.static_pad("sink"));
+        let knobs = match (&encoder, element, pads) {
+            (Some(encoder), Some(element), Some(pads)) if kind == Kind::Video => {
+                let size = pipeline.find(knobs::SIZE_NAME)?;
+                Some(Knobs::new(encoder.clone(), element, size, &pads))
+            }
+            _ => None,
         };
+        let settings = input_settings(output.format, kind);
         let link = ConsumptionLink::disconnected_with(input, settings);
         if let (Kind::Video, Some(pad)) = (kind, out.static_pad("sink")) {
             let throttle = Throttle::new(KEY_INTERVAL);
             filter_key_requests(&pad, move || throttle.allows());
         }
+        let kept = match (output.format, kind, out.static_pad("sink")) {
+            (Format::Encoded(_), Kind::Video, Some(pad)) => Some(Kept::attach(&pad)),
+            _ => None,
+        };
         let producer = StreamProducer::with(&out, ProducerSettings { sync: false });
         // The end of an encoder that fails isn't the end of its viewers: they get another one.
         producer.set_forward_events([gst::EventType::Gap]);
         let shared = Arc::new(Shared {
             producer,
+            kept,
             users: AtomicUsize::new(0),
             changed,
             failed: watch::Sender::new(None),
@@ -169,9 +175,11 @@ impl Stage {
         let mut stage = Self {
             kind,
             codec,
+            rung,
             shared,
             link,
             encoder,
+            knobs,
             pipeline,
         };
         stage.connect(run)?;
@@ -193,16 +201,9 @@ impl Stage {
             .map_err(|error| MediaError::Build(error.to_string()))
     }
 
-    /// Aims at another bit rate from now on. Media that comes encoded stays what it is.
-    pub(super) fn set_bitrate(&self, bits_per_second: u32) {
-        if let Some((encoder, element)) = &self.encoder {
-            encoder.set_bitrate(element, bits_per_second);
-        }
-    }
-
     /// What encodes, if it is us.
     pub(super) fn encoder(&self) -> Option<&Encoder> {
-        self.encoder.as_ref().map(|(encoder, _)| encoder)
+        self.encoder.as_ref()
     }
 
     /// The encoder's messages.
@@ -230,6 +231,34 @@ impl Stage {
     }
 }
 
+/// The gst-launch text between what the source gives and what the payloaders take.
+fn middle_text(output: &Output, codec: Codec, encoder: Option<&Encoder>) -> String {
+    let Some(encoder) = encoder else {
+        return codec.pass_text().to_owned();
+    };
+    let (width, height) = output.size.unwrap_or_default();
+    let text = encoder.launch_text(width.saturating_mul(height));
+    match output.kind {
+        Kind::Video => format!("{} ! {text}", knobs::SIZE_TEXT),
+        Kind::Audio => text,
+    }
+}
+
+/// How much of the source's media waits.
+fn input_settings(format: Format, kind: Kind) -> ConsumerSettings {
+    match (format, kind) {
+        (Format::Raw, Kind::Video) => ConsumerSettings {
+            max_buffer: RAW_FRAMES,
+            ..ConsumerSettings::default()
+        },
+        (Format::Raw, Kind::Audio) => ConsumerSettings {
+            max_time: RAW_SOUND,
+            ..ConsumerSettings::default()
+        },
+        (Format::Encoded(_), _) => ConsumerSettings::default(),
+    }
+}
+
 impl Shared {
     /// The encoder failed; its users and its worker are told.
     pub(super) fn fail(&self, why: String) {
@@ -242,6 +271,13 @@ impl Lease {
     /// Where to take the encoded media from.
     pub(in crate::media) fn producer(&self) -> &StreamProducer {
         &self.shared.producer
+    }
+
+    /// If the pictures are passed through: hands them to this input, the kept ones first. Its link to
+    /// the producer must go on to discard them.
+    pub(in crate::media) fn follow(&self, input: &gst_app::AppSrc) -> Option<Following> {
+        let kept = self.shared.kept.as_ref()?;
+        Some(kept.follow(input.clone()))
     }
 
     /// Asks the encoder for a key frame at once: somebody new can see from now on.

@@ -8,11 +8,13 @@ use gstreamer as gst;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
-use super::run::{Output, Run};
+use super::adapt::{self, Audience};
+use super::run::{Format, Output, Run};
 use super::stage::Stage;
-use super::{Activity, Ask, Lease, SourceOptions};
+use super::{Activity, Ask, Lease, SourceOptions, Viewer};
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
+use crate::media::congestion::Rung;
 use crate::media::encoder::Encoders;
 use crate::media::guard;
 use crate::media::overlay::Touch;
@@ -38,6 +40,11 @@ pub(super) struct Worker {
     stages: Vec<Held>,
     restart: Option<Instant>,
     pause: Duration,
+    audiences: Vec<Audience>,
+    /// It was said that passed-through media can't adapt.
+    told_rigid: bool,
+    /// When the viewers' paths are looked at next; never without viewers.
+    next_look: Option<Instant>,
 }
 
 struct Running {
@@ -52,6 +59,21 @@ struct Held {
     idle: Option<Instant>,
     /// Watches the encoder's bus.
     watch: tokio::task::JoinHandle<()>,
+}
+
+impl Held {
+    fn gives(&self) -> (Kind, Codec, Rung) {
+        (self.stage.kind, self.stage.codec, self.stage.rung)
+    }
+
+    /// When it is to stop if nobody comes. The low rung has nobody to wait for.
+    fn ends(&self, linger: Duration) -> Option<Instant> {
+        let idle = self.idle?;
+        Some(match self.stage.rung {
+            Rung::Full => idle + linger,
+            Rung::Low => idle,
+        })
+    }
 }
 
 impl Drop for Held {
@@ -82,6 +104,9 @@ impl Worker {
             stages,
             restart,
             pause: RESTART_FIRST,
+            audiences: Vec::new(),
+            told_rigid: false,
+            next_look: None,
         }
     }
 
@@ -91,8 +116,8 @@ impl Worker {
             let changed = self.changed.clone();
             tokio::select! {
                 ask = asks.recv() => match ask {
-                    Some(Ask { kind, codec, reply }) => {
-                        let lease = self.lease(kind, codec).await;
+                    Some(Ask { kind, codec, viewer, reply }) => {
+                        let lease = self.lease(kind, codec, viewer).await;
                         // A lease that nobody waits for any more is given back by its drop.
                         drop(reply.send(lease));
                     }
@@ -100,18 +125,27 @@ impl Worker {
                 },
                 () = changed.notified() => self.look_at_users(),
                 () = until(self.next_deadline()) => self.tick().await,
+                () = until(self.next_look) => self.look_at_paths().await,
                 message = next_message(&mut self.run) => self.message(message),
             }
         }
     }
 
-    async fn lease(&mut self, kind: Kind, codec: Codec) -> Result<Lease, MediaError> {
+    async fn lease(
+        &mut self,
+        kind: Kind,
+        codec: Codec,
+        viewer: Option<Arc<Viewer>>,
+    ) -> Result<Lease, MediaError> {
         self.drop_failed();
-        if let Some(held) = self
-            .stages
-            .iter_mut()
-            .find(|h| h.stage.kind == kind && h.stage.codec == codec)
-        {
+        let rung = viewer
+            .as_ref()
+            .map_or(Rung::Full, |viewer| *viewer.rung().borrow());
+        if let Some(viewer) = viewer {
+            self.admit(codec, &viewer);
+        }
+        let wanted = (kind, codec, rung);
+        if let Some(held) = self.stages.iter_mut().find(|held| held.gives() == wanted) {
             held.idle = None;
             return Ok(held.stage.lease());
         }
@@ -132,7 +166,8 @@ impl Worker {
         };
         let (encoders, changed) = (self.encoders.clone(), self.changed.clone());
         let (running, stage) = blocking(move || {
-            let stage = Stage::start(&output, codec, &encoders, &running.run, &changed);
+            let wanted = (codec, rung);
+            let stage = Stage::start(&output, wanted, &encoders, &running.run, &changed);
             (running, stage)
         })
         .await?;
@@ -155,6 +190,48 @@ impl Worker {
         }
     }
 
+    /// Takes in a viewer of pictures.
+    fn admit(&mut self, codec: Codec, viewer: &Arc<Viewer>) {
+        let known = self.audiences.iter().position(|it| it.codec() == codec);
+        let index = known.unwrap_or_else(|| {
+            self.audiences.push(Audience::new(codec));
+            self.audiences.len() - 1
+        });
+        self.audiences[index].admit(viewer);
+        self.next_look.get_or_insert_with(Instant::now);
+        let output = self.outputs.iter().find(|it| it.kind == Kind::Video);
+        if output.is_some_and(|it| it.format != Format::Raw) && !self.told_rigid {
+            self.told_rigid = true;
+            tracing::info!(
+                pipeline = self.file.name(),
+                "media that is encoded already can't follow a viewer's connection; raw media would"
+            );
+        }
+    }
+
+    /// Lets the encoders follow their viewers' paths.
+    async fn look_at_paths(&mut self) {
+        self.audiences.retain(|audience| !audience.is_empty());
+        let size = self.outputs.iter().find_map(|output| output.size);
+        let mut aims = Vec::new();
+        for audience in &mut self.audiences {
+            let of_codec = self.stages.iter().map(|held| &held.stage);
+            let knobs: Vec<_> = of_codec
+                .filter(|stage| stage.codec == audience.codec())
+                .filter_map(|stage| Some((stage.rung, stage.knobs.clone()?)))
+                .collect();
+            match knobs.is_empty() {
+                true => audience.tell(size),
+                false => aims.extend(audience.look(&knobs)),
+            }
+        }
+        self.next_look = (!self.audiences.is_empty()).then(|| Instant::now() + adapt::INTERVAL);
+        let turned = blocking(move || aims.into_iter().for_each(|(knobs, aim)| knobs.aim(aim)));
+        if let Err(error) = turned.await {
+            tracing::debug!(%error, "the encoders could not be adapted");
+        }
+    }
+
     /// Starts the pipeline, and connects the encoders that there are already.
     async fn start(&mut self) -> Result<(), MediaError> {
         let (file, outputs, touch) = (self.file.clone(), self.outputs.clone(), self.touch.clone());
@@ -169,8 +246,12 @@ impl Worker {
             since: Instant::now(),
         });
         self.restart = None;
-        self.activity.send_replace(Activity::Running);
-        tracing::debug!(pipeline = self.file.name(), "source started");
+        let before = self.activity.send_replace(Activity::Running);
+        let again = before == Activity::Restarting;
+        match again {
+            true => tracing::info!(pipeline = self.file.name(), "a source started again"),
+            false => tracing::debug!(pipeline = self.file.name(), "source started"),
+        }
         Ok(())
     }
 
@@ -200,17 +281,27 @@ impl Worker {
         let idle = self
             .stages
             .iter()
-            .filter_map(|held| held.idle)
-            .map(|at| at + self.options.linger);
-        idle.chain(self.restart).min()
+            .filter_map(|held| held.ends(self.options.linger));
+        let stall = self.stalled().map(|after| Instant::now() + after);
+        idle.chain(self.restart).chain(stall).min()
+    }
+
+    /// How long the source may yet give no media before it counts as stalled.
+    fn stalled(&self) -> Option<Duration> {
+        let silence = self.run.as_ref()?.run.silence();
+        Some(self.file.stall()?.saturating_sub(silence))
     }
 
     async fn tick(&mut self) {
         let now = Instant::now();
         let linger = self.options.linger;
         self.stages
-            .retain(|held| held.idle.is_none_or(|at| at + linger > now) || held.stage.is_used());
+            .retain(|held| held.ends(linger).is_none_or(|at| at > now) || held.stage.is_used());
         self.stop_if_unused();
+        if self.stalled() == Some(Duration::ZERO) {
+            let seconds = self.file.stall().unwrap_or_default().as_secs();
+            self.fail(&format!("it gave nothing for {seconds} s"));
+        }
         if self.restart.is_some_and(|at| at <= now) {
             self.restart = None;
             if let Err(error) = self.start().await {
@@ -245,7 +336,8 @@ impl Worker {
         if healthy {
             self.pause = RESTART_FIRST;
         }
-        tracing::warn!(pipeline = self.file.name(), why, pause = ?self.pause, "a source stopped; it starts again after a pause");
+        let check = self.file.hint().unwrap_or("is its source still there?");
+        tracing::warn!(pipeline = self.file.name(), why, check, pause = ?self.pause, "a source stopped; it starts again after a pause");
         self.restart = Some(Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(RESTART_MOST);
         self.activity.send_replace(Activity::Restarting);

@@ -21,6 +21,7 @@ use super::backoff::Backoff;
 use super::events::Events;
 use super::ice::Ice;
 use super::link::{Dialer, Link, LinkError};
+use super::observe::Observer;
 use crate::config::IceServer;
 use crate::dialect::cuttlefish::client::{DeviceClient, DeviceEvent};
 use crate::dialect::cuttlefish::device_info::{AudioStream, DeviceInfo, Display};
@@ -57,7 +58,9 @@ pub struct Options {
     /// The TCP address of an adb daemon.
     pub adb: Option<String>,
     /// How media finds its way, beside what the server and the viewers tell of ICE servers.
-    pub ice: Ice,
+    pub ice: Arc<Ice>,
+    /// Who looks at the viewers' sessions, if anybody does.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 /// A device, ready to register.
@@ -84,7 +87,8 @@ struct Shared {
     streams: Vec<StreamConfig>,
     events: Events,
     adb: Option<String>,
-    ice: Ice,
+    ice: Arc<Ice>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// A viewer is known by the registration in which it came and its number there: a server that was
@@ -118,6 +122,7 @@ impl Device {
                 events: Events::new(options.events),
                 adb: options.adb,
                 ice: options.ice,
+                observer: options.observer,
             }),
         })
     }
@@ -222,6 +227,9 @@ impl Running {
                 self.registration += 1;
                 self.ice_servers = ice_servers;
                 tracing::info!(%id, server = %dialer.url(), "registered");
+                if let Some(observer) = &self.shared.observer {
+                    observer.registered();
+                }
             }
             DeviceEvent::FromClient { client, message } => self.message(client, message),
             DeviceEvent::ClientLeft { client } => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
 use super::adb::Adb;
 use super::{Shared, ViewerKey};
@@ -14,23 +14,21 @@ use crate::dialect::cuttlefish::channels::{self, Control, ControlEvent, Input, S
 use crate::dialect::cuttlefish::payload::{FromClient, FromDevice};
 use crate::dialect::negotiation::{Candidate, Sdp};
 use crate::hub::CallNumber;
-use crate::media::{MediaError, Session, SessionConfig, SessionEvent, SessionEvents};
+use crate::media::{MediaError, Session, SessionConfig, SessionEvent, SessionEvents, Verdict};
+use crate::peer::conversation::until;
 use crate::peer::events::{Content, Event};
+use crate::peer::observe::{Moment, Sight};
 
 /// How long a viewer may take from its request to a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a broken connection may take to mend itself.
 const MEND_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often who looks at the session is told how it is doing.
+const STATS: Duration = Duration::from_secs(1);
 /// Bytes that wait in the adb channel before reading from TCP pauses.
 const ADB_BUFFER: u64 = 1024 * 1024;
 /// How often a paused adb transport looks again.
 const ADB_PAUSE: Duration = Duration::from_millis(10);
-
-/// Told when no connection comes about.
-const NO_PATH: &str =
-    "no connection within 30 s: no pair of candidates works; is a TURN server needed?";
-/// Told when a connection broke and stayed broken.
-const BROKEN: &str = "the connection broke and did not come back within 15 s";
 
 /// One viewer, from its first message to its end.
 pub(super) struct Viewer {
@@ -43,9 +41,11 @@ pub(super) struct Viewer {
     adb: Option<Adb>,
     /// Bytes of the photo that is arriving.
     photo: usize,
-    /// When to give up, and what to say then.
-    deadline: Option<(Instant, &'static str)>,
+    /// When to give up.
+    deadline: Option<Instant>,
     asked: Instant,
+    /// Who looks at the session, and when to tell how it is doing.
+    sight: Option<(Arc<dyn Sight>, Interval)>,
 }
 
 /// The viewer is over.
@@ -73,6 +73,7 @@ impl Viewer {
             photo: 0,
             deadline: None,
             asked: Instant::now(),
+            sight: None,
         }
     }
 
@@ -83,6 +84,10 @@ impl Viewer {
         if let Some(session) = session {
             session.close().await;
         }
+        if let End::Failed(why) = &end {
+            self.see(|| Some(Moment::Failed(why.clone())));
+        }
+        self.see(|| Some(Moment::Ended));
         match end {
             End::Left => tracing::info!(client = %self.client, "viewer left"),
             End::Failed(why) => {
@@ -116,7 +121,18 @@ impl Viewer {
                     self.adb_bytes(session.as_ref(), bytes);
                     Ok(())
                 }
-                why = expired(deadline) => Err(End::Failed(why.to_owned())),
+                () = until(deadline) => match session.as_ref() {
+                    Some(session) => {
+                        let verdict = session.give_up();
+                        self.trouble(&verdict);
+                        Err(End::Failed(verdict.to_string()))
+                    }
+                    None => Err(End::Left),
+                },
+                () = next_look(&mut self.sight) => {
+                    self.look(session.as_ref()).await;
+                    Ok(())
+                }
             };
             if let Err(end) = result {
                 return end;
@@ -130,12 +146,16 @@ impl Viewer {
         message: FromClient,
     ) -> Result<(), End> {
         match (message, session) {
-            (FromClient::Answer(sdp), Some(session)) => session.accept_answer(sdp.as_str()).await?,
+            (FromClient::Answer(sdp), Some(session)) => {
+                session.accept_answer(sdp.as_str()).await?;
+                self.see(|| Some(Moment::Negotiated));
+            }
             (FromClient::Offer(sdp), Some(session)) => {
                 let answer = session.answer(sdp.as_str()).await?;
                 self.reply(FromDevice::Answer(Sdp::new(answer)));
             }
             (FromClient::IceCandidate(it), Some(session)) => {
+                self.see(|| Some(Moment::RemoteCandidate(it.candidate.clone())));
                 session.add_candidate(
                     it.mline_index.unwrap_or(0),
                     it.mid.as_deref(),
@@ -165,11 +185,17 @@ impl Viewer {
             old.close().await;
         }
         (self.adb, self.asked) = (None, Instant::now());
-        self.deadline = Some((self.asked + CONNECT_TIMEOUT, NO_PATH));
+        self.sight = self.shared.observer.as_ref().map(|observer| {
+            let mut ticks = interval(STATS);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            (observer.begins(Some(&self.client.to_string())), ticks)
+        });
+        self.deadline = Some(self.asked + CONNECT_TIMEOUT);
         // The viewer has its list from the same server, and later: its credentials last longer.
         let told = [&ice_servers[..], &self.ice_servers[..]];
         let ice = self.shared.ice.session(&told).await;
         let config = SessionConfig {
+            name: self.client.to_string(),
             streams: self.shared.streams.clone(),
             channels: vec![channels::DEVICE_CONTROL.to_owned()],
             ..ice
@@ -182,6 +208,7 @@ impl Viewer {
     }
 
     fn event(&mut self, session: &Session, event: SessionEvent) -> Result<(), End> {
+        self.see(|| Moment::of(&event));
         match event {
             SessionEvent::Candidate {
                 mline_index,
@@ -197,9 +224,8 @@ impl Viewer {
                 let milliseconds = self.asked.elapsed().as_millis();
                 tracing::info!(client = %self.client, milliseconds, "viewer connected");
             }
-            SessionEvent::Disconnected => {
-                self.deadline = Some((Instant::now() + MEND_TIMEOUT, BROKEN))
-            }
+            SessionEvent::Disconnected => self.deadline = Some(Instant::now() + MEND_TIMEOUT),
+            SessionEvent::Trouble { verdict } => self.trouble(&verdict),
             SessionEvent::Failed { why } => return Err(End::Failed(why)),
             SessionEvent::ChannelOpen { label } => self.channel_open(session, &label),
             SessionEvent::ChannelClosed { label } if label == channels::ADB => self.adb = None,
@@ -208,6 +234,24 @@ impl Viewer {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Tells who looks at the session, if anybody does.
+    fn see(&self, moment: impl FnOnce() -> Option<Moment>) {
+        if let Some((sight, _)) = &self.sight
+            && let Some(moment) = moment()
+        {
+            sight.tell(moment);
+        }
+    }
+
+    /// Tells who looks at the session how it is doing.
+    async fn look(&self, session: Option<&Session>) {
+        if let (Some((sight, _)), Some(session)) = (&self.sight, session)
+            && let Ok(stats) = session.stats().await
+        {
+            sight.stats(stats);
+        }
     }
 
     fn channel_open(&mut self, session: &Session, label: &str) {
@@ -301,6 +345,11 @@ impl Viewer {
         }
     }
 
+    fn trouble(&self, verdict: &Verdict) {
+        let events = &self.shared.events;
+        events.trouble(Some(self.client.0), None, verdict);
+    }
+
     fn tell(&self, channel: &str, content: Content<'_>) {
         self.shared.events.tell(&Event {
             client: Some(self.client.0),
@@ -332,6 +381,16 @@ async fn next_event(events: &mut Option<SessionEvents>) -> Option<SessionEvent> 
     }
 }
 
+/// Waits until who looks at the session is to be told how it is doing; never if nobody does.
+async fn next_look(sight: &mut Option<(Arc<dyn Sight>, Interval)>) {
+    match sight {
+        Some((_, ticks)) => {
+            ticks.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
 /// What comes over adb next, as long as the viewer takes it; never without a transport.
 async fn next_adb(adb: &mut Option<Adb>, session: Option<&Session>) -> Option<Bytes> {
     let (Some(adb), Some(session)) = (adb, session) else {
@@ -344,15 +403,4 @@ async fn next_adb(adb: &mut Option<Adb>, session: Option<&Session>) -> Option<By
         sleep(ADB_PAUSE).await;
     }
     adb.receive().await
-}
-
-/// Ends at the deadline, with what to say; never without one.
-async fn expired(deadline: Option<(Instant, &'static str)>) -> &'static str {
-    match deadline {
-        Some((at, why)) => {
-            sleep_until(at).await;
-            why
-        }
-        None => std::future::pending().await,
-    }
 }

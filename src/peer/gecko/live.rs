@@ -18,8 +18,9 @@ use crate::dialect::gecko::client::WorkerId;
 use crate::dialect::gecko::wire;
 use crate::dialect::negotiation::{Candidate, Sdp};
 use crate::hub::Payload;
-use crate::media::{ChannelError, Session, SessionEvent, SessionEvents};
+use crate::media::{ChannelError, Session, SessionEvent, SessionEvents, Verdict};
 use crate::peer::conversation::until;
+use crate::peer::observe::Moment;
 use crate::peer::reception::Receiver;
 use crate::worker::{self, Ended, Level, Limits, Message, PostError, Worker};
 
@@ -34,10 +35,8 @@ const CHANNEL_PAUSE: Duration = Duration::from_millis(10);
 /// Messages each way that are passed on before the task looks at everything else again.
 const BATCH: usize = 64;
 
-/// Told when no connection comes about.
-const NO_PATH: &str = "no connection within 30 s: no pair of candidates works (is a STUN or TURN server needed?), or the client opened no data channel";
-/// Told when a connection broke and stayed broken.
-const BROKEN: &str = "the connection broke and did not come back within 15 s";
+/// Told when there is a connection, but no way to the worker.
+const NO_CHANNEL: &str = "the client connected, but opened no data channel within 30 s";
 
 /// See the module.
 pub(super) struct Live {
@@ -54,8 +53,8 @@ pub(super) struct Live {
     /// The server and the client know that they are connected.
     is_connected: bool,
     lines: Lines,
-    /// When to give up, and what to say then.
-    deadline: Option<(Instant, &'static str)>,
+    /// When to give up.
+    deadline: Option<Instant>,
 }
 
 /// A running script and its channel.
@@ -94,6 +93,8 @@ enum Happening {
     Look,
     /// It is time to take another channel.
     Choose,
+    /// It is time to tell how the session is doing.
+    Report,
     Late,
 }
 
@@ -136,11 +137,12 @@ impl Live {
     ) -> Result<(), End> {
         let answer = self.session.answer(offer.as_str()).await;
         let answer = Sdp::new(answer.map_err(Refusal::from)?);
+        self.see(|| Some(Moment::Negotiated));
         self.reply(wire::worker_created(self.id.as_str(), &answer));
         for candidate in candidates {
             self.candidate(&candidate);
         }
-        self.deadline = Some((Instant::now() + CONNECT_TIMEOUT, NO_PATH));
+        self.deadline = Some(Instant::now() + CONNECT_TIMEOUT);
         Ok(())
     }
 
@@ -148,6 +150,10 @@ impl Live {
     pub(super) async fn talk(&mut self, inbox: &mut mpsc::Receiver<Told>) -> End {
         loop {
             let happening = self.next(inbox).await;
+            if let (Happening::Report, Some(receiver)) = (&happening, &mut self.receiver) {
+                receiver.report(&self.session, &self.shared.events).await;
+                continue;
+            }
             if let Err(end) = self.happening(happening).and_then(|()| self.pass_on()) {
                 return end;
             }
@@ -156,11 +162,12 @@ impl Live {
 
     /// What happens next. The client's messages wait while one of them does.
     async fn next(&mut self, inbox: &mut mpsc::Receiver<Told>) -> Happening {
-        let deadline = self.deadline.map(|(at, _)| at);
+        let deadline = self.deadline;
         let Some(script) = &mut self.script else {
             return tokio::select! {
                 told = inbox.recv() => Happening::Told(told),
                 event = self.events.recv() => Happening::Session(event),
+                () = due(&mut self.receiver) => Happening::Report,
                 () = until(deadline) => Happening::Late,
             };
         };
@@ -175,6 +182,7 @@ impl Live {
             event = script.events.recv(), if has_room => Happening::Worker(event),
             () = until(script.outlet.look_at) => Happening::Look,
             () = until(choose) => Happening::Choose,
+            () = due(&mut self.receiver) => Happening::Report,
             () = until(deadline) => Happening::Late,
         }
     }
@@ -200,12 +208,25 @@ impl Live {
                 let spare = self.script.as_ref().and_then(|it| it.channel.spare(None));
                 return spare.map_or(Ok(()), |label| self.choose(label));
             }
-            Happening::Late => {
-                let why = self.deadline.map_or(BROKEN, |(_, why)| why);
-                return Err(End::failed(Errno::GECKO_TIMEOUT, why));
-            }
+            Happening::Report => {}
+            Happening::Late => return Err(self.give_up()),
         }
         Ok(())
+    }
+
+    /// Tells who looks at the session, if anybody does.
+    fn see(&self, moment: impl FnOnce() -> Option<Moment>) {
+        if let Some(receiver) = &self.receiver {
+            receiver.tell_sight(moment);
+        }
+    }
+}
+
+/// Waits until it is time to tell how the session is doing; for ever if nobody wants to know.
+async fn due(receiver: &mut Option<Receiver>) {
+    match receiver {
+        Some(receiver) => receiver.due().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -254,10 +275,12 @@ impl Live {
     fn candidate(&mut self, candidate: &Candidate) {
         let index = candidate.mline_index.unwrap_or(0);
         let mid = candidate.mid.as_deref();
+        self.see(|| Some(Moment::RemoteCandidate(candidate.candidate.clone())));
         self.session.add_candidate(index, mid, &candidate.candidate);
     }
 
     fn event(&mut self, event: SessionEvent) -> Result<(), End> {
+        self.see(|| Moment::of(&event));
         match event {
             // Later ones have no way: the client has left the server.
             SessionEvent::Candidate {
@@ -275,8 +298,9 @@ impl Live {
             SessionEvent::Connected if self.has_channels && !self.is_connected => {}
             SessionEvent::Connected => self.connected(),
             SessionEvent::Disconnected if self.is_connected => {
-                self.deadline = Some((Instant::now() + MEND_TIMEOUT, BROKEN));
+                self.deadline = Some(Instant::now() + MEND_TIMEOUT);
             }
+            SessionEvent::Trouble { verdict } => self.trouble(&verdict),
             SessionEvent::Failed { why } if self.is_connected => return Err(End::Left(why)),
             SessionEvent::Failed { why } => return Err(End::failed(Errno::INTERNAL, why)),
             SessionEvent::ChannelOpen { label } => return self.opened(&label),
@@ -291,6 +315,21 @@ impl Live {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The time is over.
+    fn give_up(&self) -> End {
+        if self.session.is_connected() && !self.is_connected {
+            return End::failed(Errno::GECKO_TIMEOUT, NO_CHANNEL);
+        }
+        let verdict = self.session.give_up();
+        self.trouble(&verdict);
+        End::failed(Errno::GECKO_TIMEOUT, verdict.to_string())
+    }
+
+    fn trouble(&self, verdict: &Verdict) {
+        let peer = Some(self.id.as_str());
+        self.shared.events.trouble(None, peer, verdict);
     }
 
     /// The client can be reached, and is told so once.

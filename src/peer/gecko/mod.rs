@@ -228,6 +228,7 @@ impl Running {
             return error;
         }
         tracing::info!(id, server = %dialer.url(), "registered");
+        self.shared.media.reception.registered();
         if let Some(frame) = self.unsent.take()
             && let Err(error) = self.send(link, frame).await
         {

@@ -63,10 +63,9 @@ pub(super) async fn start(shared: &Shared, demand: &Demand) -> Result<Started, R
     let offered = Offered::read(demand.offer.as_str())?;
     let source = source(shared, &demand.job, &offered)?;
     let sends = offered.lines.iter().any(|line| line.sends);
-    let receiver = (sends && shared.media.reception.is_wanted()).then(|| {
-        let worker = demand.worker.as_str();
-        shared.media.reception.start(Some(worker))
-    });
+    let reception = &shared.media.reception;
+    let is_looked_at = reception.is_observed() || (sends && reception.is_wanted());
+    let receiver = is_looked_at.then(|| reception.start(Some(demand.worker.as_str())));
     let media = described(
         shared,
         &demand.worker,
@@ -75,6 +74,7 @@ pub(super) async fn start(shared: &Shared, demand: &Demand) -> Result<Started, R
         receiver.is_some(),
     );
     let config = SessionConfig {
+        name: demand.worker.as_str().to_owned(),
         streams: streams(source.as_ref()),
         receive: receiver.as_ref().map(Receiver::receive).unwrap_or_default(),
         queue: QUEUE,

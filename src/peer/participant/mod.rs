@@ -45,6 +45,8 @@ pub struct Options {
     /// The codecs that we prefer to receive, the best one first. What is published is in the first of
     /// its source's codecs that the room takes.
     pub codecs: Vec<Codec>,
+    /// The codecs that are received and no others; empty for all that can be.
+    pub accepts: Vec<Codec>,
     /// The label of a data channel beside what is published.
     pub channel: Option<String>,
     /// What to send over the data channel.
@@ -148,6 +150,9 @@ impl Participant {
             .await
             .map_err(|error| MediaError::Run(error.to_string()))??;
         let mut wanted = Codec::ALL.to_vec();
+        let accepts = &options.accepts;
+        wanted
+            .retain(|codec| codec.can_receive() && (accepts.is_empty() || accepts.contains(codec)));
         // What isn't named comes last: a room's codec is one for all, whatever we would like.
         let place = |codec: &Codec| options.codecs.iter().position(|it| it == codec);
         wanted.sort_by_key(|codec| place(codec).unwrap_or(usize::MAX));

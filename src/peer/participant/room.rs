@@ -20,7 +20,6 @@ use crate::peer::conversation::{
     Conversation, INBOX, Lines, Media, Number, Opening, Outcome, Shared,
 };
 use crate::peer::events::Events;
-use crate::peer::reception::Reception;
 
 /// Publishers from which we receive at once; the others wait until one of these leaves.
 const RECEPTIONS: usize = 64;
@@ -378,6 +377,7 @@ impl Room {
         let Options { user, room, .. } = &self.options;
         tracing::info!(user, room, publishers = publishers.len(), "joined the room");
         (self.welcome, self.met) = (true, true);
+        self.options.media.reception.registered();
         self.published = None;
         self.received.clear();
         self.publishers.clear();
@@ -454,6 +454,8 @@ impl Room {
                 self.pass(&user, Message::Answer(sdp));
             }
             Err(why) => {
+                // So that it says why it ends.
+                self.pass(&user, Message::Error(why.to_string()));
                 self.received.remove(&user);
                 if let Some(known) = self.publishers.get_mut(&user) {
                     known.refusals += 1;
@@ -497,7 +499,7 @@ impl Room {
         }
         let reception = match self.options.loopback {
             true => media.reception.clone(),
-            false => Reception::Nothing,
+            false => media.reception.without_media(),
         };
         let media = Media {
             reception,

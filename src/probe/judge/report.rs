@@ -158,7 +158,7 @@ pub struct AudioReport {
     /// From a mark's leaving its source to its being decoded, in milliseconds.
     pub latency: Option<Percentiles>,
     /// How much later the sound is than the picture of the same source, in milliseconds; negative if
-    /// it is earlier. By the timestamps, as a player would present them.
+    /// it is earlier; a second at most. By the timestamps, as a player would present them.
     pub video_offset: Option<Percentiles>,
 }
 
@@ -261,7 +261,11 @@ impl StreamReport {
 
 impl Percentiles {
     /// Of a histogram with so many units in a millisecond that was shifted up by so many milliseconds.
-    pub(super) fn of(histogram: &Histogram<u32>, units: f64, shift_ms: f64) -> Option<Self> {
+    pub(in crate::probe) fn of(
+        histogram: &Histogram<u32>,
+        units: f64,
+        shift_ms: f64,
+    ) -> Option<Self> {
         let ms = |value: u64| tenths(count_f64(value) / units - shift_ms);
         (!histogram.is_empty()).then(|| Self {
             count: histogram.len(),

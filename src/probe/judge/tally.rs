@@ -11,8 +11,8 @@ const LATENCY: Duration = Duration::from_secs(60);
 /// Of latencies; 2 digits keep a histogram at 10 kB.
 const LATENCY_DIGITS: u8 = 2;
 /// The greatest offset between sound and picture that is told from greater ones, in milliseconds.
-const OFFSET_MS: i64 = 2000;
-/// Of offsets: of 4000 ms, to 2 ms.
+const OFFSET_MS: i64 = 1000;
+/// Of offsets: enough for whole milliseconds.
 const OFFSET_DIGITS: u8 = 3;
 
 /// The counts.

@@ -184,18 +184,23 @@ impl Forwarder {
                     return;
                 };
                 let estimate = outgoing.estimate.unwrap_or(u64::MAX);
-                outgoing.choice.choose(now, &rates, estimate);
+                let settles = outgoing.settling.is_on(now);
+                outgoing.choice.choose(now, &rates, estimate, settles);
                 let choice = outgoing.choice.wanted();
                 if choice != outgoing.layer && !wanted.contains(&choice) {
                     wanted.push(choice);
                 }
                 let missing = outgoing.choice.is_missing(&rates);
-                let anew = outgoing.retry.fires(now, missing);
+                let retries = outgoing.retry.fires(now, missing);
+                let held = outgoing.layer.and_then(|layer| rates.get(layer).copied());
+                let held = held.filter(|held| *held > estimate && outgoing.settling.fires(now));
                 if outgoing.estimate.is_some() {
                     endpoint.desire(desired);
-                }
-                if anew {
-                    endpoint.measure_anew();
+                    if let Some(held) = held {
+                        endpoint.measure_anew(held * DESIRE / 100);
+                    } else if retries {
+                        endpoint.measure_anew(estimate);
+                    }
                 }
             });
         }

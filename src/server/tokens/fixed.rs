@@ -4,7 +4,8 @@
 //! [[tokens]]
 //! token = "let-me-in"      # or its SHA-256 as sha256 = "…"
 //! user = "alice"
-//! scopes = ["remote_server"]
+//! scopes = ["remote_server"]                         # for [accounts]
+//! grants = [{ role = "device", ids = ["cam-*"] }]    # for [auth]
 //! ```
 
 use std::collections::HashMap;
@@ -30,7 +31,7 @@ pub(super) struct Fixed(HashMap<Digest, Grant>);
 #[non_exhaustive]
 pub enum FileError {
     /// It can't be read.
-    #[error("cannot read the file of tokens {}: {source}; check accounts.static.file", path.display())]
+    #[error("cannot read the file of tokens {}: {source}; check the key static.file", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -63,6 +64,8 @@ struct Entry {
     user: String,
     #[serde(default)]
     scopes: Vec<String>,
+    #[serde(default)]
+    grants: Vec<crate::hub::Grant>,
 }
 
 impl Fixed {
@@ -109,6 +112,8 @@ impl Entry {
         let grant = Grant {
             user,
             scopes: self.scopes,
+            grants: self.grants,
+            id: None,
             expires: None,
         };
         Ok((digest, grant))
@@ -186,6 +191,6 @@ mod tests {
             "{error}"
         );
         let error = Fixed::read(directory.path()).unwrap_err().to_string();
-        assert!(error.contains("check accounts.static.file"), "{error}");
+        assert!(error.contains("check the key static.file"), "{error}");
     }
 }

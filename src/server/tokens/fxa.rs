@@ -51,6 +51,8 @@ impl Fxa {
         Ok(Grant {
             user,
             scopes: verified.scope.0,
+            grants: Vec::new(),
+            id: None,
             expires: None,
         })
     }

@@ -33,6 +33,9 @@ struct Introspected {
     #[serde(default)]
     aud: Words,
     exp: Option<f64>,
+    jti: Option<String>,
+    #[serde(default)]
+    switchboard: Vec<crate::hub::Grant>,
 }
 
 impl Introspection {
@@ -89,6 +92,8 @@ impl Introspection {
         Ok(Grant {
             user: user.ok_or(TokenError::Invalid("it speaks for no user"))?,
             scopes: answer.scope.0,
+            grants: answer.switchboard,
+            id: answer.jti,
             expires: answer.exp.and_then(moment),
         })
     }

@@ -3,7 +3,7 @@
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jsonwebtoken::errors::{Error, ErrorKind};
-use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
 
 use super::keys::Keys;
@@ -16,7 +16,15 @@ const CLOCK_SKEW: u64 = 30;
 /// An issuer of signed tokens.
 pub(super) struct Jwt {
     validation: Validation,
-    keys: Keys,
+    signers: Signers,
+}
+
+/// Whose signatures count.
+enum Signers {
+    /// Those of the issuer's published keys.
+    Published(Box<Keys>),
+    /// This server's own.
+    Own(DecodingKey),
 }
 
 /// What is used of them. That the required ones are there, and hold, is checked by the library.
@@ -29,6 +37,10 @@ struct Claims {
     /// RFC 9068 section 2.2.3.
     #[serde(default)]
     scope: Words,
+    jti: Option<String>,
+    /// What the token allows here.
+    #[serde(default)]
+    switchboard: Vec<crate::hub::Grant>,
 }
 
 impl Jwt {
@@ -53,7 +65,27 @@ impl Jwt {
         validation.set_issuer(&[issuer]);
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["aud", "exp", "iss", "sub"]);
-        Self { validation, keys }
+        let signers = Signers::Published(Box::new(keys));
+        Self {
+            validation,
+            signers,
+        }
+    }
+
+    /// Tokens that are signed by the owner of this Ed25519 key.
+    pub(super) fn local(public_key: &[u8]) -> Self {
+        signatures::install();
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.leeway = CLOCK_SKEW;
+        validation.validate_nbf = true;
+        validation.validate_aud = false;
+        validation.set_issuer(&[super::local::ISSUER]);
+        validation.set_required_spec_claims(&["exp", "iss", "sub"]);
+        let signers = Signers::Own(DecodingKey::from_ed_der(public_key));
+        Self {
+            validation,
+            signers,
+        }
     }
 
     async fn check(&self, token: &Secret) -> Result<Grant, TokenError> {
@@ -74,7 +106,10 @@ impl Jwt {
         ) {
             return Err(TokenError::Invalid("it is of another type"));
         }
-        let key = self.keys.find(header.kid.as_deref(), header.alg).await?;
+        let key = match &self.signers {
+            Signers::Published(keys) => keys.find(header.kid.as_deref(), header.alg).await?,
+            Signers::Own(key) => key.clone(),
+        };
         // The library wants to be told of algorithms of the key's own family only.
         let validation = Validation {
             algorithms: vec![header.alg],
@@ -86,6 +121,8 @@ impl Jwt {
         Ok(Grant {
             user: user.ok_or(TokenError::Invalid("it speaks for no user"))?,
             scopes: claims.scope.0,
+            grants: claims.switchboard,
+            id: claims.jti,
             expires: moment(claims.exp),
         })
     }

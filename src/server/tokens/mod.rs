@@ -12,6 +12,7 @@ mod fxa;
 mod introspection;
 mod jwt;
 mod keys;
+mod local;
 mod meters;
 mod signatures;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod tests;
 
 pub use fetch::Unreachable;
 pub use fixed::FileError;
+pub use local::{KeyError, Minted, mint, show};
 pub use meters::Meters;
 
 use std::fmt;
@@ -56,8 +58,14 @@ pub struct Verifier {
 pub struct Account {
     /// The user's id at the authority.
     pub user: UserId,
-    /// What the token allows.
+    /// What the token allows, in OAuth's words.
     pub scopes: Vec<String>,
+    /// What the token allows, in this server's words.
+    pub grants: Vec<crate::hub::Grant>,
+    /// The token's own id, if it has one.
+    pub id: Option<String>,
+    /// Until when it is good, if it says so.
+    pub expires: Option<SystemTime>,
 }
 
 /// A user's id at the authority; not empty.
@@ -90,6 +98,9 @@ pub enum VerifierError {
     /// The file of tokens is wrong.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The file of the key is wrong.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// TLS can't be set up.
     #[error("cannot set up TLS towards the accounts server: {0}")]
     Tls(#[from] rustls::Error),
@@ -109,6 +120,8 @@ trait Authority: Send + Sync {
 struct Grant {
     user: UserId,
     scopes: Vec<String>,
+    grants: Vec<crate::hub::Grant>,
+    id: Option<String>,
     expires: Option<SystemTime>,
 }
 
@@ -154,6 +167,7 @@ impl Verifier {
                 Box::new(jwt::Jwt::new(issuer, audience, algorithms, keys))
             }
             config::Authority::Static { file } => Box::new(fixed::Fixed::read(file)?),
+            config::Authority::Local { key } => Box::new(jwt::Jwt::local(&local::public(key)?)),
         };
         Ok(Self::ask_at(
             authority,
@@ -282,6 +296,9 @@ impl Verifier {
             return Ok(Account {
                 user: grant.user,
                 scopes: grant.scopes,
+                grants: grant.grants,
+                id: grant.id,
+                expires: grant.expires,
             });
         }
         Err(TokenError::Scope {

@@ -64,6 +64,8 @@ fn grant(scopes: &[&str], expires: Option<SystemTime>) -> Grant {
     Grant {
         user: UserId::new("alice").unwrap(),
         scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+        grants: Vec::new(),
+        id: None,
         expires,
     }
 }

@@ -14,6 +14,7 @@ fn told(out: Vec<Effect>) -> Vec<String> {
         Some(Request::Join(room)) => format!("join [{room}]"),
         Some(Request::ToMember { to, payload }) => format!("to [{to}]: [{}]", payload.as_str()),
         Some(Request::Members) => "members".to_owned(),
+        Some(Request::NotGranted(what)) => format!("{what:?}"),
     };
     out.into_iter()
         .filter_map(|effect| match effect {

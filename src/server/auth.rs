@@ -1,0 +1,326 @@
+//! Who may come in, and for what: the token of every request and connection, checked at the door.
+//!
+//! One table says which roles each path is for. What a connection may do after the upgrade is
+//! decided by its [`Grants`] at the switch, the same for all dialects.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use axum::extract::{MatchedPath, Query, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use hyper::header::{
+    AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, WWW_AUTHENTICATE,
+};
+use hyper::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+use tracing::info;
+
+use super::listener::Origin;
+use super::tokens::{Account, TokenError};
+use super::{App, http, upgrade};
+use crate::config::Secret;
+use crate::hub::{Grant, Grants, Names, Role};
+
+/// The subprotocol that a page offers beside its token, because a browser insists on one that the
+/// server takes.
+pub(super) const SUBPROTOCOL: &str = "switchboard";
+/// What comes before a token among the subprotocols that a page offers: pages can set no header.
+const BEARER_PROTOCOL: &str = "bearer.";
+/// How often expired tokens are looked for among the connections.
+const EXPIRY_CHECK: Duration = Duration::from_secs(1);
+
+/// What a connection's token says.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    pub(super) grants: Grants,
+    user: String,
+    /// The token's own id (RFC 7519 section 4.1.7), if it has one.
+    id: Option<String>,
+    expires: Option<SystemTime>,
+}
+
+/// Tokens that are no good any more, whatever they say.
+#[derive(Debug, Default)]
+pub(super) struct Revoked(Mutex<VecDeque<Revocation>>);
+
+/// What is revoked: one token, or all that a user has until now.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Revocation {
+    /// The token with this `jti`.
+    Id(String),
+    /// Every token of this `sub`.
+    User(String),
+}
+
+/// The roles that a path is for; one of them is needed. `None` for what everyone may see: health, the
+/// console's files, and what the documents say of the service itself.
+fn roles(path: &str, method: &Method) -> Option<&'static [Role]> {
+    use Role::{Admin, Client, Device, Gecko, Participant, Peer};
+    Some(match path {
+        "/register_device" => &[Device],
+        "/connect_client" | "/devices/{id}/connect" => &[Client],
+        "/connect" | "/forward" | "/poll_messages" => &[Client],
+        "/polled_connections" => &[Client],
+        "/polled_connections/{connection}/:forward"
+        | "/polled_connections/{connection}/messages" => &[Client],
+        "/infra_config" | "/devices" | "/devices/{id}" => &[Client, Device, Admin],
+        "/devices/{id}/files/{*path}" => &[Client],
+        "/ice-servers" => &[Admin, Client, Device, Gecko, Participant, Peer],
+        "/worker" | "/worker/" => &[Gecko],
+        "/room" | "/room/" => &[Participant],
+        "/getAllRooms"
+        | "/getUpdateSpeakerInterval"
+        | "/getThresholdSpeaker"
+        | "/getClientConfig" => &[Participant, Admin],
+        "/close" | "/metrics" => &[Admin],
+        // A worker's script is fetched by geckos, who know its name.
+        "/api/scripts/{name}" if method == Method::GET => return None,
+        "/api/scripts" => &[Client, Admin],
+        path if path.starts_with("/api/") => &[Admin],
+        _ => return None,
+    })
+}
+
+/// Whoever upgrades where no route is: a GStreamer peer, or at `/` a client of geckos.
+const FRONT: &[Role] = &[Role::Peer, Role::Client];
+
+/// Lets a request through if its token allows what its path is for, and gives it its [`Pass`].
+pub(super) async fn guard(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if let Some(refusal) = foreign_page(&app, request.headers()) {
+        return refusal;
+    }
+    let (asks_all, asks_devices) = (
+        app.settings().auth.is_some(),
+        app.config.client_ca.is_some(),
+    );
+    if !(asks_all || asks_devices) || request.method() == Method::OPTIONS {
+        return next.run(request).await;
+    }
+    let needed = match request.extensions().get::<MatchedPath>() {
+        Some(path) => roles(path.as_str(), request.method()),
+        None if upgrade::is_wanted(&request) => Some(FRONT),
+        None => None,
+    };
+    let Some(needed) = needed else {
+        return next.run(request).await;
+    };
+    if !asks_all && needed != [Role::Device] {
+        return next.run(request).await;
+    }
+    let origin = request.extensions().get::<Origin>();
+    let certificate = origin.and_then(|origin| origin.certificate.clone());
+    let path = request.uri().path().to_owned();
+    let token = token(&request).filter(|_| asks_all);
+    let pass = match (token, certificate) {
+        (None, Some(names)) if needed.contains(&Role::Device) => Ok(Pass::by_certificate(&names)),
+        (None, _) if !asks_all => {
+            app.metrics.refused("no_certificate");
+            Err(unauthorized(&format!(
+                "{path} needs a certificate of the client; connect by TLS with one"
+            )))
+        }
+        (token, _) => pass(&app, token, &path, needed).await,
+    };
+    match pass {
+        Ok(pass) => {
+            request.extensions_mut().insert(Arc::new(pass));
+            next.run(request).await
+        }
+        Err(refusal) => refusal,
+    }
+}
+
+/// What a page is answered whose origin isn't allowed. Programs that are no browsers send no origin,
+/// or whatever they like: this protects users of pages, and not the server.
+fn foreign_page(app: &App, headers: &HeaderMap) -> Option<Response> {
+    let settings = app.settings();
+    let allowed = settings.origins.as_ref()?;
+    let origin = headers.get(ORIGIN)?.to_str().unwrap_or_default();
+    let own = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let is_own = origin.split_once("://").map(|(_, host)| host) == own;
+    if is_own || allowed.iter().any(|known| known == origin) {
+        return None;
+    }
+    app.metrics.refused("foreign_origin");
+    let text = "pages of this origin may not use this server; its operator can allow it by origins";
+    Some(http::error(StatusCode::FORBIDDEN, text))
+}
+
+/// Looks for connections whose token has expired, and closes them. Runs for ever.
+pub(super) async fn expire(app: &App) {
+    let mut ticks = tokio::time::interval(EXPIRY_CHECK);
+    loop {
+        ticks.tick().await;
+        let now = SystemTime::now();
+        let is_over = |pass: &Pass| pass.expires.is_some_and(|at| at <= now);
+        app.switch
+            .expel(is_over, super::outbox::Ended::TokenExpired);
+    }
+}
+
+/// `POST /api/revocations` with `{"id": "…"}` or `{"user": "…"}`: no such token is taken from now on,
+/// and who is there by one has to go.
+pub(super) async fn revoke(State(app): State<Arc<App>>, request: Request) -> Response {
+    if app.settings().auth.is_none() {
+        let text = "this server asks for no tokens; name who checks them under [auth]";
+        return http::error(StatusCode::CONFLICT, text);
+    }
+    let body = match http::text_body(&app, request).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    let Ok(revocation) = serde_json::from_str::<Revocation>(body.as_str()) else {
+        let text = "say what to revoke: {\"id\": \"a token's jti\"} or {\"user\": \"its sub\"}";
+        return http::error(StatusCode::BAD_REQUEST, text);
+    };
+    info!(?revocation, "tokens revoked");
+    app.revoked
+        .add(revocation.clone(), app.config.limits.tokens_revoked);
+    let is_meant = |pass: &Pass| pass.is_meant_by(&revocation);
+    let closed = app
+        .switch
+        .expel(is_meant, super::outbox::Ended::TokenRevoked);
+    http::json_text(StatusCode::OK, json!({ "closed": closed }).to_string())
+}
+
+async fn pass(
+    app: &App,
+    token: Option<Secret>,
+    path: &str,
+    needed: &[Role],
+) -> Result<Pass, Response> {
+    let settings = app.settings();
+    let Some(verifier) = &settings.auth else {
+        return Ok(Pass::default());
+    };
+    let Some(token) = token else {
+        app.metrics.refused("no_authorization");
+        return Err(unauthorized(&format!(
+            "{path} needs a token; send Authorization: Bearer TOKEN, or use {path}?token=TOKEN"
+        )));
+    };
+    let account = match verifier.verify(&token).await {
+        Ok(account) if app.revoked.has(&account) => {
+            app.metrics.refused("token_revoked");
+            return Err(unauthorized("the token is not valid: it was revoked"));
+        }
+        Ok(account) => account,
+        Err(error @ TokenError::Unreachable(_)) => {
+            app.metrics.refused("authority_unavailable");
+            let text = error.to_string();
+            return Err(http::error(StatusCode::SERVICE_UNAVAILABLE, &text));
+        }
+        Err(error) => {
+            app.metrics.refused("token_refused");
+            return Err(unauthorized(&error.to_string()));
+        }
+    };
+    let pass = Pass::new(account);
+    if pass.grants.has_any(needed) {
+        return Ok(pass);
+    }
+    app.metrics.refused("forbidden");
+    let needed: Vec<String> = needed.iter().map(ToString::to_string).collect();
+    let text = format!(
+        "the token does not allow this; it needs the role {}",
+        needed.join(" or ")
+    );
+    Err(http::error(StatusCode::FORBIDDEN, &text))
+}
+
+/// RFC 6750 sections 2.1 and 2.3, or a WebSocket's subprotocol; the header goes first.
+pub(super) fn token(request: &Request) -> Option<Secret> {
+    #[derive(Deserialize)]
+    struct Asked {
+        token: Option<Secret>,
+    }
+    if let Some(header) = request.headers().get(AUTHORIZATION) {
+        let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
+        let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+        return is_bearer.then(|| Secret::new(token.trim()));
+    }
+    let asked = Query::<Asked>::try_from_uri(request.uri()).ok();
+    asked
+        .and_then(|asked| asked.0.token)
+        .or_else(|| in_protocols(request.headers()))
+}
+
+fn in_protocols(headers: &HeaderMap) -> Option<Secret> {
+    let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let mut offered = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','));
+    let token = offered.find_map(|it| it.trim().strip_prefix(BEARER_PROTOCOL))?;
+    Some(Secret::new(token))
+}
+
+/// RFC 6750 section 3.
+pub(super) fn unauthorized(text: &str) -> Response {
+    let mut response = http::error(StatusCode::UNAUTHORIZED, text);
+    let challenge = HeaderValue::from_static("Bearer");
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    response
+}
+
+impl Pass {
+    fn new(account: Account) -> Self {
+        Self {
+            grants: Grants::new(account.grants),
+            user: account.user.as_str().to_owned(),
+            id: account.id,
+            expires: account.expires,
+        }
+    }
+
+    /// A device by the names in its certificate.
+    fn by_certificate(names: &[String]) -> Self {
+        let ids = Names::new(names.to_vec());
+        Self {
+            grants: Grants::new(vec![Grant::Device { ids }]),
+            user: names.first().cloned().unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether it is one of those that are revoked.
+    pub(super) fn is_meant_by(&self, revocation: &Revocation) -> bool {
+        revocation.means(&self.user, self.id.as_deref())
+    }
+}
+
+impl Revocation {
+    fn means(&self, user: &str, id: Option<&str>) -> bool {
+        match self {
+            Self::Id(revoked) => id == Some(revoked),
+            Self::User(revoked) => user == revoked,
+        }
+    }
+}
+
+impl Revoked {
+    /// Remembers a revocation. Beyond the limit the oldest is forgotten.
+    pub(super) fn add(&self, revocation: Revocation, limit: usize) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.contains(&revocation) {
+            return;
+        }
+        if all.len() >= limit {
+            all.pop_front();
+        }
+        all.push_back(revocation);
+    }
+
+    fn has(&self, account: &Account) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = account.id.as_deref();
+        all.iter().any(|it| it.means(account.user.as_str(), id))
+    }
+}

@@ -1,0 +1,64 @@
+//! Tokens for every dialect: the built binary, and clients that may do some things and not others.
+#![cfg(feature = "server")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy's exception for tests doesn't cover their helpers"
+)]
+
+mod certificates;
+#[path = "../common/mod.rs"]
+mod common;
+mod dialects;
+mod door;
+mod minted;
+
+use common::Server;
+use tempfile::TempDir;
+
+/// Each token is the name of whom it is for.
+const TOKENS: &str = r#"
+[[tokens]]
+token = "camera"
+user = "camera"
+grants = [{ role = "device", ids = ["cam-*"] }]
+[[tokens]]
+token = "viewer"
+user = "viewer"
+grants = [{ role = "client", ids = ["cam-1"] }]
+[[tokens]]
+token = "gecko"
+user = "gecko"
+grants = [{ role = "gecko", ids = ["g"] }]
+[[tokens]]
+token = "peer"
+user = "peer"
+grants = [{ role = "peer", ids = ["one", "two"], calls = ["two"], rooms = ["open"] }]
+[[tokens]]
+token = "speaker"
+user = "speaker"
+grants = [{ role = "participant", rooms = ["lab"] }]
+[[tokens]]
+token = "listener"
+user = "listener"
+grants = [{ role = "participant", ids = ["ear"], publish = false }]
+[[tokens]]
+token = "mute"
+user = "mute"
+grants = [{ role = "participant", subscribe = false }]
+[[tokens]]
+token = "admin"
+user = "admin"
+grants = [{ role = "admin" }]
+[[tokens]]
+token = "nothing"
+user = "nothing"
+"#;
+
+/// A server that knows [`TOKENS`].
+async fn server() -> (Server, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens.toml");
+    std::fs::write(&file, TOKENS).unwrap();
+    let config = format!("[auth.static]\nfile = \"{}\"", file.display());
+    (Server::configured(&config, &[]).await, directory)
+}

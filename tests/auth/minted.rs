@@ -1,0 +1,142 @@
+//! Tokens that `switchboard token mint` signs: their end by time, and by revocation.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::common::{PATIENCE, Server, wait_until};
+
+/// Runs `switchboard token`; its exit code, and what it printed on both ways.
+async fn token(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    let output = command.arg("token").args(arguments).output().await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim().to_owned();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+async fn mint(key: &Path, user: &str, lifetime: &str, grant: &str) -> String {
+    let key = key.to_str().unwrap();
+    let arguments = [
+        "mint", "--key", key, "--user", user, "--for", lifetime, "--grant", grant,
+    ];
+    let (code, token, error) = token(&arguments).await;
+    assert_eq!(code, Some(0), "{error}");
+    token
+}
+
+/// A server that takes the tokens of a key, which is made.
+async fn server() -> (Server, TempDir, std::path::PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("token.key");
+    mint(&key, "first", "1s", "admin").await;
+    let config = format!("[auth.local]\nkey = \"{}\"", key.display());
+    (Server::configured(&config, &[]).await, directory, key)
+}
+
+#[tokio::test]
+async fn a_token_is_shown_as_it_was_minted() {
+    let (_server, _directory, key) = server().await;
+    let minted = mint(&key, "anna", "2h", "device ids=cam-*,x").await;
+    let (code, shown, _) = token(&["show", &minted]).await;
+    assert_eq!(code, Some(0));
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["sub"], "anna");
+    assert_eq!(
+        shown["switchboard"],
+        json!([{"role": "device", "ids": ["cam-*", "x"]}])
+    );
+    let lifetime = shown["exp"].as_u64().unwrap() - shown["iat"].as_u64().unwrap();
+    assert_eq!(lifetime, 7_200);
+
+    let (code, _, error) = token(&["show", "x.y"]).await;
+    assert_eq!(code, Some(2));
+    assert!(error.contains("no signed token"), "{error}");
+}
+
+#[tokio::test]
+async fn another_key_is_not_believed() {
+    let (server, directory, key) = server().await;
+    let good = mint(&key, "a", "1h", "admin").await;
+    assert_eq!(
+        server.get(&format!("/metrics?token={good}")).await.status,
+        200
+    );
+    let bad = mint(&directory.path().join("other.key"), "a", "1h", "admin").await;
+    let refused = server.get(&format!("/metrics?token={bad}")).await;
+    assert_eq!(refused.status, 401);
+    assert!(
+        refused.body.contains("signature is wrong"),
+        "{}",
+        refused.body
+    );
+}
+
+#[tokio::test]
+async fn an_expired_token_ends_its_connection() {
+    let (server, _directory, key) = server().await;
+    let short = mint(&key, "a", "3s", "device").await;
+    let mut device = server.ws(&format!("/register_device?token={short}")).await;
+    device.register("d").await;
+    assert_eq!(device.recv_json().await["message_type"], "config");
+    let (code, reason) = device.closed().await;
+    assert_eq!((code, &*reason), (1008, "the token has expired"));
+}
+
+#[tokio::test]
+async fn a_revoked_token_ends_its_connections_and_opens_none() {
+    let (server, _directory, key) = server().await;
+    let admin = mint(&key, "root", "1h", "admin").await;
+    let one = mint(&key, "anna", "1h", "client").await;
+    let two = mint(&key, "anna", "1h", "client").await;
+    let socket = |token: &str| format!("/connect_client?token={token}");
+    let mut viewers = [
+        server.ws(&socket(&one)).await,
+        server.ws(&socket(&two)).await,
+    ];
+    let id = {
+        let (_, shown, _) = token(&["show", &one]).await;
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        shown["jti"].as_str().unwrap().to_owned()
+    };
+    let path = format!("/api/revocations?token={admin}");
+    // A connection takes its seat only after the answer to its upgrade.
+    let seated = async || {
+        let metrics = server.get(&format!("/metrics?token={admin}")).await.body;
+        metrics.contains("switchboard_websockets{dialect=\"cuttlefish\",role=\"client\"} 2\n")
+    };
+    wait_until(PATIENCE, seated).await;
+    let told = server.post(&path, &json!({"id": id})).await;
+    assert_eq!(told.json(), json!({"closed": 1}));
+    assert_eq!(viewers[0].closed().await.0, 1008);
+    assert!(server.try_ws(&socket(&one), &[]).await.is_err());
+    let mut third = server.ws(&socket(&two)).await;
+    server.post(&path, &json!({"user": "anna"})).await;
+    assert_eq!(viewers[1].closed().await.1, "the token was revoked");
+    assert_eq!(third.closed().await.0, 1008);
+    assert_eq!(server.post(&path, &json!({"all": true})).await.status, 400);
+}
+
+#[tokio::test]
+async fn wrong_words_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("k");
+    let key = key.to_str().unwrap();
+    for (grant, time, expected) in [
+        ("king", "1h", "unknown variant"),
+        ("device rooms=x", "1h", "unknown field"),
+        ("device", "soon", "24h"),
+    ] {
+        let arguments = [
+            "mint", "--key", key, "--user", "a", "--for", time, "--grant", grant,
+        ];
+        let (code, _, error) = token(&arguments).await;
+        assert_eq!(code, Some(2), "{error}");
+        assert!(error.contains(expected), "{error}");
+    }
+}
