@@ -8,7 +8,7 @@ pub mod mdns;
 mod tests;
 
 pub use advertise::{Advertise, AdvertiseError, Advertised};
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", feature = "peer"))]
 pub(crate) use advertise::{answer, request};
 
 use std::fmt;
