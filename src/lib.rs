@@ -10,6 +10,7 @@
 //! | [`net`] | this machine's addresses: which carry media, and what is told instead of them | nothing |
 //! | [`rooms`] | the forwarding plane: str0m endpoints, threads, UDP sockets, media over TCP | `net` |
 //! | [`server`] | the edge: listeners, TLS, HTTP, WebSockets, limits, metrics, the console | `dialect`, `hub`, `rooms`, `config` |
+//! | [`doctor`] | what works on this machine and network, what doesn't, and what mends it | `peer`, `media`, `net`, `web` |
 //! | [`probe`] | end-to-end tests of media: coded pictures and sound, and the judge of what arrives | `peer`, `media` |
 //! | [`peer`] | devices, callers and participants: a dialect's client × media, with reconnection | `dialect` clients, `media`, `worker` |
 //! | [`worker`] | JavaScript workers: the child process and its parent; what they may load | `web` |
@@ -25,6 +26,8 @@
 pub mod cli;
 pub mod config;
 pub mod dialect;
+#[cfg(feature = "peer")]
+pub mod doctor;
 pub mod hub;
 #[cfg(feature = "peer")]
 pub mod media;

@@ -8,7 +8,7 @@ pub mod mdns;
 mod tests;
 
 pub use advertise::{Advertise, AdvertiseError, Advertised};
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", feature = "peer"))]
 pub(crate) use advertise::{answer, request};
 
 use std::fmt;
@@ -94,7 +94,7 @@ impl InterfaceRules {
         self.choose(&interfaces()?)
     }
 
-    /// The addresses to use of these, [`ADDRESSES`] at most.
+    /// The addresses to use of these, `ADDRESSES` at most.
     ///
     /// # Errors
     /// If the rules leave none.

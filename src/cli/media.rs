@@ -120,16 +120,12 @@ impl Server {
 
     /// The connections to make, and the values for pipelines' variables.
     pub(super) fn prepare(self, path: &str) -> anyhow::Result<(Dialer, Vec<String>)> {
-        let trust = self.trust();
         let (urls, variables): (Vec<_>, Vec<_>) =
             self.words.into_iter().partition(|word| is_url(word));
         let [url] = &urls[..] else {
             bail!("give one server's URL, as in ws://127.0.0.1:8080");
         };
-        let mut dialer = Dialer::new(ServerUrl::new(url, path)?, &trust)?;
-        if let Some(token) = &self.access.token {
-            dialer = dialer.with_token(token).context("--token")?;
-        }
+        let dialer = self.access.dialer(ServerUrl::new(url, path)?)?;
         Ok((dialer, variables))
     }
 }
@@ -141,6 +137,15 @@ impl Access {
             ca: self.ca.clone(),
             anyone: self.insecure,
             identity: self.client_cert.clone(),
+        }
+    }
+
+    /// The connections to make to a server.
+    pub(super) fn dialer(&self, url: ServerUrl) -> anyhow::Result<Dialer> {
+        let dialer = Dialer::new(url, &self.trust())?;
+        match &self.token {
+            Some(token) => dialer.with_token(token).context("--token"),
+            None => Ok(dialer),
         }
     }
 
@@ -325,7 +330,7 @@ fn pair(text: &str) -> Result<(PathBuf, PathBuf), String> {
 }
 
 /// TURN credentials stand before the host, as in other URLs, because a flag is one word.
-fn ice_server(text: &str) -> Result<IceServer, String> {
+pub(super) fn ice_server(text: &str) -> Result<IceServer, String> {
     let (scheme, rest) = text.split_once(':').unwrap_or((text, ""));
     let Some((credentials, place)) = rest.rsplit_once('@') else {
         return match IceUrl::parse(text)?.kind {

@@ -10,6 +10,8 @@ mod demo;
 #[cfg(feature = "peer")]
 mod device;
 #[cfg(feature = "peer")]
+mod doctor;
+#[cfg(feature = "peer")]
 mod gecko;
 mod log;
 #[cfg(feature = "peer")]
@@ -61,6 +63,8 @@ enum Command {
     Room(room::Flags),
     #[cfg(all(feature = "server", feature = "peer"))]
     Demo(demo::Flags),
+    #[cfg(feature = "peer")]
+    Doctor(doctor::Flags),
     #[cfg(feature = "peer")]
     Probe(Box<probe::Flags>),
     #[cfg(feature = "peer")]
@@ -117,6 +121,8 @@ pub fn main() -> ExitCode {
         #[cfg(all(feature = "server", feature = "peer"))]
         Command::Demo(flags) => block_on(demo::run(flags)),
         #[cfg(feature = "peer")]
+        Command::Doctor(flags) => block_on(doctor::run(flags)),
+        #[cfg(feature = "peer")]
         Command::Probe(flags) => block_on(probe::run(*flags)),
         #[cfg(feature = "peer")]
         Command::Pipelines(flags) => pipelines::run(flags),
@@ -139,7 +145,7 @@ impl Command {
         match self {
             // Its own words say what is to be said.
             #[cfg(feature = "peer")]
-            Self::Probe(_) => "warn",
+            Self::Doctor(_) | Self::Probe(_) => "warn",
             _ => "info",
         }
     }

@@ -112,7 +112,7 @@ pub enum EncoderState {
     },
     /// It isn't installed.
     Missing {
-        /// The package of Debian that has it, if one does.
+        /// The package of this system that has it, if we know one.
         package: Option<&'static str>,
     },
 }
@@ -148,7 +148,7 @@ fn info(outcome: impl Fn(&Encoder) -> Option<Result<(), String>>) -> Vec<Encoder
     let state = |row: &'static Row| {
         if !is_installed(row) {
             return EncoderState::Missing {
-                package: packages::debian_package(row.element),
+                package: packages::System::here().package(row.element),
             };
         }
         match outcome(&Encoder::Known(row)) {

@@ -22,6 +22,7 @@ mod codec;
 mod congestion;
 mod encoder;
 mod guard;
+mod inventory;
 mod metrics;
 pub(crate) mod overlay;
 mod packages;
@@ -44,6 +45,7 @@ pub use encoder::{
     EncoderChoice, EncoderError, EncoderInfo, EncoderKind, EncoderState, TRIAL_ARGUMENT, encoders,
     host_trial, try_encoders, try_in_children,
 };
+pub use inventory::{Element, ElementState, Inventory, Need, inventory};
 pub use metrics::Metrics;
 pub use pipeline::{PipelineError, PipelineFile};
 pub(crate) use received::decoded_samples;
@@ -83,9 +85,9 @@ pub enum MediaError {
     Init(String),
     /// Elements that every session needs are missing.
     #[error(
-        "GStreamer lacks {}; install them: sudo apt install gstreamer1.0-plugins-base \
-         gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice",
-        .0.join(", ")
+        "GStreamer lacks {}{}; `switchboard doctor` says more",
+        .0.join(", "),
+        install_command(.0).map_or(String::new(), |command| format!("; install them: {command}"))
     )]
     MissingElements(Vec<String>),
     /// There is nothing to encode with.
@@ -282,6 +284,12 @@ pub fn init() -> Result<(), MediaError> {
         Ok(())
     })
     .clone()
+}
+
+/// The command that installs elements on this system; `None` if we know no package of them.
+#[must_use]
+pub fn install_command<T: AsRef<str>>(elements: &[T]) -> Option<String> {
+    packages::System::here().install_command(elements)
 }
 
 /// Lets GStreamer know its elements, and those that are part of this program.

@@ -546,7 +546,7 @@ fn built_in_names() -> String {
 
 fn with_packages(elements: &[String]) -> String {
     let named = elements.iter().map(|element| {
-        packages::debian_package(element).map_or_else(
+        packages::System::here().package(element).map_or_else(
             || element.clone(),
             |package| format!("{element} ({package})"),
         )
@@ -555,9 +555,9 @@ fn with_packages(elements: &[String]) -> String {
 }
 
 fn advice(elements: &[String]) -> String {
-    match packages::install_command(elements) {
+    match packages::System::here().install_command(elements) {
         Some(command) => format!("; install: {command}"),
-        None => "; no package of Debian 12 has it".to_owned(),
+        None => "; no package that we know has it".to_owned(),
     }
 }
 

@@ -171,11 +171,7 @@ impl ServerUrl {
     /// The server's origin: its scheme as a browser writes it, its host and its port.
     #[must_use]
     pub fn origin(&self) -> String {
-        let scheme = if self.0.scheme_str() == Some("wss") {
-            "https"
-        } else {
-            "http"
-        };
+        let scheme = if self.is_tls() { "https" } else { "http" };
         format!(
             "{scheme}://{}:{}",
             self.0.host().unwrap_or_default(),
@@ -183,19 +179,27 @@ impl ServerUrl {
         )
     }
 
-    fn host(&self) -> &str {
+    /// Whether it is over TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.0.scheme_str() == Some("wss")
+    }
+
+    /// The path and the query, from the first slash on.
+    pub(crate) fn path(&self) -> &str {
+        self.0.path_and_query().map_or("/", |path| path.as_str())
+    }
+
+    /// A name or an address, without brackets.
+    pub(crate) fn host(&self) -> &str {
         let host = self.0.host().unwrap_or_default();
         host.strip_prefix('[')
             .and_then(|h| h.strip_suffix(']'))
             .unwrap_or(host)
     }
 
-    fn port(&self) -> u16 {
-        let default = if self.0.scheme_str() == Some("wss") {
-            443
-        } else {
-            80
-        };
+    /// The port, the scheme's own if the URL says none.
+    pub(crate) fn port(&self) -> u16 {
+        let default = if self.is_tls() { 443 } else { 80 };
         self.0.port_u16().unwrap_or(default)
     }
 }
@@ -231,6 +235,15 @@ impl Dialer {
         Ok(self)
     }
 
+    /// The same server at another path.
+    pub(crate) fn at(&self, path: &str) -> Result<Self, DialerError> {
+        let url = format!("{}{path}", self.url.origin());
+        Ok(Self {
+            url: ServerUrl::new(&url, path)?,
+            ..self.clone()
+        })
+    }
+
     /// The server's URL.
     #[must_use]
     pub fn url(&self) -> &ServerUrl {
@@ -250,13 +263,13 @@ impl Dialer {
 
     /// How the server's certificate is checked.
     #[must_use]
-    pub(super) fn tls(&self) -> Arc<rustls::ClientConfig> {
+    pub(crate) fn tls(&self) -> Arc<rustls::ClientConfig> {
         Arc::clone(&self.tls)
     }
 
     /// Asks the same server for something else by HTTP: a path, with the token if there is one. Takes
     /// so many bytes. Whoever asks sets the deadline.
-    pub(super) async fn get(&self, path: &str, most_bytes: usize) -> Result<Answer, WebError> {
+    pub(crate) async fn get(&self, path: &str, most_bytes: usize) -> Result<Answer, WebError> {
         let broken = |error: InvalidUri| WebError::Broken {
             host: self.url.host().to_owned(),
             why: error.to_string(),
@@ -310,13 +323,14 @@ impl Dialer {
             tungstenite::Error::Http(response) => {
                 LinkError::Refused(response.status(), self.url.0.path().to_owned())
             }
-            error => match distrust(&error) {
+            tungstenite::Error::Io(error) => match distrust(&error) {
                 Some(why) => LinkError::Untrusted {
                     host: host.to_owned(),
                     why,
                 },
-                None => error.into(),
+                None => tungstenite::Error::Io(error).into(),
             },
+            error => error.into(),
         })?;
         Ok(Link {
             socket,
@@ -391,10 +405,7 @@ impl From<tungstenite::Error> for LinkError {
 }
 
 /// What is wrong with the server's certificate, if that is what broke the connection.
-fn distrust(error: &tungstenite::Error) -> Option<rustls::CertificateError> {
-    let tungstenite::Error::Io(error) = error else {
-        return None;
-    };
+pub(crate) fn distrust(error: &std::io::Error) -> Option<rustls::CertificateError> {
     match error.get_ref()?.downcast_ref()? {
         rustls::Error::InvalidCertificate(why) => Some(why.clone()),
         _ => None,

@@ -37,6 +37,9 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// Who leaves sooner without being connected didn't wait for that.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What connects at all does so in fewer seconds; before that there is nothing to explain.
+const USUAL_SECONDS: u64 = 3;
+
 /// One thread's endpoints.
 pub(super) struct Forwarder {
     config: Arc<Config>,
@@ -258,7 +261,9 @@ impl Forwarder {
                     _ => Role::Publisher,
                 },
                 reach: endpoint.reach,
-                unconnected: endpoint.unconnected(now),
+                unconnected: endpoint
+                    .unconnected(now)
+                    .filter(|it| it.seconds >= USUAL_SECONDS),
                 report: endpoint.reports.last(),
                 paused: endpoint
                     .outgoing

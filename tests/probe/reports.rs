@@ -100,7 +100,6 @@ async fn wrong_usage_is_said_and_has_its_own_code() {
     ] {
         let mut process = Process::start(&[&["probe"], arguments].concat());
         assert_eq!(process.exit().await.code(), Some(2), "{arguments:?}");
-        let log = process.log();
-        assert!(log.contains(why), "{arguments:?}: {log}");
+        process.logged(why).await;
     }
 }

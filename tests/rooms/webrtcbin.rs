@@ -28,6 +28,8 @@ async fn publisher(codec: Codec) -> (Session, SessionEvents) {
         file,
         SourceOptions {
             linger,
+            // Otherwise AV1 is left out.
+            codecs: Codec::ALL.to_vec(),
             ..SourceOptions::default()
         },
     )

@@ -233,7 +233,7 @@ fn installed_elements() -> String {
 }
 
 fn advice(element: &str) -> String {
-    match packages::install_command(&[element.to_owned()]) {
+    match packages::System::here().install_command(&[element]) {
         Some(command) => format!(" ({command})"),
         None => String::new(),
     }

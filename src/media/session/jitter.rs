@@ -73,6 +73,9 @@ impl JitterBuffers {
         rtpbin.connect("new-jitterbuffer", false, move |values| {
             let element = values.get(1)?.get::<gst::Element>().ok()?;
             set(&element, "rtx-min-retry-timeout", AGAIN);
+            // Otherwise a packet counts as lost that doesn't come when the last ones let expect it, and is
+            // thrown away when it does: after each pause of a picture that doesn't come evenly.
+            set(&element, "rtx-next-seqnum", false);
             let session = values.get(2)?.get::<u32>().ok()?;
             let ssrc = values.get(3)?.get::<u32>().ok()?;
             let mut known = buffers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,10 +134,10 @@ fn report_at_once(element: &gst::Element) {
 }
 
 /// Sets a property, if this version has it.
-fn set(element: &gst::Element, name: &str, value: i32) {
+fn set<T: Into<gst::glib::Value> + StaticType>(element: &gst::Element, name: &str, value: T) {
     if element
         .find_property(name)
-        .is_some_and(|it| it.value_type() == i32::static_type())
+        .is_some_and(|it| it.value_type() == T::static_type())
     {
         element.set_property(name, value);
     }

@@ -93,8 +93,17 @@ async fn the_admin_api_shows_who_receives_whom() {
             { "user": "b", "publishing": false, "receives": ["a"], "away": false },
         ] },
     ]);
-    assert_eq!(server.get("/api/rooms").await.json(), expected);
-    assert_eq!(server.get("/api/endpoints").await.json()["rooms"], expected);
+    // How the media does is told each second, and has tests of its own.
+    let without_media = |mut rooms: Value| {
+        for participant in rooms[1]["participants"].as_array_mut().unwrap() {
+            participant.as_object_mut().unwrap().remove("media");
+        }
+        rooms
+    };
+    let rooms = server.get("/api/rooms").await.json();
+    assert_eq!(without_media(rooms), expected);
+    let rooms = server.get("/api/endpoints").await.json()["rooms"].take();
+    assert_eq!(without_media(rooms), expected);
 }
 
 #[tokio::test]
