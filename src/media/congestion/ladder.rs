@@ -161,6 +161,14 @@ impl Ladder {
         }
     }
 
+    /// One for the same source, which is as difficult here as it is there.
+    pub(super) const fn beside(self, other: &Self) -> Self {
+        Self {
+            per_pixel: other.per_pixel,
+            ..self
+        }
+    }
+
     /// What to make of so many bits per second. `load` is how the encoder got on with the last ones.
     pub(super) fn climb(&mut self, now: Duration, bits: Bits, picture: Picture, load: Load) -> Aim {
         self.learn(now, bits, picture, load);

@@ -141,7 +141,7 @@ impl Sharing {
         self.look_above(now, full.map(|bits| bits.steady), &takes, &mut moves);
         let low = weakest(self.on(Rung::Low, &takes));
         if low.is_none() {
-            self.low = Ladder::new(Rung::Low);
+            self.low = Ladder::new(Rung::Low).beside(&self.full);
         }
         let full = full.map(|bits| self.full.climb(now, bits, picture, load(Rung::Full)));
         let low = low.map(|bits| self.low.climb(now, bits, picture, load(Rung::Low)));
