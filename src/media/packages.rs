@@ -192,7 +192,7 @@ const NOWHERE: &[&str] = &["rtpav1pay", "rtpav1depay", "rtpgccbwe"];
 
 /// The package of Debian that has an element, or `None` for an element that this table doesn't know.
 /// From `dpkg -S` on Debian 12 (gstreamer-notes.md, section 5).
-fn debian_package(element: &str) -> Option<&'static str> {
+pub(super) fn debian_package(element: &str) -> Option<&'static str> {
     if NOWHERE.contains(&element) {
         return None;
     }
