@@ -15,8 +15,9 @@ const BITS_PER_PIXEL_MOST: f64 = 0.12;
 const MOST: (f64, f64) = (2_500_000.0, 6_000_000.0);
 /// What is sent to viewers that give no feedback, in bits per second.
 pub(super) const CONSTANT: u32 = 2_000_000;
-/// Frames per second below which none are left out.
-const FRAMES_LEAST: f64 = 15.0;
+/// Frames per second below which none are left out, but for a moment when the encoder makes too much:
+/// so that there are always 15.
+const FRAMES_LEAST: f64 = 16.0;
 /// The least width and height.
 const SIZE_LEAST: u32 = 64;
 /// How much more than needed there must be before the next better step is taken.
@@ -293,7 +294,7 @@ mod tests {
             }
         }
         let (hd, mid, half) = ((1280, 720), (960, 540), (640, 360));
-        assert_eq!(steps, [(30, hd), (20, hd), (15, hd), (15, mid), (15, half)]);
+        assert_eq!(steps, [(30, hd), (20, hd), (16, hd), (16, mid), (16, half)]);
     }
 
     #[test]
@@ -317,7 +318,7 @@ mod tests {
         let strained = Load::Strained { bits: hard };
         ladder.climb(now, all(1_500_000), HD, strained);
         let aim = after(&mut ladder, &mut now, 1, 1_500_000);
-        assert_eq!((aim.size, aim.rate as u32), ((960, 540), 15));
+        assert_eq!((aim.size, aim.rate as u32), ((960, 540), 16));
         let aim = after(&mut ladder, &mut now, 300, 1_900_000);
         assert_eq!((aim.size, aim.rate as u32), ((1280, 720), 30));
     }
