@@ -1,7 +1,7 @@
 //! What works on this machine and network, what doesn't, and what mends it.
 //!
-//! The edges look and ask ([`machine`], [`pair`], [`stun`], [`turn`], [`server`]), each with a deadline of
-//! its own and all of them side by side; what they see are facts. [`judge`] makes findings of facts, and is
+//! The edges look and ask (`machine`, `pair`, `stun`, `turn`, `server`), each with a deadline of
+//! its own and all of them side by side; what they see are facts. `judge` makes findings of facts, and is
 //! pure. Nothing that fails stops the rest, and no password or token is in any finding.
 
 mod certificate;

@@ -43,6 +43,7 @@ async fn a_short_wait_drops_late_packets_and_a_long_one_does_not() {
         received(Duration::from_millis(10)),
         received(Duration::from_millis(200)),
     );
-    assert!(short.late > 0, "{short:?}");
-    assert_eq!(long.late, 0, "{long:?}");
+    // A busy machine may hold a packet back for longer than any link.
+    assert!(short.late >= 10, "{short:?}");
+    assert!(long.late * 10 <= short.late, "{long:?} {short:?}");
 }
