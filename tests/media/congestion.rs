@@ -158,8 +158,9 @@ async fn marked() -> Arc<Source> {
     .await
 }
 
-/// What is missing when its time comes was asked for up to four times by then: with a round trip of 50 ms
-/// and a share of 10 % that a request or its answer is lost, one of 10,000 lost packets stays lost.
+/// Until the time of a missing packet comes, it is asked for three to four times (280 ms, and a round trip
+/// of 50 to 70 ms). A request or its answer is lost with 10 %, and with 50 % right after another loss, as
+/// losses come in bursts of two: now and then all tries of one packet are lost.
 #[test]
 fn lost_packets_are_sent_again_in_time() {
     hurry().run(lossy());
@@ -188,11 +189,16 @@ async fn lossy() {
     let (report, after) = (witness.interval(), pair.viewer.inbound()[0]);
     let judged = report.streams.iter().find_map(|it| it.video.as_ref());
     let seen = judged.unwrap();
-    // Every packet came in time, and every picture was decoded, but for what is on its way.
-    assert_eq!(after.lost, before.lost, "{after:?} {seconds:#?}");
+    // Every packet came in time but one at most, and every picture was decoded, but for what is on its
+    // way, and for those until the key frame that mends such a loss.
+    let lost = after.lost - before.lost;
+    assert!(lost <= 1, "{after:?} {seconds:#?}");
     assert!(after.recovered >= before.recovered + 20, "{after:?}");
     let left: u64 = seconds.iter().map(|second| second.left).sum();
-    assert!(seen.frames.received + 9 >= left, "{seen:#?} {seconds:#?}");
+    assert!(
+        seen.frames.received + 9 + 15 * lost >= left,
+        "{seen:#?} {seconds:#?}"
+    );
     assert_eq!(seen.frames.corrupt, 0, "{seen:#?}");
     assert!(seen.latency.unwrap().p95_ms <= 300.0, "{seen:#?}");
     pair.close().await;
