@@ -73,6 +73,8 @@ const ELSEWHERE: &[(&str, [&str; 3])] = &[
         "gstreamer1.0-vaapi",
         ["gstreamer1-vaapi", "gstreamer-vaapi", ""],
     ),
+    // NVIDIA's own, for its boards only.
+    ("nvidia-l4t-gstreamer", ["", "", ""]),
 ];
 
 /// Elements by their full name.

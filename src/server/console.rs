@@ -30,6 +30,7 @@ macro_rules! files {
 files! {
     "favicon.svg" => IMAGE,
     "index.html" => HTML,
+    "js/access.js" => SCRIPT,
     "js/app.js" => SCRIPT,
     "js/call.js" => SCRIPT,
     "js/camera.js" => SCRIPT,
