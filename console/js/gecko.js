@@ -395,7 +395,7 @@ const kinds = () => ['video', 'audio'].filter((kind) => byId(`setup-${kind}`).ch
 /** The token of the user's account, where the server asks for one. */
 const accountToken = () => (byId('setup-token-part').hidden ? '' : byId('setup-token').value.trim());
 
-const token = () => accountToken() || OWN_TOKEN;
+const token = () => (byId('setup-token-part').hidden ? OWN_TOKEN : accountToken());
 
 /** Shows the field for a token where the server asks for one. */
 async function askForToken() {

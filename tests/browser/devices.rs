@@ -1,6 +1,6 @@
 //! Devices and servers that come and go.
 
-use crate::common::Server;
+use crate::common::{PATIENCE, Server, wait_until};
 use crate::driver::{Browser, Screen};
 use crate::page;
 use crate::program::Program;
@@ -193,6 +193,9 @@ async fn with_tokens_a_page_plays_and_lists_what_its_own_allows() {
 
     browser.open(&url).await;
     browser.until(&says("needs a token")).await;
+    // A page that isn't told who is here can't know when a device comes.
+    let registered = async || server.log().contains("endpoint registered");
+    wait_until(PATIENCE, registered).await;
     browser.open(&format!("{url}?token=guest#device=eye")).await;
     page::plays(&browser).await;
     browser.until(&says("needs the role admin")).await;
