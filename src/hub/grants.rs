@@ -104,6 +104,12 @@ impl Grants {
         self.any(|grant| roles.contains(&grant.role()))
     }
 
+    /// Whether this device may be called, and its files read.
+    #[must_use]
+    pub fn allows_call(&self, device: &EndpointId) -> bool {
+        self.any(|grant| matches!(grant, Grant::Client { ids } if ids.has(device.as_str())))
+    }
+
     /// The command as it is allowed.
     ///
     /// # Errors
@@ -133,13 +139,8 @@ impl Grants {
                 let why = || RegistrationError::Forbidden(id.clone());
                 (!self.may_be(id)).then(|| Event::RegistrationRefused(why()))
             }
-            Command::Call { endpoint, .. } => {
-                let may = self.any(|grant| match grant {
-                    Grant::Client { ids } => ids.has(endpoint.as_str()),
-                    _ => false,
-                });
-                (!may).then(|| Event::CallRefused(CallError::Forbidden(endpoint.clone())))
-            }
+            Command::Call { endpoint, .. } => (!self.allows_call(endpoint))
+                .then(|| Event::CallRefused(CallError::Forbidden(endpoint.clone()))),
             Command::Demand(_) => (!self.has_any(&[Role::Client]))
                 .then_some(Event::SessionEnded(SessionError::Forbidden)),
             Command::Conference(asked) => self.denied(&asked.ask).map(|denied| {

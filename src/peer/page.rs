@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::ice::Ice;
 use super::link::{Dialer, Link};
 use super::reception::Reception;
-use super::watching::{Watching, next, receive};
+use super::watching::{Watching, finish, next, receive};
 use crate::config::Secret;
 use crate::dialect::cause::Errno;
 use crate::dialect::gecko::page::{PageClient, PageEvent};
@@ -80,13 +80,7 @@ impl Page {
             Err(error) = self.watch(&dialer) => Err(error),
             () = shutdown => Ok(()),
         };
-        if let Some(watching) = self.watching.take() {
-            watching.close(result.as_ref().err()).await?;
-        }
-        if let Some(link) = self.link.take() {
-            link.close().await;
-        }
-        result
+        finish(result, self.watching.take(), self.link.take()).await
     }
 
     /// Watches until something fails.

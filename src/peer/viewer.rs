@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::ice::Ice;
 use super::link::{Dialer, Link};
 use super::reception::Reception;
-use super::watching::{Watching, next, receive};
+use super::watching::{Watching, finish, next, receive};
 use crate::config::IceServer;
 use crate::dialect::cuttlefish::client::{ViewerClient, ViewerEvent};
 use crate::dialect::cuttlefish::payload::{FromClient, FromDevice};
@@ -75,13 +75,7 @@ impl Viewer {
             Err(error) = self.watch(&dialer) => Err(error),
             () = shutdown => Ok(()),
         };
-        if let Some(watching) = self.watching.take() {
-            watching.close(result.as_ref().err()).await?;
-        }
-        if let Some(link) = self.link.take() {
-            link.close().await;
-        }
-        result
+        finish(result, self.watching.take(), self.link.take()).await
     }
 
     /// Watches until something fails.

@@ -76,6 +76,21 @@ pub(super) enum Happening {
     Over,
 }
 
+/// Ends what is left of a conversation, whose outcome is `result`.
+pub(super) async fn finish(
+    result: Result<(), WatchError>,
+    watching: Option<Watching>,
+    link: Option<Link>,
+) -> Result<(), WatchError> {
+    if let Some(watching) = watching {
+        watching.close(result.as_ref().err()).await?;
+    }
+    if let Some(link) = link {
+        link.close().await;
+    }
+    result
+}
+
 impl Watching {
     /// Starts a session that receives as `reception` says. `told` is told what happens in it, and
     /// misses what it doesn't take.

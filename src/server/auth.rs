@@ -29,6 +29,8 @@ use crate::hub::{Grant, Grants, Names, Role};
 pub(super) const SUBPROTOCOL: &str = "switchboard";
 /// What comes before a token among the subprotocols that a page offers: pages can set no header.
 const BEARER_PROTOCOL: &str = "bearer.";
+/// What is said of a revoked one.
+const REVOKED: &str = "the token is not valid: it was revoked";
 /// How often expired tokens are looked for among the connections.
 const EXPIRY_CHECK: Duration = Duration::from_secs(1);
 
@@ -46,7 +48,7 @@ pub(super) struct Pass {
 #[derive(Debug, Default)]
 pub(super) struct Revoked(Mutex<VecDeque<Revocation>>);
 
-/// What is revoked: one token, or all that a user has until now.
+/// What is revoked until the server's next start: one token, or a user with all tokens, also later ones.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Revocation {
@@ -120,7 +122,9 @@ pub(super) async fn guard(
     let path = request.uri().path().to_owned();
     let token = token(&request).filter(|_| asks_all);
     let pass = match (token, certificate) {
-        (None, Some(names)) if needed.contains(&Role::Device) => Ok(Pass::by_certificate(&names)),
+        (None, Some(names)) if needed.contains(&Role::Device) => app
+            .admitted(Pass::by_certificate(&names))
+            .ok_or_else(|| unauthorized(REVOKED)),
         (None, _) if !asks_all => {
             app.metrics.refused("no_certificate");
             Err(unauthorized(&format!(
@@ -208,10 +212,6 @@ async fn pass(
         )));
     };
     let account = match verifier.verify(&token).await {
-        Ok(account) if app.revoked.has(&account) => {
-            app.metrics.refused("token_revoked");
-            return Err(unauthorized("the token is not valid: it was revoked"));
-        }
         Ok(account) => account,
         Err(error @ TokenError::Unreachable(_)) => {
             app.metrics.refused("authority_unavailable");
@@ -223,7 +223,9 @@ async fn pass(
             return Err(unauthorized(&error.to_string()));
         }
     };
-    let pass = Pass::new(account);
+    let pass = app
+        .admitted(Pass::new(account))
+        .ok_or_else(|| unauthorized(REVOKED))?;
     if pass.grants.has_any(needed) {
         return Ok(pass);
     }
@@ -270,6 +272,17 @@ pub(super) fn unauthorized(text: &str) -> Response {
     response
 }
 
+impl App {
+    /// The pass, unless it was revoked.
+    fn admitted(&self, pass: Pass) -> Option<Pass> {
+        if !self.revoked.has(&pass) {
+            return Some(pass);
+        }
+        self.metrics.refused("token_revoked");
+        None
+    }
+}
+
 impl Pass {
     fn new(account: Account) -> Self {
         Self {
@@ -291,16 +304,10 @@ impl Pass {
     }
 
     /// Whether it is one of those that are revoked.
-    pub(super) fn is_meant_by(&self, revocation: &Revocation) -> bool {
-        revocation.means(&self.user, self.id.as_deref())
-    }
-}
-
-impl Revocation {
-    fn means(&self, user: &str, id: Option<&str>) -> bool {
-        match self {
-            Self::Id(revoked) => id == Some(revoked),
-            Self::User(revoked) => user == revoked,
+    fn is_meant_by(&self, revocation: &Revocation) -> bool {
+        match revocation {
+            Revocation::Id(revoked) => self.id.as_ref() == Some(revoked),
+            Revocation::User(revoked) => self.user == *revoked,
         }
     }
 }
@@ -318,9 +325,8 @@ impl Revoked {
         all.push_back(revocation);
     }
 
-    fn has(&self, account: &Account) -> bool {
+    fn has(&self, pass: &Pass) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = account.id.as_deref();
-        all.iter().any(|it| it.means(account.user.as_str(), id))
+        all.iter().any(|it| pass.is_meant_by(it))
     }
 }

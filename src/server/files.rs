@@ -4,11 +4,12 @@
 //! it can't make this server reach anything but the device's own machine; and where that address
 //! isn't its own (behind a proxy), or a web page registered, nothing is fetched at all.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::response::Response;
 use http_body_util::{Empty, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -22,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
+use super::auth::Pass;
 use super::switch::EndpointView;
 use super::{App, console, cuttlefish, http};
 
@@ -43,6 +45,12 @@ pub(super) async fn get(
     let Some(device) = cuttlefish::find(&app, &id) else {
         return cuttlefish::device_not_found();
     };
+    let pass = request.extensions().get::<Arc<Pass>>();
+    if pass.is_some_and(|pass| !pass.grants.allows_call(&device.id)) {
+        app.metrics.refused("forbidden");
+        let text = "the token does not allow this device";
+        return http::error(StatusCode::FORBIDDEN, text);
+    }
     let target = match target(&app, &device) {
         Ok(target) => target,
         Err(why) => return http::error(StatusCode::NOT_FOUND, why),
@@ -105,11 +113,25 @@ async fn fetch(
     Ok(response)
 }
 
-/// What follows `/devices/{id}/files`, as it was sent.
+/// What follows `/devices/{id}/files`, as it was sent, without the token for this server.
 fn device_path(uri: &Uri) -> Result<Uri, hyper::http::uri::InvalidUri> {
-    let whole = uri.path_and_query().map_or("/", |path| path.as_str());
-    let path = whole.splitn(5, '/').nth(4).unwrap_or_default();
-    format!("/{path}").parse()
+    let path = uri.path().splitn(5, '/').nth(4).unwrap_or_default();
+    let query = uri.query().unwrap_or_default().split('&');
+    let kept: Vec<&str> = query
+        .filter(|pair| !pair.is_empty() && !is_token(pair))
+        .collect();
+    let mark = if kept.is_empty() { "" } else { "?" };
+    format!("/{path}{mark}{}", kept.join("&")).parse()
+}
+
+/// Whether a pair of a query is named `token`, however that is written.
+fn is_token(pair: &str) -> bool {
+    let pairs = Uri::try_from(format!("/?{pair}"));
+    let named = pairs.ok().and_then(|uri| {
+        let query = Query::<HashMap<String, String>>::try_from_uri(&uri).ok()?;
+        Some(query.0.contains_key("token"))
+    });
+    named.unwrap_or(true)
 }
 
 /// Credentials are for this server, not for the device.
@@ -118,7 +140,10 @@ fn to_device(mut headers: HeaderMap) -> HeaderMap {
         .keys()
         .filter(|name| {
             let name = name.as_str();
-            matches!(name, "cookie" | "authorization" | "content-length") || name.starts_with("x-")
+            matches!(
+                name,
+                "cookie" | "authorization" | "content-length" | "referer"
+            ) || name.starts_with("x-")
         })
         .cloned()
         .collect();
@@ -145,12 +170,21 @@ mod tests {
         let path = |uri: &'static str| device_path(&Uri::from_static(uri)).unwrap().to_string();
         assert_eq!(path("/devices/a%2Fb/files/js/x.js?v=1"), "/js/x.js?v=1");
         assert_eq!(path("/devices/a/files/%2e%2e//x"), "/%2e%2e//x");
+        assert_eq!(path("/devices/a/files/x?token=t"), "/x");
+        assert_eq!(path("/devices/a/files/x?a=1&%74oken=t&b"), "/x?a=1&b");
     }
 
     #[test]
     fn credentials_stay_here() {
         let mut headers = HeaderMap::new();
-        for name in ["cookie", "authorization", "x-any", "connection", "accept"] {
+        for name in [
+            "cookie",
+            "authorization",
+            "referer",
+            "x-any",
+            "connection",
+            "accept",
+        ] {
             headers.insert(name, HeaderValue::from_static("1"));
         }
         let left = to_device(headers);

@@ -86,6 +86,16 @@ async fn what_operators_see_is_for_admins_and_what_says_nothing_is_for_all() {
 }
 
 #[tokio::test]
+async fn a_token_for_one_device_does_not_open_the_files_of_another() {
+    let (server, _directory) = server().await;
+    let mut device = server.ws("/register_device?token=camera").await;
+    device.register("cam-2").await;
+    assert_eq!(device.recv_json().await["message_type"], "config");
+    let files = server.get("/devices/cam-2/files/x?token=viewer").await;
+    assert_eq!(files.status, 403, "{files:?}");
+}
+
+#[tokio::test]
 async fn pages_of_other_origins_need_to_be_allowed() {
     let server = Server::configured("origins = [\"https://app.example.org\"]", &[]).await;
     let own = format!("http://{}", server.address());

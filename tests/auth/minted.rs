@@ -119,6 +119,7 @@ async fn a_revoked_token_ends_its_connections_and_opens_none() {
     server.post(&path, &json!({"user": "anna"})).await;
     assert_eq!(viewers[1].closed().await.1, "the token was revoked");
     assert_eq!(third.closed().await.0, 1008);
+    assert!(server.try_ws(&socket(&two), &[]).await.is_err());
     assert_eq!(server.post(&path, &json!({"all": true})).await.status, 400);
 }
 
