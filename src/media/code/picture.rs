@@ -18,9 +18,13 @@ const BLOCKS: usize = (TOP + 1) * COLUMNS;
 /// Black and white, in studio range.
 const BLACK: u8 = 16;
 const WHITE: u8 = 235;
-/// Blocks are not quite flat: libvpx's VP9 encoder at its highest speed takes flat blocks for unchanged
-/// ones, and leaves old ones standing.
+/// Blocks are not flat, and not the same from picture to picture: libvpx's VP9 encoder at its highest
+/// speeds leaves old blocks standing, the rather the larger and the flatter they are.
 const GRAIN: [u8; 8] = [0, 3, 6, 9, 12, 9, 6, 3];
+/// Pixels in the side of a block that make the grain stronger by its own amount, and how often at most.
+/// Small blocks that had as much would cost more bits than there are.
+const GRAIN_STEP: usize = 6;
+const GRAIN_MOST: usize = 5;
 /// White and black must differ by this to be a mark, whatever compression did to them.
 const CONTRAST: u32 = 48;
 /// Pixels of a block that are looked at, in a row and in a column, at most.
@@ -59,6 +63,9 @@ pub(crate) fn paint(
     size: (usize, usize),
 ) {
     let blocks = mark.blocks();
+    // By half a wave from picture to picture, so that light and dark change places.
+    let phase = (mark.number as usize % 2) * (GRAIN.len() / 2);
+    let strength = (size.0 / COLUMNS / GRAIN_STEP).clamp(1, GRAIN_MOST) as u8;
     for row in (0..TOP).chain([ROWS - 1]) {
         let first = row.min(TOP) * COLUMNS;
         for y in row * size.1 / ROWS..(row + 1) * size.1 / ROWS {
@@ -73,7 +80,7 @@ pub(crate) fn paint(
                 let (from, to) = (column * size.0 / COLUMNS, (column + 1) * size.0 / COLUMNS);
                 if let Some(pixels) = line.get_mut(from..to) {
                     for (x, pixel) in pixels.iter_mut().enumerate() {
-                        let grain = GRAIN[(x + y) % GRAIN.len()];
+                        let grain = strength * GRAIN[(x + y + phase) % GRAIN.len()];
                         *pixel = if *white { WHITE - grain } else { BLACK + grain };
                     }
                 }
