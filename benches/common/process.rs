@@ -104,18 +104,3 @@ pub(crate) fn raise_descriptor_limit() {
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).unwrap();
 }
-
-pub(crate) fn describe_machine() {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpus = read("/proc/cpuinfo");
-    let model = cpus
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or("unknown processor", |(_, model)| model);
-    println!(
-        "{model} × {}, Linux {}, load {}",
-        std::thread::available_parallelism().map_or(1, usize::from),
-        read("/proc/sys/kernel/osrelease").trim(),
-        read("/proc/loadavg").split(' ').next().unwrap_or_default(),
-    );
-}

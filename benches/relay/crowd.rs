@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::client::{self, hello, message};
 use super::load::{self, Notes};
-use super::report::{percentiles, target};
+use super::report::{self, percentiles, target};
 use super::server::Server;
 
 /// How many register at once.
@@ -22,6 +22,7 @@ const PACE: u32 = 5_000;
 pub(crate) async fn at_once() {
     let server = Rc::new(Server::ours(&[]));
     println!("\n{AT_ONCE} connections that register at once");
+    report::case("2,000 register at once");
     let start = Instant::now();
     let (peers, refused) = register(&server, 0..AT_ONCE).await;
     let taken = start.elapsed().as_secs_f64();
@@ -38,6 +39,7 @@ pub(crate) async fn at_once() {
 pub(crate) async fn idle() {
     let server = Rc::new(Server::ours(&[]));
     println!("\n{IDLE} idle connections");
+    report::case("10,000 idle connections");
     let before = server.memory();
     let mut peers = Vec::new();
     for first in (0..IDLE).step_by(500) {
@@ -61,6 +63,7 @@ pub(crate) async fn idle() {
 pub(crate) async fn stuck() {
     let server = Server::ours(&[]);
     println!("\none receiver that stops reading");
+    report::case("one receiver stops reading");
     let mut pairs = client::pairs(&server, super::PAIRS + 1).await;
     let (sender, stuck) = pairs.pop().unwrap();
     let notes = Rc::new(Notes::default());

@@ -1,9 +1,14 @@
 //! The measured servers.
 
+use std::net::{TcpListener, TcpStream};
 use std::ops::Deref;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::process::Process;
+
+/// Tenths of a second that another server may take to listen.
+const PATIENCE: u32 = 100;
 
 /// A server in a process of its own.
 pub(crate) struct Server {
@@ -24,6 +29,31 @@ impl Server {
             address,
             is_floor: true,
         }
+    }
+
+    /// The server that the environment names, if it does, when it answers.
+    pub(crate) async fn reference() -> Option<Self> {
+        let text = std::env::var("SWITCHBOARD_REFERENCE").ok()?;
+        // The system's choice, free again for the other server.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+        let port = port.unwrap().port();
+        let text = text.replace("{port}", &port.to_string());
+        let mut words = text.split_whitespace();
+        let mut command = Command::new(words.next()?);
+        command.args(words).stdout(Stdio::null());
+        let process = Process::start(command);
+        let address = format!("127.0.0.1:{port}");
+        for _ in 0..PATIENCE {
+            if TcpStream::connect(&address).is_ok() {
+                return Some(Self {
+                    process,
+                    address,
+                    is_floor: false,
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{text}: nobody listens on port {port}");
     }
 
     /// `switchboard serve`, as it is by default but for more arguments.
