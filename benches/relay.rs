@@ -98,6 +98,7 @@ fn main() {
         if only.as_deref().is_none_or(|only| only == "crowd") {
             crowd::at_once().await;
             crowd::idle().await;
+            crowd::idle_securely().await;
             crowd::stuck().await;
         }
     });

@@ -15,6 +15,8 @@ use super::server::Server;
 const AT_ONCE: usize = 2_000;
 /// How many are idle.
 const IDLE: usize = 10_000;
+/// How many are idle over TLS.
+const IDLE_SECURELY: usize = 2_000;
 /// Messages a second between the others while one is stuck.
 const PACE: u32 = 5_000;
 
@@ -57,6 +59,22 @@ pub(crate) async fn idle() {
     tokio::time::sleep(Duration::from_secs(12)).await;
     let percent = (server.cpu() - cpu).as_secs_f64() / start.elapsed().as_secs_f64() * 100.0;
     println!("    CPU over the next 12 s, in which each is pinged once: {percent:.2} %");
+}
+
+/// The same over TLS: what each costs in memory.
+pub(crate) async fn idle_securely() {
+    let files = tempfile::tempdir().unwrap();
+    let (server, tls) = Server::secure(files.path());
+    println!("\n{IDLE_SECURELY} idle connections over TLS");
+    report::case("2,000 idle connections over TLS");
+    let before = server.memory();
+    let mut peers = Vec::new();
+    for id in 0..IDLE_SECURELY {
+        let peer = client::secure_hello(&server, &tls, &format!("p{id}")).await;
+        peers.push(peer.unwrap());
+    }
+    let each = (server.memory() - before) as f64 / peers.len() as f64 / 1024.0;
+    target("memory each", each, "KiB", each <= 30.0, "≤ 30");
 }
 
 /// One receiver that stops reading, while others talk.

@@ -2,8 +2,13 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::ops::Deref;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::TlsConnector;
 
 use super::process::Process;
 
@@ -29,6 +34,27 @@ impl Server {
             address,
             is_floor: true,
         }
+    }
+
+    /// `switchboard serve` over TLS alone, with a certificate for localhost, and who trusts it.
+    pub(crate) fn secure(files: &Path) -> (Self, TlsConnector) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| files.join(name));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let pair = format!("{},{}", certificate.display(), key.display());
+        let (process, address) = Process::serving(&["--listen", "tls:127.0.0.1:0", "--tls", &pair]);
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let server = Self {
+            process,
+            address,
+            is_floor: false,
+        };
+        (server, TlsConnector::from(Arc::new(client)))
     }
 
     /// The server that the environment names, if it does, when it answers.
