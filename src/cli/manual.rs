@@ -126,14 +126,10 @@ fn write(command: &Command, directory: &Path) -> io::Result<()> {
 }
 
 fn page(command: &Command) -> io::Result<Vec<u8>> {
-    let version = concat!("switchboard ", env!("CARGO_PKG_VERSION"));
-    let man = Man::new(command.clone().disable_version_flag(true))
-        .source(version)
-        .manual("Switchboard");
-    let mut text = Vec::new();
-    man.render_title(&mut text)?;
+    let man = Man::new(command.clone().disable_version_flag(true));
+    let mut text = title(command).into_bytes();
     man.render_name_section(&mut text)?;
-    man.render_synopsis_section(&mut text)?;
+    text.write_all(synopsis(command).as_bytes())?;
     man.render_description_section(&mut text)?;
     let last_words = last_words(command);
     text.write_all(paragraphs(&last_words.more).as_bytes())?;
@@ -143,6 +139,29 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
     }
     text.write_all(sections(command, &last_words).as_bytes())?;
     Ok(text)
+}
+
+/// Without a date, so that the same version has the same page.
+fn title(command: &Command) -> String {
+    let name = command.get_display_name().unwrap_or(command.get_name());
+    let version = env!("CARGO_PKG_VERSION");
+    format!(
+        ".TH {} 1 \"\" \"switchboard {version}\" \"Switchboard\"\n",
+        name.to_uppercase()
+    )
+}
+
+fn synopsis(command: &Command) -> String {
+    let usage = command.clone().render_usage().to_string();
+    let mut roff = Roff::new();
+    roff.control("SH", ["SYNOPSIS"]);
+    for (number, line) in usage.trim_start_matches("Usage: ").lines().enumerate() {
+        if number > 0 {
+            roff.control("br", []);
+        }
+        roff.text([roman(line.trim())]);
+    }
+    roff.to_roff()
 }
 
 /// What a subcommand's help says after its flags, by what it is about.
