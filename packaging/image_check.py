@@ -26,6 +26,12 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BUILDPACK = ["ca-certificates", "curl", "g++", "gcc", "git", "libc6-dev", "libssl-dev", "make", "pkg-config"]
 # What debian:bookworm-slim leaves out of Debian.
 SLIM = ["usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man", "var/lib/apt/lists", "var/cache/apt"]
+# What Debian's images tell apt, so that it keeps no caches.
+APT_CLEAN = """\
+DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/archives/partial/*.deb || true"; };
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+"""
 DPKG_SLIM = "".join(f"path-exclude /{path}/*\n" for path in SLIM[:4])
 TOOLCHAIN = "/usr/local/rustup/toolchains/host"
 # Seconds that the server may take to answer, and to end.
@@ -116,6 +122,7 @@ class Builder:
             shutil.rmtree(root, ignore_errors=True)
             run("debootstrap", "--variant=minbase", "bookworm", root, MIRROR, stdout=subprocess.DEVNULL)
             (root / "etc/dpkg/dpkg.cfg.d/slim").write_text(DPKG_SLIM)
+            (root / "etc/apt/apt.conf.d/clean").write_text(APT_CLEAN)
             for path in SLIM:
                 shutil.rmtree(root / path, ignore_errors=True)
                 (root / path).mkdir()
