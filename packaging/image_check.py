@@ -157,6 +157,12 @@ class Builder:
             return self.built[name]
         stage = self.stages.get(name) or fail(f"no stage {name}; there are {', '.join(self.stages)}")
         stage.root = self.work / "stages" / name
+        if program := self.flags.prebuilt.get(name):
+            say(f"{name}: not built; {program} stands for what it makes")
+            (stage.root / "out/bin").mkdir(parents=True, exist_ok=True)
+            run("strip", "--strip-debug", "-o", stage.root / "out/bin/switchboard", program)
+            self.built[name] = stage
+            return stage
         if stage.base in self.stages:
             parent = self.build(stage.base)
             stage.inherit(parent)
@@ -388,11 +394,13 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("targets", nargs="*", default=["signaling", "full"])
     parser.add_argument("--build-arg", action="append", default=[], help="NAME=VALUE, as for docker build")
+    parser.add_argument("--prebuilt", action="append", default=[], help="STAGE=PROGRAM: don't compile, take this")
     parser.add_argument("--work", default="/var/tmp/switchboard-image-check")
     parser.add_argument("--toolchain", required=True)
     parser.add_argument("--registry", required=True)
     flags = parser.parse_args()
     flags.build_arg = dict(it.split("=", 1) for it in flags.build_arg)
+    flags.prebuilt = dict(it.split("=", 1) for it in flags.prebuilt)
     # What the image is for, beside being there: media, through a server of its own.
     flags.then = {"full": ["probe device --seconds 5"]}
     Path(flags.work).mkdir(parents=True, exist_ok=True)
