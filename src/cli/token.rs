@@ -14,6 +14,11 @@ use crate::server::tokens::{Minted, mint, show};
 
 /// Make tokens for a server that asks for them, or look at one
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  switchboard token mint --key token.key --user robot-7 --for 30d --grant 'device ids=robot-7'
+  switchboard token mint --key token.key --user anna --grant 'participant rooms=lab publish=false'
+  switchboard token show TOKEN")]
 pub(super) struct Flags {
     #[command(subcommand)]
     what: What,

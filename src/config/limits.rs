@@ -34,8 +34,16 @@ macro_rules! limits {
                 }
                 Ok(())
             }
+
+            /// Every limit's key, meaning and value.
+            #[cfg(test)]
+            pub(super) fn lines(&self) -> Vec<(&'static str, &'static str, String)> {
+                vec![$( (stringify!($name), concat!($($doc),+), limits!(@print $kind, self.$name)), )+]
+            }
         }
     };
+    (@print count, $value:expr) => { $value.to_string() };
+    (@print seconds, $value:expr) => { $value.as_secs_f64().to_string() };
     (@type count) => { usize };
     (@type seconds) => { Duration };
     (@parse count, $value:expr) => {

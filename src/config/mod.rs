@@ -1,6 +1,8 @@
 //! File + environment + flags → one validated [`Config`]. Every limit with its default and its key.
 
 mod accounts;
+#[cfg(test)]
+mod example;
 mod file;
 mod ice;
 mod limits;

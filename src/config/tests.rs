@@ -2,7 +2,7 @@ use std::io::Write;
 
 use super::*;
 
-fn load(file: &str, change: impl FnOnce(&mut Overrides)) -> Result<Config, ConfigError> {
+pub(super) fn load(file: &str, change: impl FnOnce(&mut Overrides)) -> Result<Config, ConfigError> {
     let mut temporary = tempfile::NamedTempFile::new().unwrap();
     temporary.write_all(file.as_bytes()).unwrap();
     let mut overrides = Overrides {
@@ -13,7 +13,7 @@ fn load(file: &str, change: impl FnOnce(&mut Overrides)) -> Result<Config, Confi
     Config::load(overrides)
 }
 
-fn error(file: &str) -> String {
+pub(super) fn error(file: &str) -> String {
     load(file, |_| {}).unwrap_err().to_string()
 }
 
