@@ -132,6 +132,7 @@ fuzz_target!(|steps: Vec<Step>| {
         endpoints: 3,
         calls_per_endpoint: 3,
         waiting_calls: 2,
+        waiting_calls_per_endpoint: 2,
         remembered_endpoints: 2,
         rooms: 2,
         members_per_room: 2,

@@ -235,6 +235,7 @@ fuzz_target!(|steps: Vec<Step>| {
         endpoints: 1,
         calls_per_endpoint: 1,
         waiting_calls: 1,
+        waiting_calls_per_endpoint: 1,
         remembered_endpoints: 1,
         rooms: 1,
         members_per_room: 1,

@@ -99,8 +99,10 @@ limits! {
     endpoints: count = 10_000;
     /// Open calls at one endpoint at once.
     calls_per_endpoint: count = 1_000;
-    /// Callers at once that wait for an absent endpoint.
-    waiting_calls: count = 1_000;
+    /// Callers at once that wait for an absent endpoint. One more is refused.
+    waiting_calls: count = 10_000;
+    /// Those of them that wait for the same endpoint. One more is refused.
+    waiting_calls_per_endpoint: count = 1_000;
     /// Endpoint ids whose last call number is remembered after the endpoint has left.
     remembered_endpoints: count = 10_000;
     /// Bytes in the id of a GStreamer peer or room, of a gecko, or in the name of a Kurento user or room. A longer id of a peer closes with 1002.

@@ -197,6 +197,13 @@ pub enum Cause<'a> {
         /// The id.
         id: &'a EndpointId,
     },
+    /// The connection's token is for viewing only, and the endpoint holds nobody to that.
+    Unguarded {
+        /// The endpoint's id.
+        id: &'a EndpointId,
+    },
+    /// The connection's token is for viewing only, and this is more.
+    ViewOnly,
     /// The connection's token isn't for this.
     Forbidden {
         /// What: "call 'x'".
@@ -323,6 +330,8 @@ impl Cause<'_> {
             Self::NoSuchWorker { .. }      => ("no_such_worker",     404, Level::Info),
             Self::Replaced                 => ("replaced",           410, Level::Info),
             Self::ForbiddenId { .. }       => ("forbidden_id",       403, Level::Info),
+            Self::Unguarded { .. }         => ("unguarded",          403, Level::Info),
+            Self::ViewOnly                 => ("view_only",          403, Level::Info),
             Self::Forbidden { .. }         => ("forbidden",          403, Level::Info),
         }
     }
@@ -357,6 +366,11 @@ impl Cause<'_> {
             Self::UnknownMailbox => close("Unknown connection id"),
             Self::ForbiddenId { id } => close(format!("The token does not allow the device id '{}'", quoted(id.as_str()))),
             Self::Forbidden { what } => close(format!("The token does not allow to {}", quoted(what))),
+            Self::Unguarded { id } => close(format!(
+                "The token allows to view only, and the device '{}' does not hold its clients to that; \
+                 it needs switchboard device, or the server cuttlefish.unguarded_devices",
+                quoted(id.as_str())
+            )),
             // A Cuttlefish peer causes none of these.
             Self::NoHello | Self::InvalidPeerId | Self::MissingPeerId | Self::InvalidRoomId { .. }
             | Self::IncompleteMessage => close("Invalid message"),
@@ -367,7 +381,7 @@ impl Cause<'_> {
             | Self::TokenRefused { .. } | Self::AuthorityUnavailable { .. } | Self::NoGecko | Self::SessionsFull { .. }
             | Self::Congested | Self::Unanswered { .. } | Self::Unconnected { .. } | Self::GeckoLeft
             | Self::GeckoMistake { .. } | Self::GeckoNotJson { .. } | Self::NoSuchWorker { .. }
-            | Self::Replaced => close("Invalid message"),
+            | Self::Replaced | Self::ViewOnly => close("Invalid message"),
         }
     }
 
@@ -405,7 +419,7 @@ impl Cause<'_> {
             | Self::TokenRefused { .. } | Self::AuthorityUnavailable { .. } | Self::NoGecko | Self::SessionsFull { .. }
             | Self::Congested | Self::Unanswered { .. } | Self::Unconnected { .. } | Self::GeckoLeft
             | Self::GeckoMistake { .. } | Self::GeckoNotJson { .. } | Self::NoSuchWorker { .. }
-            | Self::Replaced => stay("invalid msg"),
+            | Self::Replaced | Self::ViewOnly | Self::Unguarded { .. } => stay("invalid msg"),
         }
     }
 }
@@ -433,6 +447,7 @@ impl From<&SessionError> for Cause<'_> {
                 seconds: time.as_secs_f64(),
             },
             SessionError::EndpointLeft => Self::GeckoLeft,
+            SessionError::ViewOnly => Self::ViewOnly,
             SessionError::Forbidden => Self::Forbidden {
                 what: Cow::Borrowed("ask for a worker"),
             },
@@ -458,6 +473,7 @@ impl<'a> From<&'a CallError> for Cause<'a> {
             CallError::AlreadyInCall => Self::AlreadyInCall,
             CallError::Full(limit) => Self::CallsFull { limit: *limit },
             CallError::Forbidden(id) => Self::call(id),
+            CallError::Unguarded(id) => Self::Unguarded { id },
         }
     }
 }

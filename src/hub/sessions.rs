@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{EndpointId, Payload};
+use super::{Access, EndpointId, Payload};
 
 /// A session's id, on the wire in the form of a UUID (RFC 9562 section 4). Chosen by the edge at
 /// random.
@@ -33,6 +33,8 @@ pub struct Offer {
 pub struct Demand {
     /// The session's id.
     pub session: SessionId,
+    /// What it is for: to run something there, or only to see and hear what the endpoint shows.
+    pub access: Access,
     /// For whom. One account stays at one endpoint.
     pub account: AccountId,
     /// The demand, as the endpoint shall get it.
@@ -110,6 +112,9 @@ pub enum SessionError {
     /// The endpoint is gone, and didn't come back.
     #[error("the endpoint is gone")]
     EndpointLeft,
+    /// The connection's token is for viewing only.
+    #[error("the token allows to view only")]
+    ViewOnly,
     /// The connection's token is not for this.
     #[error("the token doesn't allow to ask for a session")]
     Forbidden,

@@ -22,7 +22,9 @@ use super::{App, cuttlefish, http};
 use crate::dialect::Dialect;
 use crate::dialect::cause::Cause;
 use crate::dialect::cuttlefish::polled::{self, Mailbox};
-use crate::hub::{CallError, Command, ConnectionId, EndpointId, Event, Payload, WhenAbsent};
+use crate::hub::{
+    Access, CallError, Command, ConnectionId, EndpointId, Event, Payload, WhenAbsent,
+};
 
 /// Characters of a connection id (cuttlefish.md A6).
 const ID_LENGTH: usize = 64;
@@ -242,6 +244,7 @@ fn open(
     let call = Command::Call {
         endpoint,
         when_absent,
+        access: Access::default(),
     };
     app.switch.command(connection, call);
     let outcome = match &inbox.lock().call {

@@ -105,6 +105,7 @@ impl Switch {
             endpoints: limits.endpoints,
             calls_per_endpoint: limits.calls_per_endpoint,
             waiting_calls: limits.waiting_calls,
+            waiting_calls_per_endpoint: limits.waiting_calls_per_endpoint,
             remembered_endpoints: limits.remembered_endpoints,
             rooms: limits.rooms,
             members_per_room: limits.members_per_room,

@@ -7,7 +7,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use str0m::media::Direction;
-use switchboard::rooms::{Command, Config, EndpointKey, Event, MediaError, Plane, RoomKey};
+use switchboard::rooms::{
+    ChannelUse, Command, Config, EndpointKey, Event, MediaError, Plane, RoomKey,
+};
 
 use crate::client::{Client, Codecs, Wish, until};
 
@@ -74,6 +76,10 @@ impl House {
                 endpoint,
                 offer,
                 loopback,
+                channels: ChannelUse {
+                    says: true,
+                    hears: true,
+                },
             })
             .unwrap();
         (endpoint, self.outcome(endpoint))

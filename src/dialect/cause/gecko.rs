@@ -43,7 +43,8 @@ impl Cause<'_> {
     pub(super) const fn errno(&self) -> Errno {
         match self {
             Self::NoAuthorization | Self::NotBearer => Errno::INVALID_AUTHORIZATION,
-            Self::TokenRefused { .. } | Self::ForbiddenId { .. } | Self::Forbidden { .. } => Errno::INVALID_TOKEN,
+            Self::TokenRefused { .. } | Self::ForbiddenId { .. } | Self::Forbidden { .. }
+            | Self::ViewOnly | Self::Unguarded { .. } => Errno::INVALID_TOKEN,
             Self::NoGecko => Errno::NO_GECKO,
             Self::Unanswered { .. } | Self::Unconnected { .. } => Errno::GECKO_TIMEOUT,
             Self::GeckoLeft => Errno::GECKO_GONE,
@@ -75,6 +76,9 @@ impl Cause<'_> {
             Self::ForbiddenId { id } =>
                 close(format!("NotAuthenticatedError: the token does not allow the geckoId {}", quoted(id.as_str()))),
             Self::Forbidden { what } => close(format!("NotAuthenticatedError: the token does not allow to {}", quoted(what))),
+            Self::ViewOnly => close(
+                "NotAuthenticatedError: the token allows to view only: ask for source pipeline:NAME, not for a script",
+            ),
             Self::NotJson { text } => close(format!("Message from client is not valid JSON: {}", whole(text))),
             Self::UnknownAction { name } => close(format!("action not found: {}", quoted(name))),
             Self::MissingField { name } => close(format!("{name} is missing, or not what it should be")),
@@ -104,7 +108,8 @@ impl Cause<'_> {
             | Self::NoSuchCaller { .. } | Self::Absent { .. } | Self::EndpointLeft | Self::CallsFull { .. }
             | Self::Evicted | Self::UnknownMailbox | Self::NoHello | Self::InvalidPeerId | Self::MissingPeerId
             | Self::Busy { .. } | Self::InvalidRoomId { .. } | Self::RoomFull { .. } | Self::RoomsFull { .. }
-            | Self::AlreadyInRoom | Self::NotInRoom | Self::IncompleteMessage | Self::NotAMember { .. } =>
+            | Self::AlreadyInRoom | Self::NotInRoom | Self::IncompleteMessage | Self::NotAMember { .. }
+            | Self::Unguarded { .. } =>
                 close("Invalid message"),
         }
     }

@@ -51,7 +51,14 @@ impl Hall {
 
     fn enter(&mut self, from: ConnectionId, room: &str, user: &str) -> Heard {
         let (room, user) = (room.into(), user.into());
-        self.ask(from, Ask::Enter { room, user })
+        self.ask(
+            from,
+            Ask::Enter {
+                room,
+                user,
+                rights: Rights::ALL,
+            },
+        )
     }
 
     /// Asks to publish, and gives the end.

@@ -41,6 +41,7 @@ impl Town {
         self.says(
             from,
             Command::Demand(Demand {
+                access: Access::Control,
                 session: session(from),
                 account: AccountId::new(account),
                 payload: Payload::from(format!("demand {}", from.0)),

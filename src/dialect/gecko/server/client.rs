@@ -188,6 +188,7 @@ impl Session for ClientSession {
             }),
             (Ok(account), Some(source), Some(offer)) => Ok(Demand {
                 session: self.worker,
+                access: wire::access(&source),
                 payload: wire::new_worker(
                     account,
                     self.worker,

@@ -259,6 +259,7 @@ fn limits() -> Limits {
         endpoints: 9,
         calls_per_endpoint: 9,
         waiting_calls: 9,
+        waiting_calls_per_endpoint: 9,
         remembered_endpoints: 9,
         rooms: 9,
         members_per_room: 9,

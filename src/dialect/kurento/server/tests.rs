@@ -129,6 +129,7 @@ fn limits() -> Limits {
         endpoints: 1,
         calls_per_endpoint: 1,
         waiting_calls: 1,
+        waiting_calls_per_endpoint: 1,
         remembered_endpoints: 1,
         rooms: 2,
         members_per_room: 1,
