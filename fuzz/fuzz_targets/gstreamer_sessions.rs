@@ -112,6 +112,7 @@ fuzz_target!(|steps: Vec<Step>| {
             sessions_per_endpoint: 2,
             queue_messages: 8,
             queue_bytes: 1_000,
+            candidates: 40,
             accounts: 2,
             grace: Duration::from_secs(30),
             answer: Duration::from_secs(30),

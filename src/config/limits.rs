@@ -119,6 +119,8 @@ limits! {
     gecko_queue_messages: count = 2_048;
     /// Bytes that wait for one gecko, beside one message of any size. The sender of one more message gets errno 429.
     gecko_queue_bytes: count = 1024 * 1024;
+    /// Candidates that one client may send to its gecko. One more ends its session with errno 429.
+    gecko_candidates: count = 256;
     /// Accounts whose gecko is remembered. One more pushes out the one that asked longest ago.
     gecko_accounts: count = 10_000;
     /// How long a gecko that is gone is awaited: its sessions go on if it comes back, and its accounts stay with it.

@@ -163,6 +163,11 @@ pub enum Cause<'a> {
     },
     /// Too much waits for the gecko.
     Congested,
+    /// A gecko's client sent more candidates than are taken.
+    TooManyCandidates {
+        /// The limit.
+        limit: usize,
+    },
     /// The gecko didn't answer in time.
     Unanswered {
         /// How many seconds it had.
@@ -322,6 +327,7 @@ impl Cause<'_> {
             Self::NoGecko                  => ("no_gecko",           503, Level::Info),
             Self::SessionsFull { .. }      => ("sessions_full",      503, Level::Warn),
             Self::Congested                => ("congested",          503, Level::Warn),
+            Self::TooManyCandidates { .. } => ("too_many_candidates", 429, Level::Info),
             Self::Unanswered { .. }        => ("unanswered",         504, Level::Info),
             Self::Unconnected { .. }       => ("unconnected",        504, Level::Info),
             Self::GeckoLeft                => ("gecko_left",         502, Level::Info),
@@ -379,7 +385,7 @@ impl Cause<'_> {
             Self::NotJson { .. } | Self::UnknownAction { .. } | Self::MissingField { .. }
             | Self::Unexpected { .. } | Self::NoAuthorization | Self::NotBearer
             | Self::TokenRefused { .. } | Self::AuthorityUnavailable { .. } | Self::NoGecko | Self::SessionsFull { .. }
-            | Self::Congested | Self::Unanswered { .. } | Self::Unconnected { .. } | Self::GeckoLeft
+            | Self::Congested | Self::TooManyCandidates { .. } | Self::Unanswered { .. } | Self::Unconnected { .. } | Self::GeckoLeft
             | Self::GeckoMistake { .. } | Self::GeckoNotJson { .. } | Self::NoSuchWorker { .. }
             | Self::Replaced | Self::ViewOnly => close("Invalid message"),
         }
@@ -417,7 +423,7 @@ impl Cause<'_> {
             Self::NotJson { .. } | Self::UnknownAction { .. } | Self::MissingField { .. }
             | Self::Unexpected { .. } | Self::NoAuthorization | Self::NotBearer
             | Self::TokenRefused { .. } | Self::AuthorityUnavailable { .. } | Self::NoGecko | Self::SessionsFull { .. }
-            | Self::Congested | Self::Unanswered { .. } | Self::Unconnected { .. } | Self::GeckoLeft
+            | Self::Congested | Self::TooManyCandidates { .. } | Self::Unanswered { .. } | Self::Unconnected { .. } | Self::GeckoLeft
             | Self::GeckoMistake { .. } | Self::GeckoNotJson { .. } | Self::NoSuchWorker { .. }
             | Self::Replaced | Self::ViewOnly | Self::Unguarded { .. } => stay("invalid msg"),
         }
@@ -440,6 +446,7 @@ impl From<&SessionError> for Cause<'_> {
             SessionError::NoEndpoint => Self::NoGecko,
             SessionError::Full(limit) => Self::SessionsFull { limit },
             SessionError::Congested => Self::Congested,
+            SessionError::TooManyCandidates(limit) => Self::TooManyCandidates { limit },
             SessionError::Unanswered(time) => Self::Unanswered {
                 seconds: time.as_secs_f64(),
             },

@@ -103,6 +103,9 @@ pub enum SessionError {
     /// Too much waits for the endpoint already.
     #[error("more waits for the endpoint than is kept")]
     Congested,
+    /// The caller sent more than a session takes.
+    #[error("no more than {0} candidates are taken")]
+    TooManyCandidates(usize),
     /// No answer came.
     #[error("no answer came in {} s", .0.as_secs_f64())]
     Unanswered(Duration),
@@ -130,6 +133,9 @@ pub struct PoolLimits {
     /// Bytes that wait for one endpoint, beside one message of any size; a message more ends its
     /// own session.
     pub queue_bytes: usize,
+    /// Messages that one session's caller may send; one more ends the session. They are candidates, of
+    /// which browsers send about a dozen.
+    pub candidates: usize,
     /// Accounts whose endpoint is remembered. One more pushes out the one that asked longest ago;
     /// should that one ask again, an endpoint is chosen anew.
     pub accounts: usize,

@@ -330,3 +330,22 @@ impl Revoked {
         all.iter().any(|it| pass.is_meant_by(it))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_revocations_are_remembered_and_each_once() {
+        let revoked = Revoked::default();
+        let of = |user: &str| Pass {
+            user: user.to_owned(),
+            ..Pass::default()
+        };
+        for user in ["anna", "bert", "bert", "cleo"] {
+            revoked.add(Revocation::User(user.to_owned()), 2);
+        }
+        assert!(!revoked.has(&of("anna")));
+        assert!(revoked.has(&of("bert")) && revoked.has(&of("cleo")));
+    }
+}

@@ -12,6 +12,7 @@ use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     HeaderName,
 };
+use prometheus_client::metrics::counter::Counter;
 use serde::Deserialize;
 
 use super::auth::Pass;
@@ -43,7 +44,11 @@ struct Client {
 }
 
 /// What the hub told a polling client.
-struct PollingInbox(Mutex<Told>);
+struct PollingInbox {
+    told: Mutex<Told>,
+    // Messages that newer ones pushed out.
+    dropped: Counter,
+}
 
 struct Told {
     call: Call,
@@ -226,10 +231,13 @@ fn open(
         limits.polling_bytes,
         Instant::now(),
     );
-    let inbox = Arc::new(PollingInbox(Mutex::new(Told {
-        call: Call::Unanswered,
-        mailbox,
-    })));
+    let inbox = Arc::new(PollingInbox {
+        told: Mutex::new(Told {
+            call: Call::Unanswered,
+            mailbox,
+        }),
+        dropped: app.metrics.polling_dropped.clone(),
+    });
     let member = Member {
         dialect: Dialect::Cuttlefish,
         role: "client",
@@ -367,7 +375,7 @@ impl Client {
 
 impl PollingInbox {
     fn lock(&self) -> MutexGuard<'_, Told> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -378,7 +386,9 @@ impl Inbox for PollingInbox {
         match event {
             Event::CallOpened { info, .. } => told.call = Call::Open(info),
             Event::CallRefused(error) => told.call = Call::Refused(error),
-            Event::FromEndpoint { payload } => told.mailbox.push(&payload),
+            Event::FromEndpoint { payload } => {
+                self.dropped.inc_by(told.mailbox.push(&payload));
+            }
             Event::EndpointLeft | Event::Evicted => told.call = Call::Over,
             // An endpoint's, and a waiting caller's.
             _ => {}

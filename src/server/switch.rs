@@ -115,6 +115,7 @@ impl Switch {
                 sessions_per_endpoint: limits.gecko_sessions,
                 queue_messages: limits.gecko_queue_messages,
                 queue_bytes: limits.gecko_queue_bytes,
+                candidates: limits.gecko_candidates,
                 accounts: limits.gecko_accounts,
                 grace: limits.gecko_grace,
                 answer: limits.gecko_answer,

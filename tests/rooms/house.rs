@@ -18,6 +18,8 @@ pub(crate) const ROOM: RoomKey = RoomKey(7);
 pub(crate) struct House {
     pub(crate) plane: Arc<Plane>,
     pub(crate) events: Receiver<Event>,
+    /// What the next publisher's data channels are for.
+    pub(crate) channels: ChannelUse,
     next: u64,
 }
 
@@ -35,6 +37,10 @@ impl House {
         Self {
             plane: Arc::new(plane),
             events,
+            channels: ChannelUse {
+                says: true,
+                hears: true,
+            },
             next: 0,
         }
     }
@@ -76,10 +82,7 @@ impl House {
                 endpoint,
                 offer,
                 loopback,
-                channels: ChannelUse {
-                    says: true,
-                    hears: true,
-                },
+                channels: self.channels,
             })
             .unwrap();
         (endpoint, self.outcome(endpoint))

@@ -50,7 +50,7 @@ impl Cause<'_> {
             Self::GeckoLeft => Errno::GECKO_GONE,
             Self::GeckoMistake { .. } | Self::GeckoNotJson { .. } => Errno::GECKO_PROTOCOL,
             Self::UnknownAction { .. } | Self::NoSuchWorker { .. } => Errno::UNKNOWN,
-            Self::SessionsFull { .. } | Self::Congested | Self::EndpointsFull { .. } => Errno::LIMIT,
+            Self::SessionsFull { .. } | Self::Congested | Self::TooManyCandidates { .. } | Self::EndpointsFull { .. } => Errno::LIMIT,
             Self::AuthorityUnavailable { .. } => Errno::AUTHORITY_UNAVAILABLE,
             Self::Evicted | Self::Replaced | Self::EndpointLeft => Errno::INTERNAL,
             Self::Binary | Self::Malformed | Self::NotAMessage { .. } | Self::UnknownType { .. }
@@ -86,6 +86,7 @@ impl Cause<'_> {
             Self::NoGecko => close("no gecko headless server available."),
             Self::SessionsFull { limit } => close(format!("The gecko takes no more than {limit} workers at once")),
             Self::Congested => close("Too many messages wait for the gecko"),
+            Self::TooManyCandidates { limit } => close(format!("No more than {limit} candidates are taken for a worker")),
             Self::Unanswered { seconds } => close(format!("The gecko did not answer in {seconds} s")),
             Self::Unconnected { seconds } => close(format!("The gecko was not connected {seconds} s after its answer")),
             Self::GeckoLeft => close("The gecko is disconnected"),

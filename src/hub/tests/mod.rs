@@ -26,6 +26,7 @@ const LIMITS: Limits = Limits {
         sessions_per_endpoint: 3,
         queue_messages: 6,
         queue_bytes: 1_000,
+        candidates: 40,
         accounts: 3,
         grace: Duration::from_secs(30),
         answer: Duration::from_secs(30),

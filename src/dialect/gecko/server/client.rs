@@ -131,6 +131,7 @@ impl ClientSession {
                 | Cause::Unconnected { .. }
                 | Cause::GeckoLeft
                 | Cause::Congested
+                | Cause::TooManyCandidates { .. }
         );
         let id = is_of_worker.then(|| self.worker.to_string());
         if let Some(reason) = &row.gecko.text {

@@ -269,6 +269,7 @@ fn limits() -> Limits {
             sessions_per_endpoint: 9,
             queue_messages: 9,
             queue_bytes: 999,
+            candidates: 40,
             accounts: 9,
             grace: Duration::from_secs(1),
             answer: Duration::from_secs(1),

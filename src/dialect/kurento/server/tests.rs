@@ -139,6 +139,7 @@ fn limits() -> Limits {
             sessions_per_endpoint: 1,
             queue_messages: 1,
             queue_bytes: 1,
+            candidates: 40,
             accounts: 1,
             grace: TIME,
             answer: TIME,
