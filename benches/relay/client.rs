@@ -17,11 +17,15 @@ pub(crate) const RECEIVED: usize = 4 + PAYLOAD;
 pub(crate) async fn open(server: &Server) -> io::Result<TcpStream> {
     let mut tcp = TcpStream::connect(&server.address).await?;
     tcp.set_nodelay(true)?;
-    tcp.write_all(
-        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-    )
-    .await?;
+    let authorization = server
+        .token
+        .map(|it| format!("Authorization: Bearer {it}\r\n"));
+    let head = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{}\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+        authorization.unwrap_or_default()
+    );
+    tcp.write_all(head.as_bytes()).await?;
     // Nothing follows the head until this side has spoken.
     let mut head = Vec::with_capacity(1024);
     while !head.ends_with(b"\r\n\r\n") {

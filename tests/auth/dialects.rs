@@ -242,32 +242,29 @@ async fn a_participant_enters_publishes_and_receives_as_it_may() {
 #[tokio::test]
 async fn what_a_participant_may_do_depends_on_its_room() {
     let (server, _directory) = server().await;
-    let join = |room: &str| ("joinRoom", json!({"room": room, "user": "g"}));
+    // Each time another name: who is gone is awaited back for a while.
+    let join = |room: &str, user: &str| ("joinRoom", json!({"room": room, "user": user}));
     let publish = || {
         (
             "publishVideo",
             json!({"sdpOffer": "v=0", "doLoopback": false}),
         )
     };
-    let say = |room: &str| {
-        let message = json!({"message": "hello", "userMessage": "g", "roomMessage": room});
+    let say = |room: &str, user: &str| {
+        let message = json!({"message": "hello", "userMessage": user, "roomMessage": room});
         ("sendMessage", message)
     };
     let refused = |answer: &Value, what: &str| {
         let text = format!("The token does not allow to {what}");
         assert_eq!(answer["error"]["message"], *text, "{answer}");
     };
-    refused(
-        &asks(&server, "guest", &[join("lab"), publish()]).await,
-        "publish",
-    );
-    refused(
-        &asks(&server, "guest", &[join("lab"), say("lab")]).await,
-        "send messages",
-    );
+    let answer = asks(&server, "guest", &[join("lab", "a"), publish()]).await;
+    refused(&answer, "publish");
+    let answer = asks(&server, "guest", &[join("lab", "b"), say("lab", "b")]).await;
+    refused(&answer, "send messages");
     // No SDP, and no matter of rights.
-    let answer = asks(&server, "guest", &[join("hall"), publish()]).await;
+    let answer = asks(&server, "guest", &[join("hall", "c"), publish()]).await;
     assert_ne!(answer["error"]["code"], 101, "{answer}");
-    let answer = asks(&server, "guest", &[join("hall"), say("hall")]).await;
+    let answer = asks(&server, "guest", &[join("hall", "d"), say("hall", "d")]).await;
     assert!(answer["error"].is_null(), "{answer}");
 }
