@@ -15,6 +15,7 @@ use super::report::target;
 use super::server::{ADMIN, PEER_GRANTS, Server};
 
 // The server's own.
+#[allow(unused_imports, reason = "its tests, which import things, don't run here")]
 #[path = "../../src/server/pace.rs"]
 mod pace;
 

@@ -1,5 +1,7 @@
 //! A viewer whose token is for viewing, and who tries more.
 
+use std::path::Path;
+
 use serde_json::json;
 use switchboard::config::Secret;
 use switchboard::media::SessionEvent;
@@ -34,36 +36,38 @@ async fn watch(server: &str, token: &str, channels: &[&str]) -> Watcher {
     watcher
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_may_only_view_sees_the_device_and_moves_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name).display().to_string();
+/// A server that asks for these tokens, and where it listens.
+async fn server(directory: &Path) -> (Process, String) {
+    let path = |name: &str| directory.join(name).display().to_string();
     std::fs::write(path("tokens"), TOKENS).unwrap();
     let auth = format!("[auth.static]\nfile = {:?}", path("tokens"));
     std::fs::write(path("config"), auth).unwrap();
-    let mut server = Process::start(&[
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--config",
-        &path("config"),
-    ]);
+    let listen = ["serve", "--listen", "127.0.0.1:0"];
+    let mut server = Process::start(&[&listen[..], &["--config", &path("config")]].concat());
     let address = server.listening().await;
+    (server, address)
+}
+
+/// Tries everything that isn't viewing.
+async fn meddle(viewer: &Watcher) {
+    let power = json!({"command": "power", "button_state": "down"});
+    viewer.text("device-control", power.to_string()).await;
+    viewer
+        .text("input-channel", touch(1, 1, 1).to_string())
+        .await;
+    viewer.text("location-channel", "1,2,3").await;
+    viewer.binary("adb-channel", b"CNXN").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_only_view_sees_the_device_and_moves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_server, address) = server(directory.path()).await;
     let adbd = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let to = adbd.local_addr().unwrap().to_string();
     let url = format!("ws://{address}");
-    let mut device = Process::start(&[
-        "device",
-        &url,
-        "--id",
-        "it",
-        "--token",
-        "camera",
-        "--adb",
-        &to,
-        "--metrics",
-        "0",
-    ]);
+    let start = ["device", &url, "--id", "it", "--token", "camera"];
+    let mut device = Process::start(&[&start[..], &["--adb", &to]].concat());
     device.logged("registered").await;
 
     let channels = ["input-channel", "adb-channel", "location-channel"];
@@ -74,13 +78,7 @@ async fn who_may_only_view_sees_the_device_and_moves_nothing() {
             _ => None,
         })
         .await;
-    let power = json!({"command": "power", "button_state": "down"});
-    viewer.text("device-control", power.to_string()).await;
-    viewer
-        .text("input-channel", touch(1, 1, 1).to_string())
-        .await;
-    viewer.text("location-channel", "1,2,3").await;
-    viewer.binary("adb-channel", b"CNXN").await;
+    meddle(&viewer).await;
     for channel in [
         "device-control",
         "input-channel",
