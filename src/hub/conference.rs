@@ -188,7 +188,7 @@ impl Conference {
     }
 
     /// Everything that is remembered.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn entries(&self) -> usize {
         let tables = &self.tables;
         let visitors = tables.guests.len() + tables.bound.len();

@@ -451,7 +451,7 @@ impl Pool {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl Pool {
     /// How many entries there are.
     pub(super) fn entries(&self) -> usize {
