@@ -519,7 +519,7 @@ pub(super) fn tell(out: &mut Vec<Output>, to: ConnectionId, event: Event) {
     out.push(Output { to, event });
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl Hub {
     pub(super) fn entries(&self) -> usize {
         self.store.entries() + self.pool.entries() + self.conference.entries()
@@ -529,6 +529,7 @@ impl Hub {
         self.store.remembered()
     }
 
+    #[cfg(test)]
     pub(super) fn skip_to(&mut self, id: &EndpointId, last: u32) {
         self.store.skip_to(id, last);
     }

@@ -10,6 +10,8 @@
 
 mod conference;
 mod core;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod grants;
 mod mesh;
 mod payload;

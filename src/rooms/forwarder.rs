@@ -391,6 +391,15 @@ impl Forwarder {
     }
 }
 
+#[cfg(feature = "fuzzing")]
+impl Forwarder {
+    /// How many entries there are.
+    pub(super) fn left(&self) -> usize {
+        let of_endpoints = self.endpoints.len() + self.keys.len() + self.demux.entries();
+        of_endpoints + self.rooms.len() + usize::from(self.timers.next().is_some())
+    }
+}
+
 /// Sends what an endpoint has to say, by the way that it chose.
 fn send(
     now: Instant,

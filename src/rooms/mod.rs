@@ -17,6 +17,8 @@ mod connection;
 mod demux;
 mod endpoint;
 mod forwarder;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod keyframes;
 mod layers;
 mod mapping;
