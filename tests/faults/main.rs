@@ -1,0 +1,22 @@
+//! What breaks while people look: processes that are killed, full disks, attacks on media, clocks that
+//! jump, and a system that has nothing left. The others' pictures go on, and nothing stays behind.
+#![cfg(all(feature = "server", feature = "peer"))]
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/viewer.rs"]
+mod viewer;
+#[path = "../common/watcher.rs"]
+mod watcher;
+
+mod scarce;
+
+use common::process;
+
+/// Tells a number or a reason, whatever becomes of the test.
+fn say(text: &str) {
+    use std::io::Write as _;
+    // Not by a macro, whose output is kept back unless the test fails.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
