@@ -169,10 +169,17 @@ impl Caller {
     ) -> Result<(), CallError> {
         tokio::pin!(shutdown);
         let mut backoff = Backoff::default();
+        let mut recorded = Ok(());
         loop {
             let error = match self.register(&dialer, shutdown.as_mut()).await {
-                End::Stopped(result) => return result,
+                End::Stopped(result) => return recorded.and(result),
                 End::Hung(result) if !self.keep => return result,
+                End::Hung(Err(error @ CallError::Recording(_))) => {
+                    // It is logged; there may be better luck with the next call.
+                    recorded = recorded.and(Err(error));
+                    backoff.reset();
+                    None
+                }
                 End::Hung(Ok(())) => {
                     backoff.reset();
                     None
@@ -188,7 +195,7 @@ impl Caller {
             }
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = shutdown.as_mut() => return Ok(()),
+                () = shutdown.as_mut() => return recorded,
             }
         }
     }

@@ -19,7 +19,7 @@ use super::events::Events;
 use super::link::{Dialer, Link, LinkError};
 use crate::dialect::gstreamer::client::{self, PeerId, RoomClient, RoomEvent, RoomId};
 use crate::dialect::gstreamer::payload::{Message, PayloadError};
-use crate::media::Codec;
+use crate::media::{Codec, MediaError};
 
 pub use super::conversation::Media;
 
@@ -62,6 +62,9 @@ pub enum MeshError {
         /// In the server's words.
         why: String,
     },
+    /// We left, but a recording isn't complete.
+    #[error("a recording is not complete")]
+    Recording(#[source] MediaError),
 }
 
 /// A peer for rooms, ready to join.
@@ -89,6 +92,8 @@ struct Running {
     answer_by: Option<Instant>,
     /// Whether we were ever in the room.
     welcome: bool,
+    /// The first recording that is not complete.
+    recording: Option<MediaError>,
 }
 
 /// A member that we talk with.
@@ -147,7 +152,7 @@ impl Mesh {
     /// until `shutdown` ends. Then the others are told goodbye and files are complete.
     ///
     /// # Errors
-    /// If the server refuses the id or the room at the first time.
+    /// If the server refuses the id or the room at the first time, or a recording isn't complete.
     pub async fn run(
         self,
         dialer: Dialer,
@@ -167,13 +172,13 @@ impl Mesh {
             stay: 0,
             answer_by: None,
             welcome: false,
+            recording: None,
         };
         let result = tokio::select! {
             error = running.stay_joined(&dialer, &mut outgoing) => Err(error),
             () = shutdown => Ok(()),
         };
-        running.stop().await;
-        result
+        result.and(running.stop().await)
     }
 }
 
@@ -387,6 +392,9 @@ impl Running {
             Ok(outcome) => outcome,
             Err(error) => return tracing::error!(%error, "a member's session died"),
         };
+        if self.recording.is_none() {
+            self.recording = outcome.recording;
+        }
         let mut members = self.members.iter();
         let found = members.find(|(_, member)| member.number == outcome.number);
         let Some(peer) = found.map(|(peer, _)| peer.clone()) else {
@@ -407,11 +415,17 @@ impl Running {
     }
 
     /// Lets every session end.
-    async fn stop(mut self) {
+    async fn stop(mut self) -> Result<(), MeshError> {
         self.members.clear();
-        let all = async { while self.sessions.join_next().await.is_some() {} };
+        let all = async {
+            while let Some(ended) = self.sessions.join_next().await {
+                self.forget(ended);
+            }
+        };
         if timeout(STOP_TIMEOUT, all).await.is_err() {
             tracing::warn!("some sessions did not end in time");
         }
+        self.recording
+            .map_or(Ok(()), |error| Err(MeshError::Recording(error)))
     }
 }

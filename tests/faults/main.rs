@@ -5,14 +5,22 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/file.rs"]
+mod file;
+#[path = "../common/peers.rs"]
+mod peers;
 #[path = "../common/viewer.rs"]
 mod viewer;
 #[path = "../common/watcher.rs"]
 mod watcher;
 
+mod disk;
 mod scarce;
 
 use common::process;
+
+/// A small picture, because several are encoded and sent at once.
+const SMALL: &str = "test width=160 height=120 fps=10 wave=sine";
 
 /// Tells a number or a reason, whatever becomes of the test.
 fn say(text: &str) {
