@@ -12,7 +12,7 @@ use crate::common::{self, Server};
 use crate::file::play;
 use crate::peers::receives;
 use crate::process::{PATIENCE, Process};
-use crate::{SMALL, say};
+use crate::{SMALL, memory, say};
 
 /// Full after a second or two of what nothing can compress.
 const DISK: &str = "400k";
@@ -68,10 +68,10 @@ impl Disk {
 /// played, and at the end it says that it failed.
 async fn is_full(disk: &Disk, mut peer: Process, name: &str, others: impl Future<Output = ()>) {
     peer.logged("no space is left on the disk").await;
-    let before = memory(&peer);
+    let before = memory(peer.id());
     others.await;
     sleep(Duration::from_secs(1)).await;
-    let grown = memory(&peer).saturating_sub(before);
+    let grown = memory(peer.id()).saturating_sub(before);
     assert!(grown < 30_000, "{grown} kB more");
     let log = peer.log();
     let told: Vec<_> = log.lines().filter(|it| it.contains("no space")).collect();
@@ -83,7 +83,7 @@ async fn is_full(disk: &Disk, mut peer: Process, name: &str, others: impl Future
 }
 
 /// There is a second of pictures in it at least.
-async fn check(path: &Path) {
+pub(crate) async fn check(path: &Path) {
     let path = path.to_owned();
     let size = std::fs::metadata(&path).unwrap().len();
     let played = tokio::task::spawn_blocking(move || play(&path)).await;
@@ -93,14 +93,6 @@ async fn check(path: &Path) {
         played.frames > 5 && played.samples > 10_000 && played.waves > 50,
         "{played:?}"
     );
-}
-
-/// In kB.
-fn memory(process: &Process) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
-    kilobytes.unwrap().parse().unwrap()
 }
 
 async fn call(name: &str) {

@@ -30,6 +30,9 @@ const ADB_BUFFER: u64 = 1024 * 1024;
 /// How often a paused adb transport looks again.
 const ADB_PAUSE: Duration = Duration::from_millis(10);
 
+/// Messages of one viewer that make no sense and that are told; it may send any number of them.
+const COMPLAINTS: u32 = 5;
+
 /// One viewer, from its first message to its end.
 pub(super) struct Viewer {
     key: ViewerKey,
@@ -41,6 +44,8 @@ pub(super) struct Viewer {
     adb: Option<Adb>,
     /// Bytes of the photo that is arriving.
     photo: usize,
+    /// How many of its messages made no sense.
+    complaints: u32,
     /// When to give up.
     deadline: Option<Instant>,
     asked: Instant,
@@ -71,6 +76,7 @@ impl Viewer {
             replies,
             adb: None,
             photo: 0,
+            complaints: 0,
             deadline: None,
             asked: Instant::now(),
             sight: None,
@@ -163,7 +169,7 @@ impl Viewer {
                 );
             }
             (FromClient::Error(error), _) => {
-                tracing::warn!(client = %self.client, %error, "the viewer reports an error");
+                self.complain(&format_args!("the viewer reports an error: {error}"));
             }
             (FromClient::Unknown(kind), _) => {
                 self.reply(FromDevice::Error(format!("unknown message type {kind:?}")));
@@ -272,12 +278,12 @@ impl Viewer {
         match label {
             channels::INPUT => match serde_json::from_str::<Input>(text) {
                 Ok(input) => self.input(&input),
-                Err(error) => tracing::warn!(client = %self.client, %error, "no input event"),
+                Err(error) => self.complain(&format_args!("no input event: {error}")),
             },
             channels::DEVICE_CONTROL => match serde_json::from_str::<Control>(text) {
                 Ok(Control::Setting(Setting::RefreshDisplay { .. })) => session.refresh(),
                 Ok(_) => {}
-                Err(error) => tracing::warn!(client = %self.client, %error, "no command"),
+                Err(error) => self.complain(&format_args!("no command: {error}")),
             },
             channels::CAMERA if text == "EOF" => {
                 let bytes = std::mem::take(&mut self.photo);
@@ -298,9 +304,7 @@ impl Viewer {
             }
             // A photo comes in pieces, and a text that ends it.
             channels::CAMERA => self.photo = self.photo.saturating_add(bytes.len()),
-            channels::INPUT => {
-                tracing::warn!(client = %self.client, "binary input events are not taken")
-            }
+            channels::INPUT => self.complain(&"binary input events are not taken"),
             _ => self.tell(label, Content::Bytes(bytes.len())),
         }
     }
@@ -342,6 +346,18 @@ impl Viewer {
     fn send_text(&self, session: &Session, label: &str, text: &str) {
         if let Err(error) = session.send_text(label, text) {
             tracing::debug!(client = %self.client, label, %error, "the viewer's channel takes nothing");
+        }
+    }
+
+    /// Tells of a message that makes no sense; of the first ones only, so that the log stays short.
+    fn complain(&mut self, why: &dyn std::fmt::Display) {
+        self.complaints = self.complaints.saturating_add(1);
+        match self.complaints {
+            ..COMPLAINTS => tracing::warn!(client = %self.client, "{why}"),
+            COMPLAINTS => {
+                tracing::warn!(client = %self.client, "{why}; more of this viewer's are told at debug only");
+            }
+            _ => tracing::debug!(client = %self.client, "{why}"),
         }
     }
 
