@@ -341,7 +341,7 @@ impl Forwarder {
     fn fail(&mut self, now: Instant, slot: usize, why: Failure) {
         if let Some(endpoint) = self.endpoints.get(slot) {
             let key = endpoint.key;
-            debug!(endpoint = key.0, %why, "a media endpoint failed");
+            debug!(media = key.0, %why, "a media endpoint failed");
             self.remove(now, slot);
             (self.on_event)(Event::Failed { endpoint: key, why });
         }

@@ -89,9 +89,9 @@ impl Viewer {
         }
         self.see(|| Some(Moment::Ended));
         match end {
-            End::Left => tracing::info!(client = %self.client, "viewer left"),
+            End::Left => tracing::info!("viewer left"),
             End::Failed(why) => {
-                tracing::warn!(client = %self.client, %why, "the viewer's session ended");
+                tracing::warn!(%why, "the viewer's session ended");
                 self.reply(FromDevice::Error(why));
             }
         }
@@ -163,7 +163,7 @@ impl Viewer {
                 );
             }
             (FromClient::Error(error), _) => {
-                tracing::warn!(client = %self.client, %error, "the viewer reports an error");
+                tracing::warn!(%error, "the viewer reports an error");
             }
             (FromClient::Unknown(kind), _) => {
                 self.reply(FromDevice::Error(format!("unknown message type {kind:?}")));
@@ -222,7 +222,7 @@ impl Viewer {
             SessionEvent::Connected => {
                 self.deadline = None;
                 let milliseconds = self.asked.elapsed().as_millis();
-                tracing::info!(client = %self.client, milliseconds, "viewer connected");
+                tracing::info!(milliseconds, "viewer connected");
             }
             SessionEvent::Disconnected => self.deadline = Some(Instant::now() + MEND_TIMEOUT),
             SessionEvent::Trouble { verdict } => self.trouble(&verdict),
@@ -272,12 +272,12 @@ impl Viewer {
         match label {
             channels::INPUT => match serde_json::from_str::<Input>(text) {
                 Ok(input) => self.input(&input),
-                Err(error) => tracing::warn!(client = %self.client, %error, "no input event"),
+                Err(error) => tracing::warn!(%error, "no input event"),
             },
             channels::DEVICE_CONTROL => match serde_json::from_str::<Control>(text) {
                 Ok(Control::Setting(Setting::RefreshDisplay { .. })) => session.refresh(),
                 Ok(_) => {}
-                Err(error) => tracing::warn!(client = %self.client, %error, "no command"),
+                Err(error) => tracing::warn!(%error, "no command"),
             },
             channels::CAMERA if text == "EOF" => {
                 let bytes = std::mem::take(&mut self.photo);
@@ -292,14 +292,14 @@ impl Viewer {
         match label {
             channels::ADB => {
                 if self.adb.as_ref().is_some_and(|adb| !adb.send(bytes)) {
-                    tracing::warn!(client = %self.client, "the adb transport takes no more and is closed");
+                    tracing::warn!("the adb transport takes no more and is closed");
                     self.adb = None;
                 }
             }
             // A photo comes in pieces, and a text that ends it.
             channels::CAMERA => self.photo = self.photo.saturating_add(bytes.len()),
             channels::INPUT => {
-                tracing::warn!(client = %self.client, "binary input events are not taken")
+                tracing::warn!("binary input events are not taken")
             }
             _ => self.tell(label, Content::Bytes(bytes.len())),
         }
@@ -334,14 +334,14 @@ impl Viewer {
             }
         };
         if let Err(error) = sent {
-            tracing::warn!(client = %self.client, %error, "the viewer's adb channel takes nothing");
+            tracing::warn!(%error, "the viewer's adb channel takes nothing");
             self.adb = None;
         }
     }
 
     fn send_text(&self, session: &Session, label: &str, text: &str) {
         if let Err(error) = session.send_text(label, text) {
-            tracing::debug!(client = %self.client, label, %error, "the viewer's channel takes nothing");
+            tracing::debug!(label, %error, "the viewer's channel takes nothing");
         }
     }
 
@@ -362,7 +362,7 @@ impl Viewer {
     /// Sends a message to the viewer. Without signaling, or when it is far behind, there is no way.
     fn reply(&self, message: FromDevice) {
         if self.replies.try_send((self.key, message)).is_err() {
-            tracing::debug!(client = %self.client, "a message to the viewer is lost: there is no signaling");
+            tracing::debug!("a message to the viewer is lost: there is no signaling");
         }
     }
 }

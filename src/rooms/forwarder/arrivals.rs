@@ -96,7 +96,7 @@ impl Forwarder {
             let oldest = endpoint.streams.remove(0);
             self.streams.remove(oldest);
         }
-        debug!(%peer, endpoint = endpoint.key.0, "media over TCP");
+        debug!(%peer, media = endpoint.key.0, "media over TCP");
         self.arrived(now, slot, input);
     }
 
