@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
+use tracing::{Instrument as _, error_span};
 
 use super::backoff::Backoff;
 use super::conversation::{Conversation, INBOX, Lines, Number, Opening, Outcome, Shared, until};
@@ -153,6 +154,7 @@ impl Mesh {
     ///
     /// # Errors
     /// If the server refuses the id or the room at the first time, or a recording isn't complete.
+    #[tracing::instrument(level = "error", name = "mesh", skip_all, fields(id = %self.id, room = %self.room))]
     pub async fn run(
         self,
         dialer: Dialer,
@@ -346,7 +348,9 @@ impl Running {
             self.replies.clone(),
             Lines::Ended,
         );
-        self.sessions.spawn(conversation.run(opening, messages));
+        let session = error_span!("session", peer = peer.as_str());
+        self.sessions
+            .spawn(conversation.run(opening, messages).instrument(session));
         let member = Member {
             number: self.number,
             inbox,

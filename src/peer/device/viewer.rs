@@ -95,9 +95,9 @@ impl Viewer {
         }
         self.see(|| Some(Moment::Ended));
         match end {
-            End::Left => tracing::info!(client = %self.client, "viewer left"),
+            End::Left => tracing::info!("viewer left"),
             End::Failed(why) => {
-                tracing::warn!(client = %self.client, %why, "the viewer's session ended");
+                tracing::warn!(%why, "the viewer's session ended");
                 self.reply(FromDevice::Error(why));
             }
         }
@@ -228,7 +228,7 @@ impl Viewer {
             SessionEvent::Connected => {
                 self.deadline = None;
                 let milliseconds = self.asked.elapsed().as_millis();
-                tracing::info!(client = %self.client, milliseconds, "viewer connected");
+                tracing::info!(milliseconds, "viewer connected");
             }
             SessionEvent::Disconnected => self.deadline = Some(Instant::now() + MEND_TIMEOUT),
             SessionEvent::Trouble { verdict } => self.trouble(&verdict),
@@ -298,7 +298,7 @@ impl Viewer {
         match label {
             channels::ADB => {
                 if self.adb.as_ref().is_some_and(|adb| !adb.send(bytes)) {
-                    tracing::warn!(client = %self.client, "the adb transport takes no more and is closed");
+                    tracing::warn!("the adb transport takes no more and is closed");
                     self.adb = None;
                 }
             }
@@ -338,14 +338,14 @@ impl Viewer {
             }
         };
         if let Err(error) = sent {
-            tracing::warn!(client = %self.client, %error, "the viewer's adb channel takes nothing");
+            tracing::warn!(%error, "the viewer's adb channel takes nothing");
             self.adb = None;
         }
     }
 
     fn send_text(&self, session: &Session, label: &str, text: &str) {
         if let Err(error) = session.send_text(label, text) {
-            tracing::debug!(client = %self.client, label, %error, "the viewer's channel takes nothing");
+            tracing::debug!(label, %error, "the viewer's channel takes nothing");
         }
     }
 
@@ -353,11 +353,11 @@ impl Viewer {
     fn complain(&mut self, why: &dyn std::fmt::Display) {
         self.complaints = self.complaints.saturating_add(1);
         match self.complaints {
-            ..COMPLAINTS => tracing::warn!(client = %self.client, "{why}"),
+            ..COMPLAINTS => tracing::warn!("{why}"),
             COMPLAINTS => {
-                tracing::warn!(client = %self.client, "{why}; more of this viewer's are told at debug only");
+                tracing::warn!("{why}; more of this viewer's are told at debug only");
             }
-            _ => tracing::debug!(client = %self.client, "{why}"),
+            _ => tracing::debug!("{why}"),
         }
     }
 
@@ -378,7 +378,7 @@ impl Viewer {
     /// Sends a message to the viewer. Without signaling, or when it is far behind, there is no way.
     fn reply(&self, message: FromDevice) {
         if self.replies.try_send((self.key, message)).is_err() {
-            tracing::debug!(client = %self.client, "a message to the viewer is lost: there is no signaling");
+            tracing::debug!("a message to the viewer is lost: there is no signaling");
         }
     }
 }

@@ -58,7 +58,7 @@ impl Forwarder {
         let input = Input::Receive(now, receive);
         if fragment.is_some() {
             let is_right = endpoint.accepts(&input);
-            endpoint.reach.checked(source, is_right);
+            endpoint.checked(now, source, is_right);
             if !is_right {
                 return;
             }
@@ -90,7 +90,7 @@ impl Forwarder {
             return;
         };
         let is_right = endpoint.accepts(&input);
-        endpoint.reach.checked(peer, is_right);
+        endpoint.checked(now, peer, is_right);
         if !is_right || !Demux::count(&mut endpoint.held, peer) {
             return;
         }
@@ -102,7 +102,7 @@ impl Forwarder {
             let oldest = endpoint.streams.remove(0);
             self.streams.remove(oldest);
         }
-        debug!(%peer, endpoint = endpoint.key.0, "media over TCP");
+        debug!(%peer, media = endpoint.key.0, "media over TCP");
         self.arrived(now, slot, input);
     }
 
