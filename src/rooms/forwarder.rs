@@ -69,6 +69,8 @@ pub(super) struct Forwarder {
     happened: Vec<Happened>,
     /// Of endpoints that are gone.
     past: Totals,
+    /// Datagrams that were no endpoint's.
+    strays: u64,
 }
 
 /// A room, while it has publishers.
@@ -131,6 +133,7 @@ impl Forwarder {
             dirty: Vec::new(),
             happened: Vec::new(),
             past: Totals::default(),
+            strays: 0,
         })
     }
 
@@ -288,6 +291,11 @@ impl Forwarder {
     /// What endpoints did that are gone.
     pub(super) fn past(&self) -> Totals {
         self.past
+    }
+
+    /// Datagrams that were no endpoint's.
+    pub(super) fn strays(&self) -> u64 {
+        self.strays
     }
 
     fn wake(&mut self, now: Instant, slot: usize) {

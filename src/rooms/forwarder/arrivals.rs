@@ -43,6 +43,8 @@ impl Forwarder {
         let Some(slot) = slot else {
             if self.mapping.answer(source, bytes) {
                 self.tell_addresses();
+            } else {
+                self.strays += 1;
             }
             return;
         };
@@ -59,11 +61,9 @@ impl Forwarder {
         if fragment.is_some() {
             let is_right = endpoint.accepts(&input);
             endpoint.checked(now, source, is_right);
-            if !is_right {
-                return;
-            }
             let new = Demux::is_new(&endpoint.held, source);
-            if new && !self.demux.learn(&mut endpoint.held, slot, source) {
+            if !is_right || new && !self.demux.learn(&mut endpoint.held, slot, source) {
+                self.strays += 1;
                 return;
             }
             endpoint.local = local.filter(|_| self.config.bind.is_unspecified());
