@@ -345,7 +345,7 @@ impl Conference {
         }
     }
 
-    fn place(&self, visitor: Visitor) -> Option<(Arc<str>, Arc<str>)> {
+    pub(super) fn place(&self, visitor: Visitor) -> Option<(Arc<str>, Arc<str>)> {
         let member = self.tables.member(visitor)?;
         Some((Arc::clone(&member.room), Arc::clone(&member.user)))
     }

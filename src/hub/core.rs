@@ -10,7 +10,7 @@ use super::pool::Pool;
 use super::store::{Call, EndedCall, LAST_NUMBER, Newcomer, Registration, Seat, Store};
 use super::{
     Access, CallError, CallNumber, Command, ConnectionId, EndpointId, Event, Namespace, Payload,
-    PoolLimits, RegistrationError, RoomId, Undelivered, WhenAbsent,
+    PoolLimits, RegistrationError, RoomId, Undelivered, Visitor, WhenAbsent,
 };
 
 /// How much the hub takes. All but the durations bound its memory.
@@ -213,6 +213,12 @@ impl Hub {
     /// Every room whose media the server forwards, in order of name, with its members.
     pub fn forwarding_rooms(&self) -> impl Iterator<Item = (&Arc<str>, Vec<MemberView>)> {
         self.conference.rooms()
+    }
+
+    /// The room of a visitor, and its name there.
+    #[must_use]
+    pub fn visitor_place(&self, visitor: Visitor) -> Option<(Arc<str>, Arc<str>)> {
+        self.conference.place(visitor)
     }
 
     /// Who has a media endpoint.

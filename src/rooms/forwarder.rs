@@ -28,6 +28,7 @@ use super::sdp::Payload;
 use super::socket::{Outbox, Socket};
 use super::streams::Streams;
 use super::timers::Timers;
+use super::totals::Totals;
 use super::{Command, EndpointKey, EndpointStats, Event, Failure, Role, RoomKey};
 
 /// How long a peer may be silent once its checks have stopped. Browsers check every few seconds;
@@ -66,6 +67,10 @@ pub(super) struct Forwarder {
     /// Slots with something to send.
     dirty: Vec<usize>,
     happened: Vec<Happened>,
+    /// Of endpoints that are gone.
+    past: Totals,
+    /// Datagrams that were no endpoint's.
+    strays: u64,
 }
 
 /// A room, while it has publishers.
@@ -127,6 +132,8 @@ impl Forwarder {
             frame: Vec::new(),
             dirty: Vec::new(),
             happened: Vec::new(),
+            past: Totals::default(),
+            strays: 0,
         })
     }
 
@@ -287,6 +294,16 @@ impl Forwarder {
         self.endpoints.iter().map(stats).collect()
     }
 
+    /// What endpoints did that are gone.
+    pub(super) fn past(&self) -> Totals {
+        self.past
+    }
+
+    /// Datagrams that were no endpoint's.
+    pub(super) fn strays(&self) -> u64 {
+        self.strays
+    }
+
     fn wake(&mut self, now: Instant, slot: usize) {
         let Some(endpoint) = self.endpoints.get_mut(slot) else {
             return;
@@ -309,6 +326,10 @@ impl Forwarder {
             &mut happened,
         );
         let due = endpoint.due(now, self.config.connect, SILENCE);
+        if let Some(after) = endpoint.beginning.news.take() {
+            let endpoint = endpoint.key;
+            (self.on_event)(Event::Flows { endpoint, after });
+        }
         self.timers.set(slot, due);
         for what in happened.drain(..) {
             self.happened(now, slot, what);
@@ -334,7 +355,7 @@ impl Forwarder {
     fn fail(&mut self, now: Instant, slot: usize, why: Failure) {
         if let Some(endpoint) = self.endpoints.get(slot) {
             let key = endpoint.key;
-            debug!(endpoint = key.0, %why, "a media endpoint failed");
+            debug!(media = key.0, %why, "a media endpoint failed");
             self.remove(now, slot);
             (self.on_event)(Event::Failed { endpoint: key, why });
         }
@@ -354,6 +375,11 @@ impl Forwarder {
         let Some(mut endpoint) = self.endpoints.try_remove(slot) else {
             return;
         };
+        self.past += Totals::new(
+            &endpoint.counts,
+            self.streams.dropped(&endpoint.streams),
+            &endpoint.reports.last(),
+        );
         self.keys.remove(&endpoint.key);
         self.demux.remove(&endpoint.held);
         self.timers.clear(slot);
