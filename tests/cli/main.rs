@@ -2,6 +2,8 @@
 #![cfg(all(feature = "server", feature = "peer"))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
+mod documents;
+
 use std::net::TcpListener;
 use std::process::{Command, Output};
 
