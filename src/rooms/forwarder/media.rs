@@ -93,6 +93,7 @@ impl Forwarder {
             if simulcast {
                 self.choose_layers(now, slot);
             }
+            self.ask_again(now, slot);
         }
         self.fire_keyframes(now, slot);
     }
@@ -109,6 +110,9 @@ impl Forwarder {
         let Some(incoming) = &mut endpoint.incoming else {
             return;
         };
+        if incoming.muted.holds(&packet) {
+            return;
+        }
         let subscribers = std::mem::take(&mut incoming.subscribers);
         for &subscriber in &subscribers {
             self.touch(subscriber, |e| e.forward(now, &packet));
@@ -130,7 +134,9 @@ impl Forwarder {
         let Some(endpoint) = self.endpoints.get_mut(slot) else {
             return;
         };
-        let Some(incoming) = &mut endpoint.incoming else {
+        // Of a picture that nobody gets, none is needed.
+        let incoming = endpoint.incoming.as_mut().filter(|it| !it.muted.video);
+        let Some(incoming) = incoming else {
             return;
         };
         for (index, each) in incoming.layers.iter_mut().enumerate() {
@@ -176,6 +182,9 @@ impl Forwarder {
                 layer.meter.rate()
             })
             .collect();
+        if incoming.muted.video {
+            return;
+        }
         let desired = rates.iter().max().map_or(0, |best| best * DESIRE / 100);
         let mut wanted = Vec::new();
         for subscriber in incoming.subscribers.clone() {
