@@ -115,7 +115,11 @@ impl Hub {
     /// Under which id a connection is registered.
     #[must_use]
     pub fn registered_as(&self, connection: ConnectionId) -> Option<&EndpointId> {
-        match self.store.connection(connection).and_then(|it| it.seat.as_ref()) {
+        match self
+            .store
+            .connection(connection)
+            .and_then(|it| it.seat.as_ref())
+        {
             Some(Seat::Holder(id)) => Some(id),
             Some(Seat::Newcomer(_)) => None,
             None => self.pool.registered_as(connection),

@@ -389,13 +389,7 @@ impl Hub {
     }
 
     /// Opens a call to an endpoint that is registered.
-    fn open(
-        &mut self,
-        now: Instant,
-        caller: ConnectionId,
-        id: &EndpointId,
-        out: &mut Vec<Output>,
-    ) {
+    fn open(&mut self, now: Instant, caller: ConnectionId, id: &EndpointId, out: &mut Vec<Output>) {
         let Some(registration) = self.store.endpoint(id) else {
             return;
         };

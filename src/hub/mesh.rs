@@ -75,13 +75,7 @@ impl Hub {
         }
     }
 
-    fn pair(
-        &mut self,
-        now: Instant,
-        from: ConnectionId,
-        with: EndpointId,
-        out: &mut Vec<Output>,
-    ) {
+    fn pair(&mut self, now: Instant, from: ConnectionId, with: EndpointId, out: &mut Vec<Output>) {
         let refused = if self.holder(from).is_none() {
             PairError::NotRegistered
         } else if self.is_engaged(from) {

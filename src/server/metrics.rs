@@ -26,6 +26,9 @@ pub(super) struct Metrics {
     pub(super) tls_reloads: Counter,
     pub(super) tls_reload_failures: Counter,
     pub(super) queue_overflows: Counter,
+    /// Of all causes together.
+    pub(super) refusals: Counter,
+    admin_deeds: Family<Deed, Counter>,
     pub(super) polling_clients: Gauge,
     pub(super) tokens: Meters,
     websockets: Family<Kind, Gauge>,
@@ -93,6 +96,11 @@ struct Handled {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Deed {
+    deed: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -164,8 +172,21 @@ impl Metrics {
         counters.bytes.inc_by(bytes as u64);
     }
 
+    /// Messages and bytes that went through the hub, to receivers of all kinds.
+    pub(super) fn relayed_in_all(&self) -> (u64, u64) {
+        self.relayed.iter().fold((0, 0), |(messages, bytes), to| {
+            (messages + to.messages.get(), bytes + to.bytes.get())
+        })
+    }
+
+    /// An operator has done something to somebody.
+    pub(super) fn deed(&self, deed: &'static str) {
+        self.admin_deeds.get_or_create(&Deed { deed }).inc();
+    }
+
     /// Something was refused.
     pub(super) fn refused(&self, cause: &'static str) {
+        self.refusals.inc();
         self.causes.get_or_create(&Cause { cause }).inc();
     }
 
@@ -235,6 +256,7 @@ impl Metrics {
             polling_clients: "Polling clients",
             relayed_messages: "Messages relayed, by kind of receiver",
             queue_overflows: "Connections that were closed because they took their messages too slowly",
+            admin_deeds: "Deeds of operators by the admin API",
             causes: "Refusals by cause",
             requests: "Requests answered on WebSockets, by method and by what came of them",
             http_requests: "HTTP requests answered",

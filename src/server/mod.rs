@@ -32,6 +32,7 @@ mod stream;
 mod switch;
 mod tls;
 pub mod tokens;
+mod traffic;
 mod upgrade;
 
 pub use settings::Reloader;
@@ -50,6 +51,7 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::hub::MediaEvent;
 use addresses::Addresses;
+use admin::Begun;
 use auth::Revoked;
 use drain::Phase;
 use hook::Hook;
@@ -192,6 +194,7 @@ pub enum StartError {
 
 /// What all of the edge shares.
 struct App {
+    begun: Begun,
     config: Config,
     settings: RwLock<Arc<Settings>>,
     kurento: Arc<kurento::Settings>,
@@ -344,6 +347,7 @@ impl App {
         let slot_count = u32::try_from(config.limits.connections.min(Semaphore::MAX_PERMITS))
             .unwrap_or(u32::MAX);
         Ok(Self {
+            begun: Begun::now(),
             settings: RwLock::new(Arc::new(settings)),
             addresses: Arc::new(Addresses::new(&config)),
             rate: Rate::new(

@@ -130,7 +130,7 @@ impl Forwarder {
     }
 
     /// Asks a publisher for a keyframe of one layer, or of all.
-    fn ask_keyframe(&mut self, now: Instant, slot: usize, layer: Option<usize>) {
+    pub(super) fn ask_keyframe(&mut self, now: Instant, slot: usize, layer: Option<usize>) {
         let Some(endpoint) = self.endpoints.get_mut(slot) else {
             return;
         };
