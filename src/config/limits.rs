@@ -34,6 +34,13 @@ macro_rules! limits {
             /// Every limit's key.
             pub const KEYS: &'static [&'static str] = &[$( stringify!($name), )+];
 
+            /// Every limit that is a number, with its key.
+            #[must_use]
+            pub fn counts(&self) -> Vec<(&'static str, usize)> {
+                let each = [$( limits!(@count $kind, self, $name), )+];
+                each.into_iter().flatten().collect()
+            }
+
             /// Sets one limit by its key.
             ///
             /// # Errors
@@ -51,6 +58,8 @@ macro_rules! limits {
     (@show seconds, $value:expr) => { &$value.as_secs_f64() };
     (@type count) => { usize };
     (@type seconds) => { Duration };
+    (@count count, $self:ident, $name:ident) => { Some((stringify!($name), $self.$name)) };
+    (@count seconds, $self:ident, $name:ident) => { None };
     (@parse count, $value:expr) => {
         match $value.as_integer().and_then(|n| usize::try_from(n).ok()) {
             Some(n) if n > 0 => Ok::<usize, String>(n),

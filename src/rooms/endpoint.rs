@@ -1,6 +1,6 @@
 //! One peer connection: str0m, and what it is for.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,6 +54,7 @@ pub(super) struct Endpoint {
     pub(super) outgoing: Option<Outgoing>,
     pub(super) born: Instant,
     pub(super) connected: bool,
+    pub(super) beginning: Beginning,
     /// What it was told, and how far it has come.
     pub(super) addresses: Arc<Addresses>,
     pub(super) reach: Reach,
@@ -73,6 +74,16 @@ pub(super) struct Endpoint {
     pub(super) channels: Channels,
     /// Where its datagrams must come from, on a machine with several addresses.
     pub(super) local: Option<IpAddr>,
+}
+
+/// When an endpoint came how far.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Beginning {
+    checked: Option<Instant>,
+    connected: Option<Instant>,
+    flows: bool,
+    /// How long after it was connected its first media came or went, until that is told.
+    pub(super) news: Option<Duration>,
 }
 
 /// What an endpoint has done.
@@ -161,6 +172,7 @@ impl Endpoint {
             outgoing: None,
             born: now,
             connected: false,
+            beginning: Beginning::default(),
             ice_down: false,
             heard: now,
             wake: now,
@@ -283,6 +295,31 @@ impl Endpoint {
         strain.map_or(due, |at| due.min(at))
     }
 
+    /// A connectivity check came, whose password is right or wrong.
+    pub(super) fn checked(&mut self, now: Instant, from: SocketAddr, is_right: bool) {
+        self.reach.checked(from, is_right);
+        if is_right && self.beginning.checked.is_none() {
+            self.beginning.checked = Some(now);
+        }
+    }
+
+    /// ICE and DTLS are up. How long it took to the first check, and from there.
+    pub(super) fn connect(&mut self, now: Instant) -> (Duration, Duration) {
+        self.connected = true;
+        self.reach.connected();
+        let checked = self.beginning.checked.unwrap_or(self.born);
+        self.beginning.connected = Some(now);
+        (checked - self.born, now - checked)
+    }
+
+    /// Media came or went.
+    pub(super) fn flows(&mut self, now: Instant) {
+        if !self.beginning.flows {
+            self.beginning.flows = true;
+            self.beginning.news = self.beginning.connected.map(|since| now - since);
+        }
+    }
+
     /// Why it isn't connected, if it isn't.
     pub(super) fn unconnected(&self, now: Instant) -> Option<Unconnected> {
         let seconds = now.saturating_duration_since(self.born).as_secs();
@@ -345,6 +382,7 @@ impl Endpoint {
             self.counts.bytes_out += payload.len() as u64;
             self.queued += 1;
             self.dirty = true;
+            self.flows(now);
         }
     }
 

@@ -29,6 +29,7 @@ use super::sdp::Payload;
 use super::socket::{Outbox, Socket};
 use super::streams::Streams;
 use super::timers::Timers;
+use super::totals::Totals;
 use super::{Command, EndpointKey, EndpointStats, Event, Failure, Role, RoomKey};
 
 /// How long a peer may be silent once its checks have stopped. Browsers check every few seconds;
@@ -67,6 +68,8 @@ pub(super) struct Forwarder {
     /// Slots with something to send.
     dirty: Vec<usize>,
     happened: Vec<Happened>,
+    /// Of endpoints that are gone.
+    past: Totals,
 }
 
 /// A room, while it has publishers.
@@ -128,6 +131,7 @@ impl Forwarder {
             frame: Vec::new(),
             dirty: Vec::new(),
             happened: Vec::new(),
+            past: Totals::default(),
         })
     }
 
@@ -288,6 +292,11 @@ impl Forwarder {
         self.endpoints.iter().map(stats).collect()
     }
 
+    /// What endpoints did that are gone.
+    pub(super) fn past(&self) -> Totals {
+        self.past
+    }
+
     fn wake(&mut self, now: Instant, slot: usize) {
         let Some(endpoint) = self.endpoints.get_mut(slot) else {
             return;
@@ -310,6 +319,10 @@ impl Forwarder {
             &mut happened,
         );
         let due = endpoint.due(now, self.config.connect, SILENCE);
+        if let Some(after) = endpoint.beginning.news.take() {
+            let endpoint = endpoint.key;
+            (self.on_event)(Event::Flows { endpoint, after });
+        }
         self.timers.set(slot, due);
         for what in happened.drain(..) {
             self.happened(now, slot, what);
@@ -355,6 +368,11 @@ impl Forwarder {
         let Some(mut endpoint) = self.endpoints.try_remove(slot) else {
             return;
         };
+        self.past += Totals::new(
+            &endpoint.counts,
+            self.streams.dropped(&endpoint.streams),
+            &endpoint.reports.last(),
+        );
         self.keys.remove(&endpoint.key);
         self.demux.remove(&endpoint.held);
         self.timers.clear(slot);

@@ -29,17 +29,19 @@ mod strain;
 mod streams;
 mod thread;
 mod timers;
+mod totals;
 mod trouble;
 mod video;
 
 pub use config::Config;
 pub use report::Report;
+pub use totals::{Stages, ThreadStats, Totals};
 pub use trouble::{Reach, Unconnected};
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 
@@ -145,6 +147,17 @@ pub enum Event {
     Connected {
         /// Which.
         endpoint: EndpointKey,
+        /// How long it took from the answer to the first good connectivity check.
+        checks: Duration,
+        /// How long it took from there.
+        handshake: Duration,
+    },
+    /// The first packet of media came from this endpoint, or went to it. Once per endpoint.
+    Flows {
+        /// Which.
+        endpoint: EndpointKey,
+        /// How long after it was connected.
+        after: Duration,
     },
     /// The endpoint is gone; with a publisher also its subscribers, of whom no event tells.
     Failed {
@@ -454,6 +467,12 @@ impl Plane {
     #[must_use]
     pub fn stats(&self) -> Vec<EndpointStats> {
         self.threads.iter().flat_map(Thread::stats).collect()
+    }
+
+    /// Each thread's numbers in sums, about a second old.
+    #[must_use]
+    pub fn thread_stats(&self) -> Vec<ThreadStats> {
+        self.threads.iter().map(Thread::totals).collect()
     }
 }
 

@@ -130,6 +130,7 @@ pub(super) async fn text_within(
     let bytes = match tokio::time::timeout(app.config.limits.handshake, body.collect()).await {
         Ok(Ok(collected)) => collected.to_bytes(),
         Ok(Err(failure)) if failure.is::<http_body_util::LengthLimitError>() => {
+            app.metrics.refused("body_too_large");
             let text = format!("the body has more than {most} bytes");
             return Err(error(StatusCode::PAYLOAD_TOO_LARGE, &text));
         }

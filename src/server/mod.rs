@@ -243,6 +243,7 @@ pub async fn bind(config: Config) -> Result<Server, StartError> {
         .map(|&listen| listener::bind(listen, tls.as_ref(), &mut inherited))
         .collect::<Result<Vec<_>, _>>()?;
     let metrics = Arc::new(Metrics::new());
+    metrics.certificate_ends(tls.as_ref().and_then(Tls::ends));
     let bound: Vec<_> = listeners.iter().map(|it| it.bound.address).collect();
     let (plane, media) = Media::start(&config, &bound, Arc::clone(&metrics)).await?;
     Ok(Server {

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::auth::Pass;
 use super::media::Media;
-use super::metrics::{Metrics, Receiver};
+use super::metrics::{Beginning, Metrics, Receiver};
 use super::outbox::{Ended, Outbox, Overflow, bytes_of};
 use super::traffic::Usage;
 use crate::config;
@@ -109,6 +109,8 @@ struct Seat {
     /// What it registers as, for the log.
     id: Option<EndpointId>,
     is_registered: bool,
+    /// What is timed of it.
+    beginning: Beginning,
 }
 
 impl Switch {
@@ -178,6 +180,7 @@ impl Switch {
             since: Instant::now(),
             id: None,
             is_registered: false,
+            beginning: Beginning::new(Instant::now()),
         };
         state.seats.insert(id, seat);
         id
@@ -192,9 +195,12 @@ impl Switch {
     pub(super) fn command_at(&self, now: Instant, from: ConnectionId, command: Command) {
         let mut state = self.lock();
         // A connection that was thrown out may not have heard of it yet.
-        let Some(seat) = state.seats.get(&from) else {
+        let Some(seat) = state.seats.get_mut(&from) else {
             return;
         };
+        if let Some((phase, took)) = seat.beginning.asks(now, &command) {
+            self.metrics.set_up(seat.member.dialect, phase, took);
+        }
         let checked = match &seat.pass {
             Some(pass) => pass.grants.check(command),
             None => Ok(command),
@@ -375,9 +381,12 @@ impl Switch {
             for Output { to, event } in outputs.drain(..) {
                 changed |= !event.is_message();
                 self.observe(state, to, &event);
-                let Some(seat) = state.seats.get(&to) else {
+                let Some(seat) = state.seats.get_mut(&to) else {
                     continue;
                 };
+                if let Some((phase, took)) = seat.beginning.hears(now, &event) {
+                    self.metrics.set_up(seat.member.dialect, phase, took);
+                }
                 if seat.inbox.push(event) == Err(Overflow) {
                     self.metrics.queue_overflows.inc();
                     warn!(

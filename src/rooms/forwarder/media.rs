@@ -22,11 +22,13 @@ impl Forwarder {
         };
         match what {
             Happened::Connected => {
-                endpoint.connected = true;
-                endpoint.reach.connected();
-                let key = endpoint.key;
+                let (checks, handshake) = endpoint.connect(now);
                 let publisher = endpoint.outgoing.as_ref().map(|o| o.publisher);
-                (self.on_event)(Event::Connected { endpoint: key });
+                (self.on_event)(Event::Connected {
+                    endpoint: endpoint.key,
+                    checks,
+                    handshake,
+                });
                 if let Some(publisher) = publisher {
                     self.ask_keyframe(now, publisher, None);
                 }
@@ -107,6 +109,7 @@ impl Forwarder {
         };
         endpoint.counts.packets_in += 1;
         endpoint.counts.bytes_in += rtp.payload.len() as u64;
+        endpoint.flows(now);
         let Some(incoming) = &mut endpoint.incoming else {
             return;
         };

@@ -91,7 +91,7 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
 
 /// `GET /metrics`
 async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let text = app.metrics.text(app.switch.counts());
+    let text = app.metrics.text(&metrics::Now::of(&app));
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 

@@ -12,6 +12,8 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use super::super::App;
 use super::{json, seconds};
 use crate::config::Limits;
+use crate::rooms;
+use crate::vitals::Vitals;
 
 /// When a server began.
 #[derive(Debug)]
@@ -78,6 +80,9 @@ impl Begun {
 
 /// `GET /api/server`
 pub(super) async fn server(State(app): State<Arc<App>>) -> Response {
+    // To count descriptors may take milliseconds.
+    let vitals = tokio::task::spawn_blocking(Vitals::read).await;
+    let vitals = vitals.ok().flatten().unwrap_or_default();
     json(&Answer {
         version: env!("CARGO_PKG_VERSION"),
         started: &app.begun.at,
@@ -85,10 +90,10 @@ pub(super) async fn server(State(app): State<Arc<App>>) -> Response {
         phase: app.phase().name(),
         counts: counts(&app),
         totals: totals(&app),
-        memory_bytes: 0,
-        open_files: 0,
-        threads: 0,
-        cpu_seconds: 0.0,
+        memory_bytes: vitals.memory,
+        open_files: vitals.descriptors,
+        threads: vitals.threads,
+        cpu_seconds: vitals.processor_seconds,
         limits: &app.config.limits,
     })
 }
@@ -107,19 +112,29 @@ fn counts(app: &App) -> ShownCounts {
         publishers: counts.publishers,
         subscriptions: counts.subscriptions,
         polling_clients,
-        media_endpoints: app.media.stats().len(),
+        media_endpoints: app.media.thread_stats().iter().map(endpoints).sum(),
     }
+}
+
+fn endpoints(of: &rooms::ThreadStats) -> usize {
+    let stages = [of.publishers, of.subscribers];
+    let each = stages.map(|it| it.waiting + it.checking + it.handshaking + it.connected);
+    each.iter().sum()
 }
 
 fn totals(app: &App) -> Totals {
     let (messages, bytes) = app.metrics.relayed_in_all();
+    let threads = app.media.thread_stats();
+    let media = |number: fn(&rooms::Totals) -> u64| -> u64 {
+        threads.iter().map(|thread| number(&thread.totals)).sum()
+    };
     Totals {
         messages,
         bytes,
-        media_packets_in: 0,
-        media_bytes_in: 0,
-        media_packets_out: 0,
-        media_bytes_out: 0,
+        media_packets_in: media(|it| it.packets_in),
+        media_bytes_in: media(|it| it.bytes_in),
+        media_packets_out: media(|it| it.packets_out),
+        media_bytes_out: media(|it| it.bytes_out),
         refusals: app.metrics.refusals.get(),
         queue_overflows: app.metrics.queue_overflows.get(),
     }
