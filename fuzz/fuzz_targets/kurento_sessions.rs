@@ -110,6 +110,8 @@ impl World {
                 }
                 MediaCommand::Remove { end, .. } => self.remove(end),
                 MediaCommand::CloseRoom(room) => self.plane.retain(|_, it| it.0 != room),
+                // Whom it lets through is the plane's.
+                MediaCommand::Mute { .. } => {}
             }
         }
         for Output { to, event } in out {

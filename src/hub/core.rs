@@ -157,8 +157,8 @@ impl Hub {
                 endpoint,
                 when_absent,
             } => self.call(now, from, &endpoint, when_absent, out),
-            Command::ToCaller { call, payload } => self.to_caller(from, call, payload, out),
-            Command::ToEndpoint { payload } => self.to_endpoint(from, payload, out),
+            Command::ToCaller { call, payload } => self.tell_caller(from, call, payload, out),
+            Command::ToEndpoint { payload } => self.tell_endpoint(from, payload, out),
             Command::ToPartner { frame, otherwise } => {
                 self.relay_or_obey(now, from, frame, otherwise, out);
             }
@@ -405,7 +405,7 @@ impl Hub {
         tell(out, caller, event);
     }
 
-    fn to_caller(
+    fn tell_caller(
         &mut self,
         from: ConnectionId,
         call: CallNumber,
@@ -432,7 +432,7 @@ impl Hub {
         tell(out, from, Event::NotDelivered { call, why });
     }
 
-    fn to_endpoint(&mut self, from: ConnectionId, payload: Payload, out: &mut Vec<Output>) {
+    fn tell_endpoint(&mut self, from: ConnectionId, payload: Payload, out: &mut Vec<Output>) {
         if let Some(Call::Open(id, call)) =
             self.store.connection(from).and_then(|it| it.call.as_ref())
             && let Some(registration) = self.store.endpoint(id)

@@ -67,7 +67,7 @@ impl Pool {
     }
 
     pub(super) fn endpoints(&self) -> impl Iterator<Item = Endpoint<'_>> {
-        self.servers.iter().filter_map(|it| shown(it))
+        self.servers.iter().filter_map(shown)
     }
 
     pub(super) fn endpoint(&self, id: &EndpointId) -> Option<Endpoint<'_>> {

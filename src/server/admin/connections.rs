@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 
 use super::super::App;
@@ -58,7 +58,7 @@ pub(super) async fn all(
 ) -> Response {
     let page = match page.page::<u64>(&app) {
         Ok(page) => page,
-        Err(wrong) => return wrong,
+        Err(wrong) => return wrong.into_response(),
     };
     let all = app.switch.connection_ids(|dialect, endpoint| {
         let has_id = |id: &String| endpoint.is_some_and(|it| it.as_str() == id);
