@@ -35,6 +35,8 @@ pub(super) enum Misasked {
     After,
     #[error("limit must be a whole number from 1 to 4294967295")]
     Limit,
+    #[error("dialect must be cuttlefish, gstreamer, gecko or kurento")]
+    Dialect,
     #[error("{0}")]
     Query(String),
 }
