@@ -23,7 +23,7 @@ pub(crate) const TIMES: [f64; 14] = [
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What this process takes now.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Vitals {
     /// Resident memory, in bytes.
     pub(crate) memory: u64,

@@ -9,19 +9,39 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use switchboard::hub::{
-    Access, AccountId, Addressee, Ask, Asked, CallNumber, Command, ConnectionId, Demand,
-    EndpointId, Event, Namespace, Offer, Output, Payload, Request, Rights, RoomId, SessionId, Step,
-    Ticket, Visitor, WhenAbsent,
+    Access, AccountId, Addressee, Ask, Asked, CallId, CallNumber, Command, ConnectionId, Demand,
+    EndpointId, Event, MuteChange, Namespace, Offer, Output, Payload, Request, Rights, RoomId,
+    SessionId, Step, Ticket, Visitor, WhenAbsent,
 };
 use switchboard_fuzz::{CONNECTIONS, House, Media};
 
 #[derive(Debug, Arbitrary)]
 enum Operation {
-    Command { who: u8, what: What },
+    Command {
+        who: u8,
+        what: What,
+    },
     Media(Media),
-    CloseRoom { room: u8 },
-    Evict { room: u8, user: u8 },
-    Wait { milliseconds: u16 },
+    CloseRoom {
+        room: u8,
+    },
+    Evict {
+        room: u8,
+        user: u8,
+    },
+    Wait {
+        milliseconds: u16,
+    },
+    Mute {
+        room: u8,
+        user: u8,
+        audio: Option<bool>,
+        video: Option<bool>,
+    },
+    /// One of the open calls, or one that never was.
+    EndCall {
+        nth: u8,
+    },
 }
 
 #[derive(Debug, Arbitrary)]
@@ -142,6 +162,21 @@ fuzz_target!(|operations: Vec<Operation>| {
             Operation::Evict { room, user } => world
                 .house
                 .change(|_, hub, out| hub.evict(&name("r", room, 3), &name("u", user, 4), out)),
+            Operation::Mute {
+                room,
+                user,
+                audio,
+                video,
+            } => world.house.change(|_, hub, _| {
+                let change = MuteChange { audio, video };
+                hub.mute(&name("r", room, 3), &name("u", user, 4), change)
+            }),
+            Operation::EndCall { nth } => world.house.change(|now, hub, out| {
+                let nobody = CallId::Call(ConnectionId(u64::MAX));
+                let open = hub.call_ids().nth(nth.into());
+                let id = open.unwrap_or(nobody);
+                hub.end_call(now, id, out)
+            }),
             Operation::Wait { milliseconds } => {
                 world.house.wait(Duration::from_millis(milliseconds.into()))
             }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+
 /// Makes [`Limits`] from one table, so that a limit can't exist without a key, a default and a line
 /// of documentation.
 macro_rules! limits {
@@ -16,6 +18,15 @@ macro_rules! limits {
         impl Default for Limits {
             fn default() -> Self {
                 Self { $( $name: $default, )+ }
+            }
+        }
+
+        /// As in the configuration file.
+        impl Serialize for Limits {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                let mut map = to.serialize_map(Some(Self::KEYS.len()))?;
+                $( map.serialize_entry(stringify!($name), limits!(@show $kind, self.$name))?; )+
+                map.end()
             }
         }
 
@@ -49,6 +60,8 @@ macro_rules! limits {
             }
         }
     };
+    (@show count, $value:expr) => { &$value };
+    (@show seconds, $value:expr) => { &$value.as_secs_f64() };
     (@print count, $value:expr) => { $value.to_string() };
     (@print seconds, $value:expr) => { $value.as_secs_f64().to_string() };
     (@type count) => { usize };
@@ -188,6 +201,8 @@ limits! {
     scripts_bytes: count = 8 * 1024 * 1024;
     /// How long such a script is kept for geckos to fetch.
     script_kept: seconds = Duration::from_secs(600);
+    /// Connections or calls in one page of the admin API's lists.
+    admin_page: count = 1_000;
     /// Bytes in a token. A longer one is refused without asking anyone.
     token_bytes: count = 16 * 1024;
     /// Tokens at once that are being checked with their authority. More wait within their `token_check`.

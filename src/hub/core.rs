@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::conference::{
     Conference, ConferenceLimits, MediaCommand, MediaEnd, MediaEvent, MediaOwner, MemberView,
+    MuteChange, Muted,
 };
 use super::pool::Pool;
 use super::store::{Call, EndedCall, LAST_NUMBER, Newcomer, Registration, Seat, Store};
@@ -162,9 +163,9 @@ impl Hub {
                 endpoint,
                 when_absent,
                 access,
-            } => self.call(from, &endpoint, when_absent, access, out),
-            Command::ToCaller { call, payload } => self.to_caller(from, call, payload, out),
-            Command::ToEndpoint { payload } => self.to_endpoint(from, payload, out),
+            } => self.call(now, from, &endpoint, when_absent, access, out),
+            Command::ToCaller { call, payload } => self.tell_caller(from, call, payload, out),
+            Command::ToEndpoint { payload } => self.tell_endpoint(from, payload, out),
             Command::ToPartner { frame, otherwise } => {
                 self.relay_or_obey(now, from, frame, otherwise, out);
             }
@@ -200,13 +201,31 @@ impl Hub {
         self.conference.commands.drain(..)
     }
 
+    /// Puts whoever a connection brings out of its room, for good: that one isn't awaited back.
+    pub fn dismiss(&mut self, connection: ConnectionId, out: &mut Vec<Output>) {
+        self.conference.dismiss(connection, out);
+    }
+
+    /// Stops, or no longer, what a member of a room publishes whose media the server forwards; what
+    /// isn't named stays as it is. How that is now; `None` if there is no such member.
+    pub fn mute(&mut self, room: &str, user: &str, change: MuteChange) -> Option<Muted> {
+        self.conference.mute(room, user, change)
+    }
+
+    /// One room whose media the server forwards: its members.
+    #[must_use]
+    pub fn forwarding_room(&self, room: &str) -> Option<Vec<MemberView>> {
+        self.conference.room(room)
+    }
+
     /// Puts a member out of a room whose media the server forwards. False if there is no such one.
     pub fn evict(&mut self, room: &str, user: &str, out: &mut Vec<Output>) -> bool {
         self.conference.evict(room, user, out)
     }
 
-    /// Closes a room whose media the server forwards. False if there is no such one.
-    pub fn close_room(&mut self, room: &str, out: &mut Vec<Output>) -> bool {
+    /// Closes a room whose media the server forwards. How many were in it; `None` if there is no
+    /// such one.
+    pub fn close_room(&mut self, room: &str, out: &mut Vec<Output>) -> Option<usize> {
         self.conference.close_room(room, out)
     }
 
@@ -273,7 +292,7 @@ impl Hub {
         self.store
             .entry(id)
             .map(|(id, registration)| self.shown(id, registration))
-            .or_else(|| self.pool.endpoints().find(|it| it.id == id))
+            .or_else(|| self.pool.endpoint(id))
     }
 
     /// Every room, in order of namespace and id.
@@ -353,12 +372,13 @@ impl Hub {
             .register(now, connection, id, info, holds_viewers);
         tell(out, connection, Event::Registered);
         for (caller, access) in self.store.take_waiting(id) {
-            self.open(caller, id, access, out);
+            self.open(now, caller, id, access, out);
         }
     }
 
     fn call(
         &mut self,
+        now: Instant,
         from: ConnectionId,
         endpoint: &EndpointId,
         when_absent: WhenAbsent,
@@ -372,7 +392,7 @@ impl Hub {
         {
             CallError::AlreadyInCall
         } else if self.store.endpoint(endpoint).is_some() {
-            return self.open(from, endpoint, access, out);
+            return self.open(now, from, endpoint, access, out);
         } else if when_absent == WhenAbsent::Refuse {
             CallError::Absent(endpoint.clone())
         } else if self.store.waiting_calls() >= self.limits.waiting_calls {
@@ -389,6 +409,7 @@ impl Hub {
     /// Opens a call to an endpoint that is registered.
     fn open(
         &mut self,
+        now: Instant,
         caller: ConnectionId,
         id: &EndpointId,
         access: Access,
@@ -406,15 +427,15 @@ impl Hub {
             let full = CallError::Full(self.limits.calls_per_endpoint);
             return tell(out, caller, Event::CallRefused(full));
         }
-        let event = match self.store.open_call(id, caller, access) {
+        let event = match self.store.open_call(now, id, caller, access) {
             Some(call) => Event::CallOpened { call, info },
             None => Event::CallRefused(CallError::Full(LAST_NUMBER as usize)),
         };
         tell(out, caller, event);
     }
 
-    fn to_caller(
-        &self,
+    fn tell_caller(
+        &mut self,
         from: ConnectionId,
         call: CallNumber,
         payload: Payload,
@@ -426,7 +447,12 @@ impl Hub {
         };
         let why = match registration {
             Some(registration) => match registration.calls.get(&call) {
-                Some(caller) => return tell(out, *caller, Event::FromEndpoint { payload }),
+                Some(&caller) => {
+                    if let Some(talk) = self.store.talk(caller) {
+                        talk.received += 1;
+                    }
+                    return tell(out, caller, Event::FromEndpoint { payload });
+                }
                 None if registration.issued(call) => Undelivered::CallerLeft,
                 None => Undelivered::NoSuchCall,
             },
@@ -435,7 +461,7 @@ impl Hub {
         tell(out, from, Event::NotDelivered { call, why });
     }
 
-    fn to_endpoint(&self, from: ConnectionId, payload: Payload, out: &mut Vec<Output>) {
+    fn tell_endpoint(&mut self, from: ConnectionId, payload: Payload, out: &mut Vec<Output>) {
         if let Some(Call::Open(id, call, access)) =
             self.store.connection(from).and_then(|it| it.call.as_ref())
             && let Some(registration) = self.store.endpoint(id)
@@ -445,7 +471,11 @@ impl Hub {
                 access: *access,
                 payload,
             };
-            tell(out, registration.connection, event);
+            let to = registration.connection;
+            if let Some(talk) = self.store.talk(from) {
+                talk.sent += 1;
+            }
+            tell(out, to, event);
         }
     }
 
@@ -463,7 +493,7 @@ impl Hub {
 
     /// Ends everything that a connection holds or wants, and tells everyone but itself. The other
     /// end of a pair ends with it.
-    fn end(&mut self, now: Instant, who: ConnectionId, out: &mut Vec<Output>) {
+    pub(super) fn end(&mut self, now: Instant, who: ConnectionId, out: &mut Vec<Output>) {
         let Some(seat) = self.store.connection(who).map(|it| it.seat.clone()) else {
             return;
         };

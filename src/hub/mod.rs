@@ -8,6 +8,7 @@
 //! four dialects translate their own words into these, so that the rules about
 //! duplicate ids, goodbyes and numbering stand once, here.
 
+mod calls;
 mod conference;
 mod core;
 #[cfg(feature = "fuzzing")]
@@ -23,9 +24,11 @@ mod store;
 mod tests;
 
 pub use self::core::{Counts, Endpoint, Hub, Limits, Output, Place, Room};
+pub use calls::{CallId, NoCallId, OpenCall};
 pub use conference::{
     Ask, Asked, ConferenceLimits, Denied, Granted, MediaCandidate, MediaCommand, MediaEnd,
-    MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, Rights, Told, Visitor,
+    MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, MuteChange, Muted, Rights, Told,
+    Visitor,
 };
 pub use grants::{Grant, Grants, Names, Role};
 pub use payload::Payload;

@@ -107,6 +107,14 @@ pub(super) struct Incoming {
     pub(super) next_tick: Instant,
     /// When it was last told its limit.
     pub(super) reminded: Instant,
+    pub(super) muted: Muted,
+}
+
+/// What of a publisher its subscribers don't get.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Muted {
+    pub(super) audio: bool,
+    pub(super) video: bool,
 }
 
 /// One encoding of a publisher's video.
@@ -129,6 +137,8 @@ pub(super) struct Outgoing {
     pub(super) retry: Retry,
     pub(super) estimate: Option<u64>,
     pub(super) strain: Strain,
+    /// Whether its video goes on with a keyframe only, after a pause.
+    pub(super) awaits_keyframe: bool,
 }
 
 struct Track {
@@ -256,7 +266,7 @@ impl Endpoint {
     }
 
     /// Whether str0m spreads what is sent, by what it measures.
-    fn is_paced(&self) -> bool {
+    pub(super) fn is_paced(&self) -> bool {
         let outgoing = self.outgoing.as_ref();
         outgoing.is_some_and(|outgoing| outgoing.estimate.is_some())
     }
@@ -475,6 +485,7 @@ impl Incoming {
             subscribers: itself.into_iter().collect(),
             next_tick: now,
             reminded: now,
+            muted: Muted::default(),
         }
     }
 
@@ -550,6 +561,7 @@ impl Outgoing {
             retry: Retry::default(),
             estimate,
             strain: Strain::default(),
+            awaits_keyframe: false,
         }
     }
 
@@ -562,17 +574,29 @@ impl Outgoing {
         [&self.audio, &self.video].map(|track| track.as_ref().map(|track| track.ssrc))
     }
 
+    /// The publisher's sound or picture comes again after a pause that shall not look like a loss.
+    pub(super) fn go_on(&mut self, audio: bool, video: bool) {
+        if let Some(track) = self.audio.as_mut().filter(|_| audio) {
+            track.rewriter.cut();
+        }
+        self.awaits_keyframe |= video;
+    }
+
     /// Whether the subscriber gets a packet. Switches to its layer if it should.
     fn takes(&mut self, now: Instant, packet: &Packet<'_>) -> bool {
         let Some(layer) = packet.layer else {
             return true;
         };
-        if !self.strain.is_open() {
+        if self.awaits_keyframe || !self.strain.is_open() {
             let fits = self.choice.wanted().is_none_or(|wanted| wanted == layer);
-            if !(self.strain.is_ajar() && packet.keyframe && fits) {
+            let may_go_on = self.strain.is_open() || self.strain.is_ajar();
+            if !(may_go_on && packet.keyframe && fits) {
                 return false;
             }
-            self.strain.open(now);
+            self.awaits_keyframe = false;
+            if !self.strain.is_open() {
+                self.strain.open(now);
+            }
             self.layer = Some(layer);
             if let Some(track) = &mut self.video {
                 track.rewriter.cut();

@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod media;
+mod mute;
 mod opening;
 
 pub(super) use arrivals::check;
@@ -22,7 +23,7 @@ use super::addresses::Addresses;
 use super::config::Config;
 use super::connection::Common;
 use super::demux::Demux;
-use super::endpoint::{Endpoint, Happened};
+use super::endpoint::{Endpoint, Happened, Muted};
 use super::mapping::Mapping;
 use super::sdp::Payload;
 use super::socket::{Outbox, Socket};
@@ -192,6 +193,12 @@ impl Forwarder {
                     self.remove(now, slot);
                 }
             }
+            Command::Mute {
+                endpoint,
+                audio,
+                video,
+                ..
+            } => self.mute(now, endpoint, Muted { audio, video }),
             Command::CloseRoom { room } => {
                 if let Some(room) = self.rooms.get(&room) {
                     for slot in room.publishers.clone() {

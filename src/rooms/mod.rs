@@ -100,6 +100,18 @@ pub enum Command {
         /// Which; one that isn't there is ignored.
         endpoint: EndpointKey,
     },
+    /// Keep what a publisher sends from its subscribers, those that come later too, or no longer. No
+    /// event follows.
+    Mute {
+        /// The endpoint's room.
+        room: RoomKey,
+        /// Which; one that isn't there, or is no publisher, is ignored.
+        endpoint: EndpointKey,
+        /// Its sound.
+        audio: bool,
+        /// Its picture.
+        video: bool,
+    },
     /// Close all endpoints of a room. No event follows.
     CloseRoom {
         /// Which; one that isn't there is ignored.
@@ -475,6 +487,7 @@ impl Command {
             Self::Publish { room, .. }
             | Self::Subscribe { room, .. }
             | Self::Remove { room, .. }
+            | Self::Mute { room, .. }
             | Self::CloseRoom { room } => *room,
         }
     }

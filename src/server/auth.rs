@@ -15,9 +15,9 @@ use hyper::header::{
 };
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
-use serde_json::json;
 use tracing::info;
 
+use super::admin::Deed;
 use super::listener::Origin;
 use super::tokens::{Account, TokenError};
 use super::{App, http, upgrade};
@@ -183,7 +183,7 @@ pub(super) async fn expire(app: &App) {
 
 /// `POST /api/revocations` with `{"id": "…"}` or `{"user": "…"}`: no such token is taken from now on,
 /// and who is there by one has to go.
-pub(super) async fn revoke(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(super) async fn revoke(State(app): State<Arc<App>>, deed: Deed, request: Request) -> Response {
     if app.settings().auth.is_none() {
         let text = "this server asks for no tokens; name who checks them under [auth]";
         return http::error(StatusCode::CONFLICT, text);
@@ -196,14 +196,13 @@ pub(super) async fn revoke(State(app): State<Arc<App>>, request: Request) -> Res
         let text = "say what to revoke: {\"id\": \"a token's jti\"} or {\"user\": \"its sub\"}";
         return http::error(StatusCode::BAD_REQUEST, text);
     };
-    info!(?revocation, "tokens revoked");
     app.revoked
         .add(revocation.clone(), app.config.limits.tokens_revoked);
     let is_meant = |pass: &Pass| pass.is_meant_by(&revocation);
     let closed = app
         .switch
         .expel(is_meant, super::outbox::Ended::TokenRevoked);
-    http::json_text(StatusCode::OK, json!({ "closed": closed }).to_string())
+    deed.done(&app, "revoke", &format!("{revocation:?}"), closed)
 }
 
 async fn pass(
@@ -315,6 +314,11 @@ impl Pass {
             user: names.first().cloned().unwrap_or_default(),
             ..Self::default()
         }
+    }
+
+    /// Whose it is.
+    pub(super) fn user(&self) -> &str {
+        &self.user
     }
 
     /// Whether it is one of those that are revoked.

@@ -52,6 +52,8 @@ pub(super) struct Origin {
     pub(super) peer: SocketAddr,
     /// The connection's number, which its WebSocket has too.
     pub(super) number: ConnectionId,
+    /// Whether it speaks TLS.
+    pub(super) secure: bool,
     /// The names in the client's certificate, if it has a good one.
     pub(super) certificate: Option<Arc<[String]>>,
     /// Keeps the connection's place while an upgraded socket lives.
@@ -201,6 +203,7 @@ fn admit(
     let origin = Origin {
         peer,
         number: app.switch.number(),
+        secure: tls.is_some(),
         certificate: None,
         slot: Arc::new(slot),
     };

@@ -177,6 +177,12 @@ impl Media {
                 room: room_key(room),
                 endpoint: endpoint_key(end),
             },
+            MediaCommand::Mute { room, end, muted } => Command::Mute {
+                room: room_key(room),
+                endpoint: endpoint_key(end),
+                audio: muted.audio,
+                video: muted.video,
+            },
             MediaCommand::CloseRoom(room) => Command::CloseRoom {
                 room: room_key(room),
             },

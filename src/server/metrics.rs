@@ -87,6 +87,9 @@ pub(super) struct Metrics {
     pub(super) tls_reloads: Counter,
     pub(super) tls_reload_failures: Counter,
     pub(super) queue_overflows: Counter,
+    /// Of all causes together.
+    pub(super) refusals: Counter,
+    admin_deeds: Family<Deed, Counter>,
     pub(super) polling_clients: Gauge,
     pub(super) polling_dropped: Counter,
     pub(super) tokens: Meters,
@@ -158,6 +161,11 @@ struct Reason {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Deed {
+    deed: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
     route: String,
     status: &'static str,
@@ -226,6 +234,8 @@ impl Metrics {
             media_failures: Family::default(),
             media_tcp_connections: Counter::default(),
             media_tcp_refused: Counter::default(),
+            refusals: Counter::default(),
+            admin_deeds: Family::default(),
         };
         metrics.show_zeros();
         metrics
@@ -283,6 +293,18 @@ impl Metrics {
         counters.bytes.inc_by(bytes as u64);
     }
 
+    /// Messages and bytes that went through the hub, to receivers of all kinds.
+    pub(super) fn relayed_in_all(&self) -> (u64, u64) {
+        self.relayed.iter().fold((0, 0), |(messages, bytes), to| {
+            (messages + to.messages.get(), bytes + to.bytes.get())
+        })
+    }
+
+    /// An operator has done something to somebody.
+    pub(super) fn deed(&self, deed: &'static str) {
+        self.admin_deeds.get_or_create(&Deed { deed }).inc();
+    }
+
     /// A phase on the way to media is over.
     pub(super) fn set_up(&self, dialect: Dialect, phase: Phase, took: Duration) {
         self.setup.observe(dialect, phase, took);
@@ -298,6 +320,7 @@ impl Metrics {
 
     /// Something was refused.
     pub(super) fn refused(&self, cause: &'static str) {
+        self.refusals.inc();
         self.causes.get_or_create(&Cause { cause }).inc();
     }
 
@@ -369,6 +392,7 @@ impl Metrics {
             polling_dropped: "Messages for polling clients that newer ones pushed out",
             relayed_messages: "Messages relayed, by kind of receiver",
             queue_overflows: "Connections that were closed because they took their messages too slowly",
+            admin_deeds: "Deeds of operators by the admin API",
             causes: "Refusals by cause",
             requests: "Requests answered on WebSockets, by method and by what came of them",
             http_requests: "HTTP requests answered",

@@ -34,6 +34,7 @@ mod stream;
 mod switch;
 mod tls;
 pub mod tokens;
+mod traffic;
 mod upgrade;
 
 pub use settings::Reloader;
@@ -52,6 +53,7 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::hub::MediaEvent;
 use addresses::Addresses;
+use admin::Begun;
 use auth::Revoked;
 use drain::Phase;
 use hook::Hook;
@@ -194,6 +196,7 @@ pub enum StartError {
 
 /// What all of the edge shares.
 struct App {
+    begun: Begun,
     config: Config,
     settings: RwLock<Arc<Settings>>,
     kurento: Arc<kurento::Settings>,
@@ -347,6 +350,7 @@ impl App {
         let slot_count = u32::try_from(config.limits.connections.min(Semaphore::MAX_PERMITS))
             .unwrap_or(u32::MAX);
         Ok(Self {
+            begun: Begun::now(),
             settings: RwLock::new(Arc::new(settings)),
             addresses: Arc::new(Addresses::new(&config)),
             rate: Rate::new(

@@ -1,5 +1,9 @@
 //! The hub, and the way from it to every connection.
 
+mod roster;
+
+pub(super) use roster::{CallView, ConnectionView};
+
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +18,7 @@ use super::auth::Pass;
 use super::media::Media;
 use super::metrics::{Beginning, Metrics, Receiver};
 use super::outbox::{Ended, Outbox, Overflow, bytes_of};
+use super::traffic::Usage;
 use crate::config;
 use crate::dialect::Dialect;
 use crate::hub::{
@@ -31,6 +36,8 @@ pub(super) trait Inbox: Send + Sync {
     fn push(&self, event: Event) -> Result<(), Overflow>;
     /// Nothing more comes.
     fn end(&self, why: Ended);
+    /// What the connection has sent and been sent, and what waits for it.
+    fn usage(&self) -> Usage;
 }
 
 /// What the edge knows of a connection.
@@ -42,6 +49,8 @@ pub(super) struct Member {
     pub(super) peer: IpAddr,
     /// Whether it came through a proxy, so that `peer` isn't its own address, or from a web page.
     pub(super) indirect: bool,
+    /// Whether it came by TLS.
+    pub(super) secure: bool,
     /// The port of its own machine where it serves files for its callers' pages.
     pub(super) files_port: Option<u16>,
 }
@@ -50,6 +59,7 @@ pub(super) struct Member {
 #[derive(Debug, Clone)]
 pub(super) struct EndpointView {
     pub(super) member: Member,
+    pub(super) connection: ConnectionId,
     pub(super) id: EndpointId,
     pub(super) info: Option<Payload>,
     pub(super) calls: usize,
@@ -82,7 +92,8 @@ struct State {
     hub: Hub,
     seats: ByConnection<Seat>,
     stopping: bool,
-    /// Ends of media that the plane couldn't be told of yet. No more than there are media endpoints.
+    /// Ends of media, and what is muted, that the plane couldn't be told of yet. No more than two for
+    /// each media endpoint.
     overdue: VecDeque<MediaCommand>,
     /// What [`Switch::keep_time`] was told last.
     deadline: Option<Instant>,
@@ -95,6 +106,7 @@ struct Seat {
     /// What its token says, where tokens are asked for.
     pass: Option<Arc<Pass>>,
     inbox: Arc<dyn Inbox>,
+    since: Instant,
     /// What log lines about it carry.
     span: Span,
     /// What it registers as, or calls, for the log.
@@ -177,6 +189,7 @@ impl Switch {
             pass,
             inbox,
             span: span.clone(),
+            since: Instant::now(),
             id: None,
             is_registered: false,
             beginning: Beginning::new(Instant::now()),
@@ -242,8 +255,9 @@ impl Switch {
         self.change(|_, state, outputs| state.hub.evict(room, user, outputs))
     }
 
-    /// Closes a room whose media this server forwards. False if there is no such one.
-    pub(super) fn close_room(&self, room: &str) -> bool {
+    /// Closes a room whose media this server forwards. How many were in it; `None` if there is no
+    /// such one.
+    pub(super) fn close_room(&self, room: &str) -> Option<usize> {
         self.change(|_, state, outputs| state.hub.close_room(room, outputs))
     }
 
@@ -254,6 +268,11 @@ impl Switch {
         rooms
             .map(|(name, members)| (Arc::clone(name), members))
             .collect()
+    }
+
+    /// The participants of one of them.
+    pub(super) fn forwarding_room(&self, room: &str) -> Option<Vec<MemberView>> {
+        self.lock().hub.forwarding_room(room)
     }
 
     /// Changes the hub, and delivers what follows from it.
@@ -329,7 +348,7 @@ impl Switch {
             let pass = seat.pass.as_deref();
             pass.is_some_and(&is_meant)
         });
-        meant.inspect(|seat| seat.inbox.end(why)).count()
+        meant.inspect(|seat| seat.inbox.end(why.clone())).count()
     }
 
     /// Every registered endpoint and every room, in order of namespace and id.
@@ -427,6 +446,12 @@ impl Switch {
             let end = match &command {
                 MediaCommand::Publish { end, .. } | MediaCommand::Receive { end, .. } => Ok(*end),
                 MediaCommand::Remove { .. } | MediaCommand::CloseRoom(_) => Err(command.clone()),
+                MediaCommand::Mute { end, .. } => {
+                    // What was said of it before doesn't count any more.
+                    let of_it = |it: &MediaCommand| matches!(it, MediaCommand::Mute { end: of, .. } if of == end);
+                    state.overdue.retain(|it| !of_it(it));
+                    Err(command.clone())
+                }
             };
             if let Ok(end) = end
                 && let Some(MediaOwner { room, user, of }) = state.hub.media_owner(end)
@@ -533,6 +558,7 @@ impl State {
     fn view(&self, endpoint: hub::Endpoint<'_>) -> Option<EndpointView> {
         Some(EndpointView {
             member: self.seats.get(&endpoint.connection)?.member,
+            connection: endpoint.connection,
             id: endpoint.id.clone(),
             info: endpoint.info.cloned(),
             calls: endpoint.calls,
@@ -615,5 +641,9 @@ impl Inbox for Outbox {
 
     fn end(&self, why: Ended) {
         Self::end(self, why);
+    }
+
+    fn usage(&self) -> Usage {
+        Self::usage(self)
     }
 }

@@ -48,8 +48,12 @@ pub(in crate::hub) struct Session {
     /// When its timer runs out.
     pub(super) deadline: Instant,
     pub(super) tags: Vec<Box<str>>,
-    /// Messages of its caller.
+    /// When it was asked for.
+    pub(super) since: Instant,
+    /// Messages of its caller, after the demand.
     pub(super) candidates: usize,
+    /// Messages of its endpoint.
+    pub(super) to_caller: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -95,6 +95,7 @@ impl Forwarder {
             if simulcast {
                 self.choose_layers(now, slot);
             }
+            self.ask_again(now, slot);
         }
         self.fire_keyframes(now, slot);
     }
@@ -112,6 +113,9 @@ impl Forwarder {
         let Some(incoming) = &mut endpoint.incoming else {
             return;
         };
+        if incoming.muted.holds(&packet) {
+            return;
+        }
         let subscribers = std::mem::take(&mut incoming.subscribers);
         for &subscriber in &subscribers {
             self.touch(subscriber, |e| e.forward(now, &packet));
@@ -129,11 +133,13 @@ impl Forwarder {
     }
 
     /// Asks a publisher for a keyframe of one layer, or of all.
-    fn ask_keyframe(&mut self, now: Instant, slot: usize, layer: Option<usize>) {
+    pub(super) fn ask_keyframe(&mut self, now: Instant, slot: usize, layer: Option<usize>) {
         let Some(endpoint) = self.endpoints.get_mut(slot) else {
             return;
         };
-        let Some(incoming) = &mut endpoint.incoming else {
+        // Of a picture that nobody gets, none is needed.
+        let incoming = endpoint.incoming.as_mut().filter(|it| !it.muted.video);
+        let Some(incoming) = incoming else {
             return;
         };
         for (index, each) in incoming.layers.iter_mut().enumerate() {
@@ -179,6 +185,9 @@ impl Forwarder {
                 layer.meter.rate()
             })
             .collect();
+        if incoming.muted.video {
+            return;
+        }
         let desired = rates.iter().max().map_or(0, |best| best * DESIRE / 100);
         let mut wanted = Vec::new();
         for subscriber in incoming.subscribers.clone() {
