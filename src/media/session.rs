@@ -61,6 +61,7 @@ pub use meter::FrameAge;
 pub use receive::{MakeReceiver, Receive, ReceivedTrack};
 pub use stats::{OutboundStats, Stats};
 pub use verdict::{Reason, Verdict};
+pub(super) use witness::PHASES;
 pub use witness::Phases;
 
 /// How long received packets wait for late ones if nothing else is said.
