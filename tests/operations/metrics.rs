@@ -94,7 +94,7 @@ async fn limits_are_told_and_what_they_refuse_is_counted() {
         let metric = format!("switchboard_causes_total{{cause=\"{cause}\"}}");
         server.wait_for_metric(&metric, 1.0).await;
     }
-    second.send_text(&"x".repeat(3000)).await;
+    rooms[0].send_text(&"x".repeat(3000)).await;
     let metric = "switchboard_websocket_closes_total{by=\"server\",code=\"1009\"}";
     wait_until(PATIENCE, async || server.metric(metric).await >= 1.0).await;
 }
@@ -106,7 +106,8 @@ async fn a_drain_and_the_certificates_end_are_told() {
         "[tls]\nself_signed = true\ndirectory = {:?}",
         directory.path()
     );
-    let server = Server::configured(&tls, &["--listen", "tls:127.0.0.1:0"]).await;
+    let arguments = ["--listen", "tls:127.0.0.1:0", "--drain", "60"];
+    let server = Server::configured(&tls, &arguments).await;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let ends = "switchboard_tls_certificate_expiry_timestamp_seconds";
     let days = (server.metric(ends).await - now.as_secs_f64()) / 86_400.0;
@@ -133,7 +134,7 @@ async fn a_rooms_media_is_added_up_and_timed() {
         Process::start(&[&common, more].concat())
     };
     let _one = member("1", &["--publish", "test", "width=160", "height=120"]);
-    let two = member("2", &[]);
+    let two = member("2", &["--receive", "count"]);
     let received = "switchboard_media_packets_total{direction=\"out\"}";
     wait_until(PATIENCE, async || server.metric(received).await > 20.0).await;
     for (metric, least) in [
