@@ -8,6 +8,9 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that can't run may stop")]
 
 #[allow(dead_code, reason = "the tests need more of it")]
+#[path = "../tests/common/mod.rs"]
+mod common;
+#[allow(dead_code, reason = "the tests need more of it")]
 #[path = "../tests/browser/driver.rs"]
 mod driver;
 #[allow(dead_code, reason = "the tests need more of it")]

@@ -8,3 +8,6 @@
 mod admin;
 #[path = "../common/mod.rs"]
 mod common;
+mod dashboard;
+mod logs;
+mod metrics;
