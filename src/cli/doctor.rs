@@ -6,7 +6,8 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::addresses::Addresses;
-use super::media::{Access, ice_server};
+use super::access::Access;
+use super::media::ice_server;
 use super::{Failure, Outcome, say};
 use crate::config::IceServer;
 use crate::doctor::{self, Finding, Level, Plan, Report};

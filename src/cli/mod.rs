@@ -2,6 +2,8 @@
 //! prints. Exit codes: 0 success, 1 the thing asked for failed, 2 wrong usage or configuration.
 
 #[cfg(any(feature = "server", feature = "peer"))]
+mod access;
+#[cfg(any(feature = "server", feature = "peer"))]
 mod addresses;
 #[cfg(feature = "peer")]
 mod call;
@@ -30,6 +32,8 @@ mod serve;
 mod sessions;
 #[cfg(feature = "server")]
 mod token;
+#[cfg(any(feature = "server", feature = "peer"))]
+mod top;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -71,6 +75,8 @@ enum Command {
     Pipelines(pipelines::Flags),
     #[cfg(feature = "server")]
     Token(token::Flags),
+    #[cfg(any(feature = "server", feature = "peer"))]
+    Top(top::Flags),
 }
 
 /// How a subcommand failed.
@@ -128,6 +134,8 @@ pub fn main() -> ExitCode {
         Command::Pipelines(flags) => pipelines::run(flags),
         #[cfg(feature = "server")]
         Command::Token(flags) => token::run(flags),
+        #[cfg(any(feature = "server", feature = "peer"))]
+        Command::Top(flags) => block_on(top::run(flags)),
     };
     let (error, code) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,
@@ -196,7 +204,7 @@ fn signals() -> Signals<impl Future<Output = ()>, impl Future<Output = ()>> {
 
 /// Ends at Ctrl-C or SIGTERM. From the call on, and not only when it is awaited, they don't kill the
 /// process any more.
-#[cfg(feature = "peer")]
+#[cfg(any(feature = "server", feature = "peer"))]
 fn interrupted() -> impl Future<Output = ()> {
     let Signals { drain, shutdown } = signals();
     async {
