@@ -132,7 +132,8 @@ export class OperationsPage {
   #showTrouble(trouble) {
     const page = byId('operations');
     page.toggleAttribute('data-stale', Boolean(trouble));
-    byId('operations-numbers').hidden = trouble?.refused || this.#server === null;
+    const known = this.#server !== null && !trouble?.refused;
+    for (const part of ['numbers', 'phase', 'version']) byId(`operations-${part}`).hidden = !known;
     byId('operations-trouble').hidden = !trouble;
     setText(byId('operations-trouble'), trouble ? wordsFor(trouble) : '');
   }
