@@ -32,7 +32,7 @@ async function request(path, options) {
     throw new Trouble('The server does not answer.', { away: true });
   }
   const { status } = answer;
-  const refusal = refusalOf(status);
+  const refusal = options.method ? null : refusalOf(status);
   if (refusal) throw new Trouble(refusal, { refused: true, status });
   let told = null;
   try {

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use anyhow::anyhow;
 use clap::Args;
 
-use super::addresses::Addresses;
 use super::access::Access;
+use super::addresses::Addresses;
 use super::media::ice_server;
 use super::{Failure, Outcome, say};
 use crate::config::IceServer;

@@ -154,6 +154,9 @@ impl Command {
             // Its own words say what is to be said.
             #[cfg(feature = "peer")]
             Self::Doctor(_) | Self::Probe(_) => "warn",
+            // The screen is its own.
+            #[cfg(any(feature = "server", feature = "peer"))]
+            Self::Top(_) => "error",
             _ => "info",
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+
 /// Makes [`Limits`] from one table, so that a limit can't exist without a key, a default and a line
 /// of documentation.
 macro_rules! limits {
@@ -19,9 +21,25 @@ macro_rules! limits {
             }
         }
 
+        /// As in the configuration file.
+        impl Serialize for Limits {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                let mut map = to.serialize_map(Some(Self::KEYS.len()))?;
+                $( map.serialize_entry(stringify!($name), limits!(@show $kind, self.$name))?; )+
+                map.end()
+            }
+        }
+
         impl Limits {
             /// Every limit's key.
             pub const KEYS: &'static [&'static str] = &[$( stringify!($name), )+];
+
+            /// Every limit that is a number, with its key.
+            #[must_use]
+            pub fn counts(&self) -> Vec<(&'static str, usize)> {
+                let each = [$( limits!(@count $kind, self, $name), )+];
+                each.into_iter().flatten().collect()
+            }
 
             /// Sets one limit by its key.
             ///
@@ -36,8 +54,12 @@ macro_rules! limits {
             }
         }
     };
+    (@show count, $value:expr) => { &$value };
+    (@show seconds, $value:expr) => { &$value.as_secs_f64() };
     (@type count) => { usize };
     (@type seconds) => { Duration };
+    (@count count, $self:ident, $name:ident) => { Some((stringify!($name), $self.$name)) };
+    (@count seconds, $self:ident, $name:ident) => { None };
     (@parse count, $value:expr) => {
         match $value.as_integer().and_then(|n| usize::try_from(n).ok()) {
             Some(n) if n > 0 => Ok::<usize, String>(n),
@@ -167,6 +189,8 @@ limits! {
     scripts_bytes: count = 8 * 1024 * 1024;
     /// How long such a script is kept for geckos to fetch.
     script_kept: seconds = Duration::from_secs(600);
+    /// Connections or calls in one page of the admin API's lists.
+    admin_page: count = 1_000;
     /// Bytes in a token. A longer one is refused without asking anyone.
     token_bytes: count = 16 * 1024;
     /// Tokens at once that are being checked with their authority. More wait within their `token_check`.

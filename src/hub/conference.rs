@@ -15,10 +15,10 @@ use std::time::Instant;
 
 use super::core::{Counts, Output, tell};
 use super::{ConnectionId, Event};
-use tables::{Guest, Member, Tables, Timer};
+use tables::{Guest, Member, Room, Tables, Timer};
 pub use words::{
     Ask, Asked, ConferenceLimits, Denied, Granted, MediaCandidate, MediaCommand, MediaEnd,
-    MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, Told, Visitor,
+    MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, MuteChange, Muted, Told, Visitor,
 };
 
 /// Visitors and their rooms.
@@ -139,11 +139,22 @@ impl Conference {
         true
     }
 
-    /// Puts everyone out of a room. False if there is no such one.
-    pub(super) fn close_room(&mut self, name: &str, out: &mut Vec<Output>) -> bool {
-        let Some((name, room)) = self.tables.rooms.remove_entry(name) else {
-            return false;
+    /// Puts whoever a connection brings out of its room, and ends that one.
+    pub(super) fn dismiss(&mut self, connection: ConnectionId, out: &mut Vec<Output>) {
+        let Some(visitor) = self.tables.bound.get(&connection).copied() else {
+            return;
         };
+        if self.tables.member(visitor).is_some() {
+            self.put_out(visitor, out);
+            self.tell(visitor, Told::Evicted, out);
+        }
+        self.end(visitor, out);
+    }
+
+    /// Puts everyone out of a room. How many; `None` if there is no such one.
+    pub(super) fn close_room(&mut self, name: &str, out: &mut Vec<Output>) -> Option<usize> {
+        let (name, room) = self.tables.rooms.remove_entry(name)?;
+        let count = room.members.len();
         self.commands.push(MediaCommand::CloseRoom(room.key));
         for visitor in room.members.into_values() {
             let member = self.tables.guests.get_mut(&visitor);
@@ -157,15 +168,16 @@ impl Conference {
             let room = Arc::clone(&name);
             self.tell(visitor, Told::Closed { room }, out);
         }
-        true
+        Some(count)
     }
 
     pub(super) fn rooms(&self) -> impl Iterator<Item = (&Arc<str>, Vec<MemberView>)> {
-        self.tables.rooms.iter().map(|(name, room)| {
-            let members = room.members.values();
-            let members = members.filter_map(|visitor| self.view(*visitor));
-            (name, members.collect())
-        })
+        let rooms = self.tables.rooms.iter();
+        rooms.map(|(name, room)| (name, self.views(room)))
+    }
+
+    pub(super) fn room(&self, name: &str) -> Option<Vec<MemberView>> {
+        self.tables.rooms.get(name).map(|room| self.views(room))
     }
 
     /// Who has a media endpoint.
@@ -407,6 +419,11 @@ impl Conference {
         }
     }
 
+    fn views(&self, room: &Room) -> Vec<MemberView> {
+        let members = room.members.values();
+        members.filter_map(|visitor| self.view(*visitor)).collect()
+    }
+
     fn view(&self, visitor: Visitor) -> Option<MemberView> {
         let guest = self.tables.guests.get(&visitor)?;
         let member = guest.member.as_ref()?;
@@ -414,7 +431,8 @@ impl Conference {
             user: Arc::clone(&member.user),
             publishing: member.is_publishing(),
             receives: member.receiving.keys().cloned().collect(),
-            away: guest.connection.is_none(),
+            connection: guest.connection,
+            muted: member.muted,
             ends: member.ends().collect(),
         })
     }
@@ -425,6 +443,7 @@ impl Member {
         Self {
             room,
             user,
+            muted: Muted::default(),
             publishing: None,
             receiving: std::collections::BTreeMap::new(),
         }

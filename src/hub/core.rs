@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::conference::{
     Conference, ConferenceLimits, MediaCommand, MediaEnd, MediaEvent, MediaOwner, MemberView,
+    MuteChange, Muted,
 };
 use super::pool::Pool;
 use super::store::{Call, EndedCall, LAST_NUMBER, Newcomer, Registration, Seat, Store};
@@ -155,7 +156,7 @@ impl Hub {
             Command::Call {
                 endpoint,
                 when_absent,
-            } => self.call(from, &endpoint, when_absent, out),
+            } => self.call(now, from, &endpoint, when_absent, out),
             Command::ToCaller { call, payload } => self.to_caller(from, call, payload, out),
             Command::ToEndpoint { payload } => self.to_endpoint(from, payload, out),
             Command::ToPartner { frame, otherwise } => {
@@ -193,13 +194,31 @@ impl Hub {
         self.conference.commands.drain(..)
     }
 
+    /// Puts whoever a connection brings out of its room, for good: that one isn't awaited back.
+    pub fn dismiss(&mut self, connection: ConnectionId, out: &mut Vec<Output>) {
+        self.conference.dismiss(connection, out);
+    }
+
+    /// Stops, or no longer, what a member of a room publishes whose media the server forwards; what
+    /// isn't named stays as it is. How that is now; `None` if there is no such member.
+    pub fn mute(&mut self, room: &str, user: &str, change: MuteChange) -> Option<Muted> {
+        self.conference.mute(room, user, change)
+    }
+
+    /// One room whose media the server forwards: its members.
+    #[must_use]
+    pub fn forwarding_room(&self, room: &str) -> Option<Vec<MemberView>> {
+        self.conference.room(room)
+    }
+
     /// Puts a member out of a room whose media the server forwards. False if there is no such one.
     pub fn evict(&mut self, room: &str, user: &str, out: &mut Vec<Output>) -> bool {
         self.conference.evict(room, user, out)
     }
 
-    /// Closes a room whose media the server forwards. False if there is no such one.
-    pub fn close_room(&mut self, room: &str, out: &mut Vec<Output>) -> bool {
+    /// Closes a room whose media the server forwards. How many were in it; `None` if there is no
+    /// such one.
+    pub fn close_room(&mut self, room: &str, out: &mut Vec<Output>) -> Option<usize> {
         self.conference.close_room(room, out)
     }
 
@@ -260,7 +279,7 @@ impl Hub {
         self.store
             .entry(id)
             .map(|(id, registration)| self.shown(id, registration))
-            .or_else(|| self.pool.endpoints().find(|it| it.id == id))
+            .or_else(|| self.pool.endpoint(id))
     }
 
     /// Every room, in order of namespace and id.
@@ -338,12 +357,13 @@ impl Hub {
         self.store.register(now, connection, id, info);
         tell(out, connection, Event::Registered);
         for caller in self.store.take_waiting(id) {
-            self.open(caller, id, out);
+            self.open(now, caller, id, out);
         }
     }
 
     fn call(
         &mut self,
+        now: Instant,
         from: ConnectionId,
         endpoint: &EndpointId,
         when_absent: WhenAbsent,
@@ -356,7 +376,7 @@ impl Hub {
         {
             CallError::AlreadyInCall
         } else if self.store.endpoint(endpoint).is_some() {
-            return self.open(from, endpoint, out);
+            return self.open(now, from, endpoint, out);
         } else if when_absent == WhenAbsent::Refuse {
             CallError::Absent(endpoint.clone())
         } else if self.store.waiting_calls() >= self.limits.waiting_calls {
@@ -369,7 +389,7 @@ impl Hub {
     }
 
     /// Opens a call to an endpoint that is registered.
-    fn open(&mut self, caller: ConnectionId, id: &EndpointId, out: &mut Vec<Output>) {
+    fn open(&mut self, now: Instant, caller: ConnectionId, id: &EndpointId, out: &mut Vec<Output>) {
         let Some(registration) = self.store.endpoint(id) else {
             return;
         };
@@ -378,7 +398,7 @@ impl Hub {
             let full = CallError::Full(self.limits.calls_per_endpoint);
             return tell(out, caller, Event::CallRefused(full));
         }
-        let event = match self.store.open_call(id, caller) {
+        let event = match self.store.open_call(now, id, caller) {
             Some(call) => Event::CallOpened { call, info },
             None => Event::CallRefused(CallError::Full(LAST_NUMBER as usize)),
         };
@@ -386,7 +406,7 @@ impl Hub {
     }
 
     fn to_caller(
-        &self,
+        &mut self,
         from: ConnectionId,
         call: CallNumber,
         payload: Payload,
@@ -398,7 +418,12 @@ impl Hub {
         };
         let why = match registration {
             Some(registration) => match registration.calls.get(&call) {
-                Some(caller) => return tell(out, *caller, Event::FromEndpoint { payload }),
+                Some(&caller) => {
+                    if let Some(talk) = self.store.talk(caller) {
+                        talk.received += 1;
+                    }
+                    return tell(out, caller, Event::FromEndpoint { payload });
+                }
                 None if registration.issued(call) => Undelivered::CallerLeft,
                 None => Undelivered::NoSuchCall,
             },
@@ -407,17 +432,16 @@ impl Hub {
         tell(out, from, Event::NotDelivered { call, why });
     }
 
-    fn to_endpoint(&self, from: ConnectionId, payload: Payload, out: &mut Vec<Output>) {
+    fn to_endpoint(&mut self, from: ConnectionId, payload: Payload, out: &mut Vec<Output>) {
         if let Some(Call::Open(id, call)) =
             self.store.connection(from).and_then(|it| it.call.as_ref())
             && let Some(registration) = self.store.endpoint(id)
         {
-            let call = *call;
-            tell(
-                out,
-                registration.connection,
-                Event::FromCaller { call, payload },
-            );
+            let (call, to) = (*call, registration.connection);
+            if let Some(talk) = self.store.talk(from) {
+                talk.sent += 1;
+            }
+            tell(out, to, Event::FromCaller { call, payload });
         }
     }
 
@@ -435,7 +459,7 @@ impl Hub {
 
     /// Ends everything that a connection holds or wants, and tells everyone but itself. The other
     /// end of a pair ends with it.
-    fn end(&mut self, now: Instant, who: ConnectionId, out: &mut Vec<Output>) {
+    pub(super) fn end(&mut self, now: Instant, who: ConnectionId, out: &mut Vec<Output>) {
         let Some(seat) = self.store.connection(who).map(|it| it.seat.clone()) else {
             return;
         };

@@ -8,6 +8,7 @@
 //! four dialects translate their own words into these, so that the rules about
 //! duplicate ids, goodbyes and numbering stand once, here.
 
+mod calls;
 mod conference;
 mod core;
 mod grants;
@@ -21,9 +22,10 @@ mod store;
 mod tests;
 
 pub use self::core::{Counts, Endpoint, Hub, Limits, Output, Place, Room};
+pub use calls::{CallId, NoCallId, OpenCall};
 pub use conference::{
     Ask, Asked, ConferenceLimits, Denied, Granted, MediaCandidate, MediaCommand, MediaEnd,
-    MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, Told, Visitor,
+    MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, MuteChange, Muted, Told, Visitor,
 };
 pub use grants::{Grant, Grants, Names, Role};
 pub use payload::Payload;

@@ -12,7 +12,9 @@ use super::core::{Endpoint, Output, Place, tell};
 use super::sessions::{
     AccountId, Addressee, Closed, Demand, Offer, PoolLimits, SessionError, SessionId, Step, Ticket,
 };
-use super::{ByConnection, ConnectionId, EndpointId, Event, Payload, RegistrationError};
+use super::{
+    ByConnection, CallId, ConnectionId, EndpointId, Event, OpenCall, Payload, RegistrationError,
+};
 use tables::{Content, Holder, Item, Server, Session, Stage, Ties, Timer};
 
 /// The endpoints that serve, and their sessions.
@@ -65,16 +67,32 @@ impl Pool {
     }
 
     pub(super) fn endpoints(&self) -> impl Iterator<Item = Endpoint<'_>> {
-        self.servers.iter().filter_map(|(id, server)| {
-            Some(Endpoint {
-                id,
-                connection: server.connection()?,
-                info: None,
-                calls: server.sessions.len(),
-                capacity: server.capacity,
-                since: server.since,
-                place: Place::Idle,
-            })
+        self.servers.iter().filter_map(|it| shown(it))
+    }
+
+    pub(super) fn endpoint(&self, id: &EndpointId) -> Option<Endpoint<'_>> {
+        self.servers.get_key_value(id).and_then(shown)
+    }
+
+    pub(super) fn registered_as(&self, connection: ConnectionId) -> Option<&EndpointId> {
+        self.holders.get(&connection)
+    }
+
+    pub(super) fn session_ids(&self) -> impl Iterator<Item = SessionId> {
+        self.sessions.keys().copied()
+    }
+
+    pub(super) fn session(&self, id: SessionId) -> Option<OpenCall> {
+        let session = self.sessions.get(&id)?;
+        let server = self.servers.get(&session.endpoint)?;
+        Some(OpenCall {
+            id: CallId::Session(id),
+            endpoint: session.endpoint.clone(),
+            endpoint_connection: server.connection(),
+            caller: session.caller,
+            since: session.since,
+            to_endpoint: session.to_endpoint,
+            to_caller: session.to_caller,
         })
     }
 
@@ -172,6 +190,9 @@ impl Pool {
             stage: Stage::Queued,
             deadline,
             tags: Vec::new(),
+            since: now,
+            to_endpoint: 1,
+            to_caller: 0,
         };
         self.sessions.insert(id, session);
         self.settle(id, &endpoint);
@@ -179,8 +200,11 @@ impl Pool {
     }
 
     pub(super) fn pass_on(&mut self, from: ConnectionId, payload: Payload, out: &mut Vec<Output>) {
-        if let Some(session) = self.callers.get(&from) {
-            self.enqueue(*session, Content::Message(payload), out);
+        if let Some(&id) = self.callers.get(&from) {
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.to_endpoint += 1;
+            }
+            self.enqueue(id, Content::Message(payload), out);
         }
     }
 
@@ -280,6 +304,7 @@ impl Pool {
             session.stage = Stage::Answered(self.answers);
         }
         let caller = session.caller;
+        session.to_caller += 1;
         if step.ends() {
             self.remove(id);
         }
@@ -394,7 +419,7 @@ impl Pool {
     }
 
     /// Tells a caller that there is no session, and the endpoint that the caller is gone.
-    fn end(&mut self, id: SessionId, why: SessionError, out: &mut Vec<Output>) {
+    pub(super) fn end(&mut self, id: SessionId, why: SessionError, out: &mut Vec<Output>) {
         if let Some(session) = self.sessions.get(&id) {
             tell(out, session.caller, Event::SessionEnded(why));
             self.close(id, Closed::CallerLeft, out);
@@ -449,6 +474,18 @@ impl Pool {
         });
         answered.max().map(|(_, id)| id).or_else(|| server.only())
     }
+}
+
+fn shown<'a>((id, server): (&'a EndpointId, &'a Server)) -> Option<Endpoint<'a>> {
+    Some(Endpoint {
+        id,
+        connection: server.connection()?,
+        info: None,
+        calls: server.sessions.len(),
+        capacity: server.capacity,
+        since: server.since,
+        place: Place::Idle,
+    })
 }
 
 #[cfg(test)]

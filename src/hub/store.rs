@@ -32,6 +32,21 @@ pub(super) struct Store {
 pub(super) struct Connection {
     pub(super) seat: Option<Seat>,
     pub(super) call: Option<Call>,
+    /// What has been said in it.
+    pub(super) talk: Talk,
+}
+
+/// What a connection has said and heard in its call or pair.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Talk {
+    /// When it was opened.
+    pub(super) since: Option<Instant>,
+    /// Whether this connection asked for it.
+    pub(super) began: bool,
+    /// Messages from this connection.
+    pub(super) sent: u64,
+    /// Messages to it; in a pair they count as sent by the partner.
+    pub(super) received: u64,
 }
 
 /// A connection's part as an endpoint.
@@ -109,6 +124,15 @@ struct Numbers {
 impl Store {
     pub(super) fn connection(&self, id: ConnectionId) -> Option<&Connection> {
         self.connections.get(&id)
+    }
+
+    pub(super) fn connections(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
+        self.connections.iter().map(|(id, it)| (*id, it))
+    }
+
+    /// What a connection says and hears in its call or pair.
+    pub(super) fn talk(&mut self, id: ConnectionId) -> Option<&mut Talk> {
+        Some(&mut self.connections.get_mut(&id)?.talk)
     }
 
     pub(super) fn endpoint(&self, id: &EndpointId) -> Option<&Registration> {
@@ -201,6 +225,7 @@ impl Store {
     /// Opens a call to a registered endpoint. `None` if there is no such endpoint or no number left.
     pub(super) fn open_call(
         &mut self,
+        now: Instant,
         id: &EndpointId,
         caller: ConnectionId,
     ) -> Option<CallNumber> {
@@ -211,7 +236,9 @@ impl Store {
         registration.issued.last += 1;
         let number = CallNumber(registration.issued.last);
         registration.calls.insert(number, caller);
-        self.connections.entry(caller).or_default().call = Some(Call::Open(id.clone(), number));
+        let connection = self.connections.entry(caller).or_default();
+        connection.call = Some(Call::Open(id.clone(), number));
+        connection.talk = Talk::new(now, true);
         Some(number)
     }
 
@@ -233,9 +260,21 @@ impl Store {
     }
 
     /// Makes a pair of two registered connections, or of one with itself.
-    pub(super) fn pair(&mut self, one: ConnectionId, other: ConnectionId) {
-        self.set_call(one, Some(Call::Paired(other)));
-        self.set_call(other, Some(Call::Paired(one)));
+    pub(super) fn pair(&mut self, now: Instant, one: ConnectionId, other: ConnectionId) {
+        for (who, partner, began) in [(other, one, false), (one, other, true)] {
+            self.set_call(who, Some(Call::Paired(partner)));
+            if let Some(talk) = self.talk(who) {
+                *talk = Talk::new(now, began);
+            }
+        }
+    }
+
+    /// Ends an open call. Who the endpoint is, and the call's number there.
+    pub(super) fn hang_up(&mut self, caller: ConnectionId) -> Option<(ConnectionId, CallNumber)> {
+        match self.end_call(caller)? {
+            EndedCall::Open(endpoint, number) => Some((endpoint, number)),
+            EndedCall::Paired(_) | EndedCall::Member(_) => None,
+        }
     }
 
     /// Makes a registered connection a member of a room.
@@ -296,9 +335,21 @@ impl Store {
         if let Some(Connection {
             seat: None,
             call: None,
+            ..
         }) = self.connections.get(&id)
         {
             self.connections.remove(&id);
+        }
+    }
+}
+
+impl Talk {
+    const fn new(now: Instant, began: bool) -> Self {
+        Self {
+            since: Some(now),
+            began,
+            sent: 0,
+            received: 0,
         }
     }
 }

@@ -12,12 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Kind;
-
-/// The upper bounds of times, in seconds: from a packet on a quick network to a connection that is
-/// given up.
-const TIMES: [f64; 14] = [
-    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0,
-];
+use crate::vitals::{CONTENT_TYPE, Process, TIMES};
 
 type Times<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -27,6 +22,7 @@ pub struct Metrics(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    process: Process,
     registry: Registry,
     instruments: Instruments,
 }
@@ -100,6 +96,7 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("switchboard_peer");
         instruments.register(&mut registry);
         Self(Arc::new(Inner {
+            process: Process::begin(),
             registry,
             instruments,
         }))
@@ -108,13 +105,14 @@ impl Default for Metrics {
 
 impl Metrics {
     /// The type of [`Self::text`].
-    pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    pub const CONTENT_TYPE: &str = CONTENT_TYPE;
 
     /// Everything in the OpenMetrics text format.
     #[must_use]
     pub fn text(&self) -> String {
         let mut out = String::new();
         // Writing to a string can't fail.
+        let _ = self.0.process.encode(&mut out, "switchboard_peer");
         let _ = text::encode(&mut out, &self.0.registry);
         out
     }

@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
-pub(crate) use crate::web::distrust;
 pub use crate::web::dialer::{Dialer, DialerError, ServerUrl, Trust, client_config};
+pub(crate) use crate::web::distrust;
 
 /// How long name look-up, TCP, TLS and the upgrade may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -29,17 +29,19 @@ mod strain;
 mod streams;
 mod thread;
 mod timers;
+mod totals;
 mod trouble;
 mod video;
 
 pub use config::Config;
 pub use report::Report;
+pub use totals::{Stages, ThreadStats, Totals};
 pub use trouble::{Reach, Unconnected};
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 
@@ -93,6 +95,18 @@ pub enum Command {
         /// Which; one that isn't there is ignored.
         endpoint: EndpointKey,
     },
+    /// Keep what a publisher sends from its subscribers, those that come later too, or no longer. No
+    /// event follows.
+    Mute {
+        /// The endpoint's room.
+        room: RoomKey,
+        /// Which; one that isn't there, or is no publisher, is ignored.
+        endpoint: EndpointKey,
+        /// Its sound.
+        audio: bool,
+        /// Its picture.
+        video: bool,
+    },
     /// Close all endpoints of a room. No event follows.
     CloseRoom {
         /// Which; one that isn't there is ignored.
@@ -133,6 +147,17 @@ pub enum Event {
     Connected {
         /// Which.
         endpoint: EndpointKey,
+        /// How long it took from the answer to the first good connectivity check.
+        checks: Duration,
+        /// How long it took from there.
+        handshake: Duration,
+    },
+    /// The first packet of media came from this endpoint, or went to it. Once per endpoint.
+    Flows {
+        /// Which.
+        endpoint: EndpointKey,
+        /// How long after it was connected.
+        after: Duration,
     },
     /// The endpoint is gone; with a publisher also its subscribers, of whom no event tells.
     Failed {
@@ -443,6 +468,12 @@ impl Plane {
     pub fn stats(&self) -> Vec<EndpointStats> {
         self.threads.iter().flat_map(Thread::stats).collect()
     }
+
+    /// Each thread's numbers in sums, about a second old.
+    #[must_use]
+    pub fn thread_stats(&self) -> Vec<ThreadStats> {
+        self.threads.iter().map(Thread::totals).collect()
+    }
 }
 
 impl Command {
@@ -451,6 +482,7 @@ impl Command {
             Self::Publish { room, .. }
             | Self::Subscribe { room, .. }
             | Self::Remove { room, .. }
+            | Self::Mute { room, .. }
             | Self::CloseRoom { room } => *room,
         }
     }

@@ -303,6 +303,11 @@ impl Pass {
         }
     }
 
+    /// Whose it is.
+    pub(super) fn user(&self) -> &str {
+        &self.user
+    }
+
     /// Whether it is one of those that are revoked.
     fn is_meant_by(&self, revocation: &Revocation) -> bool {
         match revocation {

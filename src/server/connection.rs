@@ -1,5 +1,6 @@
 //! One WebSocket: a task that owns a dialect's session, and all that is between it and the socket.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -110,7 +111,10 @@ type Asking = Pin<Box<dyn Future<Output = Result<Payload, String>> + Send>>;
 /// How a conversation ended.
 enum End {
     /// The server closes.
-    Close { code: u16, reason: &'static str },
+    Close {
+        code: u16,
+        reason: Cow<'static, str>,
+    },
     /// The other side broke the WebSocket protocol; nothing more can be read as frames.
     Broken { code: u16, reason: &'static str },
     /// The other side closed, with this code.
@@ -397,6 +401,7 @@ impl Connection {
 
     /// Notes a message, and reads no more for a while if that was too fast.
     fn pay(&mut self, bytes: usize) {
+        self.outbox.traffic.received(bytes);
         let now = self.heard.into_std();
         let own = self.pace.note(self.app.rate, bytes, now);
         let until = own.max(self.places.note(bytes, now));
@@ -438,6 +443,7 @@ impl Connection {
         let mut effects = std::mem::take(&mut self.effects);
         let result = effects.drain(..).try_for_each(|effect| match effect {
             Effect::Send(payload) => {
+                self.outbox.traffic.sent(payload.len());
                 let kind = if payload.is_binary() {
                     Data::Binary
                 } else {
@@ -447,7 +453,7 @@ impl Connection {
                 let frame = Frame::message(payload.into_bytes(), OpCode::Data(kind), true);
                 self.send(Message::Frame(frame))
             }
-            Effect::Close { code, reason } => Err(End::Close { code, reason }),
+            Effect::Close { code, reason } => Err(close(code, reason)),
             Effect::Hub(command) => {
                 self.command(now, command);
                 Ok(())
@@ -531,17 +537,13 @@ impl Connection {
             self.answer_probe();
         }
         if !self.spoke && now >= self.opened + self.app.config.limits.first_message {
-            return Err(End::Close {
-                code: 1008,
-                reason: "no message came",
-            });
+            return Err(close(1008, "no message came"));
         }
         match self.pinged {
             _ if self.verifying.is_some() => Ok(()),
-            Some(pinged) if now >= pinged + self.ping_timeout => Err(End::Close {
-                code: 1011,
-                reason: "no answer to a ping",
-            }),
+            Some(pinged) if now >= pinged + self.ping_timeout => {
+                Err(close(1011, "no answer to a ping"))
+            }
             None if now >= self.heard + self.ping_after => {
                 self.pinged = Some(now);
                 self.send(Message::Ping(Bytes::new()))
@@ -574,7 +576,8 @@ impl Connection {
                     self.finish(false).await
                 }
                 End::Broken { code, reason } => {
-                    self.socket.close(Some(close_frame(code, reason))).await?;
+                    let frame = close_frame(code, reason.into());
+                    self.socket.close(Some(frame)).await?;
                     self.finish(true).await
                 }
                 End::PeerClosed(_) => {
@@ -609,17 +612,12 @@ fn log_refusal(connection: ConnectionId, cause: &'static str, level: Level) {
 fn end_by(ended: Ended) -> End {
     match ended {
         Ended::Overflowed => too_slow(),
-        Ended::ShuttingDown => End::Close {
-            code: 1001,
-            reason: "the server is shutting down",
-        },
-        Ended::TokenExpired => End::Close {
+        Ended::ShuttingDown => close(1001, "the server is shutting down"),
+        Ended::TokenExpired => close(1008, "the token has expired"),
+        Ended::TokenRevoked => close(1008, "the token was revoked"),
+        Ended::Kicked(reason) => End::Close {
             code: 1008,
-            reason: "the token has expired",
-        },
-        Ended::TokenRevoked => End::Close {
-            code: 1008,
-            reason: "the token was revoked",
+            reason: reason.as_str().to_owned().into(),
         },
     }
 }
@@ -650,16 +648,21 @@ fn not_utf8() -> End {
 }
 
 fn too_slow() -> End {
-    End::Close {
-        code: 1013,
-        reason: "too slow",
-    }
+    close(1013, "too slow")
 }
 
-fn close_frame(code: u16, reason: &'static str) -> CloseFrame {
+const fn close(code: u16, reason: &'static str) -> End {
+    let reason = Cow::Borrowed(reason);
+    End::Close { code, reason }
+}
+
+fn close_frame(code: u16, reason: Cow<'static, str>) -> CloseFrame {
     CloseFrame {
         code: code.into(),
-        reason: reason.into(),
+        reason: match reason {
+            Cow::Borrowed(reason) => reason.into(),
+            Cow::Owned(reason) => reason.into(),
+        },
     }
 }
 

@@ -49,6 +49,8 @@ pub(super) struct Listener {
 #[derive(Clone)]
 pub(super) struct Origin {
     pub(super) peer: SocketAddr,
+    /// Whether it speaks TLS.
+    pub(super) secure: bool,
     /// The names in the client's certificate, if it has a good one.
     pub(super) certificate: Option<Arc<[String]>>,
     /// Keeps the connection's place while an upgraded socket lives.
@@ -197,6 +199,7 @@ fn admit(
     let slot = Slot::new(Arc::clone(app), place, permit);
     let origin = Origin {
         peer,
+        secure: tls.is_some(),
         certificate: None,
         slot: Arc::new(slot),
     };

@@ -12,8 +12,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, info, warn};
 
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Phase};
 use crate::config::{self, Config, TlsSource, stun_servers};
+use crate::dialect::Dialect;
 use crate::hub::{MediaCandidate, MediaCommand, MediaEnd, MediaEvent, MediaRefusal, MediaRoom};
 use crate::net::{self, Advertise, AdvertiseError};
 use crate::rooms::{
@@ -137,6 +138,11 @@ impl Media {
         self.plane.stats()
     }
 
+    /// Each media thread's numbers in sums.
+    pub(super) fn thread_stats(&self) -> Vec<rooms::ThreadStats> {
+        self.plane.thread_stats()
+    }
+
     /// Gives the plane a command. Commands of one room must come in order.
     pub(super) fn pass(&self, command: MediaCommand) -> Result<(), Busy> {
         self.plane.command(match command {
@@ -165,6 +171,12 @@ impl Media {
             MediaCommand::Remove { room, end } => Command::Remove {
                 room: room_key(room),
                 endpoint: endpoint_key(end),
+            },
+            MediaCommand::Mute { room, end, muted } => Command::Mute {
+                room: room_key(room),
+                endpoint: endpoint_key(end),
+                audio: muted.audio,
+                video: muted.video,
             },
             MediaCommand::CloseRoom(room) => Command::CloseRoom {
                 room: room_key(room),
@@ -312,15 +324,26 @@ fn translated(event: Event, metrics: &Metrics) -> Option<MediaEvent> {
                 candidate,
             },
         },
-        Event::Connected { endpoint } => {
-            debug!(endpoint = endpoint.0, "media connected");
+        Event::Connected {
+            endpoint,
+            checks,
+            handshake,
+        } => {
+            metrics.set_up(Dialect::Kurento, Phase::Checks, checks);
+            metrics.set_up(Dialect::Kurento, Phase::Dtls, handshake);
+            debug!(media = endpoint.0, "media connected");
+            return None;
+        }
+        Event::Flows { endpoint, after } => {
+            metrics.set_up(Dialect::Kurento, Phase::FirstPacket, after);
+            debug!(media = endpoint.0, "media flows");
             return None;
         }
         Event::Failed { endpoint, why } => {
             if why != Failure::Closed {
                 metrics.media_failed(why.reason());
             }
-            debug!(endpoint = endpoint.0, %why, "media failed");
+            debug!(media = endpoint.0, %why, "media failed");
             MediaEvent::Failed {
                 end: MediaEnd(endpoint.0),
                 closed: why == Failure::Closed,
@@ -329,7 +352,7 @@ fn translated(event: Event, metrics: &Metrics) -> Option<MediaEvent> {
         }
         Event::GaveUp { endpoint, why } => {
             metrics.media_failed(why.reach.reason());
-            info!(endpoint = endpoint.0, %why, "gave up before media was connected");
+            info!(media = endpoint.0, %why, "gave up before media was connected");
             return None;
         }
     })

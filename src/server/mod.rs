@@ -32,6 +32,7 @@ mod stream;
 mod switch;
 mod tls;
 pub mod tokens;
+mod traffic;
 mod upgrade;
 
 pub use settings::Reloader;
@@ -50,6 +51,7 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::hub::MediaEvent;
 use addresses::Addresses;
+use admin::Begun;
 use auth::Revoked;
 use drain::Phase;
 use hook::Hook;
@@ -192,6 +194,7 @@ pub enum StartError {
 
 /// What all of the edge shares.
 struct App {
+    begun: Begun,
     config: Config,
     settings: RwLock<Arc<Settings>>,
     kurento: Arc<kurento::Settings>,
@@ -240,6 +243,7 @@ pub async fn bind(config: Config) -> Result<Server, StartError> {
         .map(|&listen| listener::bind(listen, tls.as_ref(), &mut inherited))
         .collect::<Result<Vec<_>, _>>()?;
     let metrics = Arc::new(Metrics::new());
+    metrics.certificate_ends(tls.as_ref().and_then(Tls::ends));
     let bound: Vec<_> = listeners.iter().map(|it| it.bound.address).collect();
     let (plane, media) = Media::start(&config, &bound, Arc::clone(&metrics)).await?;
     Ok(Server {
@@ -344,6 +348,7 @@ impl App {
         let slot_count = u32::try_from(config.limits.connections.min(Semaphore::MAX_PERMITS))
             .unwrap_or(u32::MAX);
         Ok(Self {
+            begun: Begun::now(),
             settings: RwLock::new(Arc::new(settings)),
             addresses: Arc::new(Addresses::new(&config)),
             rate: Rate::new(

@@ -16,8 +16,9 @@ use serde::Deserialize;
 
 use super::auth::Pass;
 use super::listener::Origin;
-use super::outbox::{Ended, Overflow};
+use super::outbox::{Ended, Load, Overflow};
 use super::switch::{Inbox, Member};
+use super::traffic::{Traffic, Usage};
 use super::{App, cuttlefish, http};
 use crate::dialect::Dialect;
 use crate::dialect::cause::Cause;
@@ -46,6 +47,7 @@ struct PollingInbox(Mutex<Told>);
 struct Told {
     call: Call,
     mailbox: Mailbox,
+    traffic: Traffic,
 }
 
 enum Call {
@@ -151,6 +153,7 @@ pub(super) async fn new_messages(
     let messages = told
         .mailbox
         .from(range.start, range.count.unwrap_or(usize::MAX));
+    told.note_sent(&messages);
     drop(told);
     http::json_text(StatusCode::OK, polled::messages(&messages))
 }
@@ -227,10 +230,12 @@ fn open(
     let inbox = Arc::new(PollingInbox(Mutex::new(Told {
         call: Call::Unanswered,
         mailbox,
+        traffic: Traffic::default(),
     })));
     let member = Member {
         dialect: Dialect::Cuttlefish,
         role: "client",
+        secure: origin.as_ref().is_some_and(|origin| origin.secure),
         peer: origin.map_or([0, 0, 0, 0].into(), |origin| origin.peer.ip()),
         indirect: true,
         files_port: None,
@@ -284,6 +289,7 @@ async fn exchange(app: &App, request: Request, with_payload: bool) -> Response {
     }
     let mut told = client.inbox.lock();
     let messages = told.mailbox.drain();
+    told.note_sent(&messages);
     let over = matches!(told.call, Call::Over);
     drop(told);
     // What the device said before it left still arrives.
@@ -357,8 +363,17 @@ impl PollingClients {
 impl Client {
     fn to_device(&self, app: &App, payload: &Payload) {
         let payload = payload.clone();
+        self.inbox.lock().traffic.received(payload.len());
         app.switch
             .command(self.connection, Command::ToEndpoint { payload });
+    }
+}
+
+impl Told {
+    fn note_sent(&self, messages: &[Payload]) {
+        for message in messages {
+            self.traffic.sent(message.len());
+        }
     }
 }
 
@@ -385,8 +400,20 @@ impl Inbox for PollingInbox {
 
     fn end(&self, why: Ended) {
         // While the server stops, clients may still take what waits.
-        if matches!(why, Ended::TokenExpired | Ended::TokenRevoked) {
+        if matches!(
+            why,
+            Ended::TokenExpired | Ended::TokenRevoked | Ended::Kicked(_)
+        ) {
             self.lock().call = Call::Over;
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        let told = self.lock();
+        let (messages, bytes) = told.mailbox.load();
+        Usage {
+            traffic: told.traffic.counted(),
+            queued: Load { messages, bytes },
         }
     }
 }

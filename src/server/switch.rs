@@ -1,5 +1,9 @@
 //! The hub, and the way from it to every connection.
 
+mod roster;
+
+pub(super) use roster::{CallView, ConnectionView};
+
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +15,9 @@ use tracing::{debug, info, warn};
 
 use super::auth::Pass;
 use super::media::Media;
-use super::metrics::{Metrics, Receiver};
+use super::metrics::{Beginning, Metrics, Receiver};
 use super::outbox::{Ended, Outbox, Overflow, bytes_of};
+use super::traffic::Usage;
 use crate::config;
 use crate::dialect::Dialect;
 use crate::hub::{
@@ -30,6 +35,8 @@ pub(super) trait Inbox: Send + Sync {
     fn push(&self, event: Event) -> Result<(), Overflow>;
     /// Nothing more comes.
     fn end(&self, why: Ended);
+    /// What the connection has sent and been sent, and what waits for it.
+    fn usage(&self) -> Usage;
 }
 
 /// What the edge knows of a connection.
@@ -41,6 +48,8 @@ pub(super) struct Member {
     pub(super) peer: IpAddr,
     /// Whether it came through a proxy, so that `peer` isn't its own address, or from a web page.
     pub(super) indirect: bool,
+    /// Whether it came by TLS.
+    pub(super) secure: bool,
     /// The port of its own machine where it serves files for its callers' pages.
     pub(super) files_port: Option<u16>,
 }
@@ -49,6 +58,7 @@ pub(super) struct Member {
 #[derive(Debug, Clone)]
 pub(super) struct EndpointView {
     pub(super) member: Member,
+    pub(super) connection: ConnectionId,
     pub(super) id: EndpointId,
     pub(super) info: Option<Payload>,
     pub(super) calls: usize,
@@ -81,7 +91,8 @@ struct State {
     hub: Hub,
     seats: ByConnection<Seat>,
     stopping: bool,
-    /// Ends of media that the plane couldn't be told of yet. No more than there are media endpoints.
+    /// Ends of media, and what is muted, that the plane couldn't be told of yet. No more than two for
+    /// each media endpoint.
     overdue: VecDeque<MediaCommand>,
     /// What [`Switch::keep_time`] was told last.
     deadline: Option<Instant>,
@@ -94,9 +105,12 @@ struct Seat {
     /// What its token says, where tokens are asked for.
     pass: Option<Arc<Pass>>,
     inbox: Arc<dyn Inbox>,
+    since: Instant,
     /// What it registers as, for the log.
     id: Option<EndpointId>,
     is_registered: bool,
+    /// What is timed of it.
+    beginning: Beginning,
 }
 
 impl Switch {
@@ -163,8 +177,10 @@ impl Switch {
             member,
             pass,
             inbox,
+            since: Instant::now(),
             id: None,
             is_registered: false,
+            beginning: Beginning::new(Instant::now()),
         };
         state.seats.insert(id, seat);
         id
@@ -179,9 +195,12 @@ impl Switch {
     pub(super) fn command_at(&self, now: Instant, from: ConnectionId, command: Command) {
         let mut state = self.lock();
         // A connection that was thrown out may not have heard of it yet.
-        let Some(seat) = state.seats.get(&from) else {
+        let Some(seat) = state.seats.get_mut(&from) else {
             return;
         };
+        if let Some((phase, took)) = seat.beginning.asks(now, &command) {
+            self.metrics.set_up(seat.member.dialect, phase, took);
+        }
         let checked = match &seat.pass {
             Some(pass) => pass.grants.check(command),
             None => Ok(command),
@@ -224,8 +243,9 @@ impl Switch {
         self.change(|_, state, outputs| state.hub.evict(room, user, outputs))
     }
 
-    /// Closes a room whose media this server forwards. False if there is no such one.
-    pub(super) fn close_room(&self, room: &str) -> bool {
+    /// Closes a room whose media this server forwards. How many were in it; `None` if there is no
+    /// such one.
+    pub(super) fn close_room(&self, room: &str) -> Option<usize> {
         self.change(|_, state, outputs| state.hub.close_room(room, outputs))
     }
 
@@ -236,6 +256,11 @@ impl Switch {
         rooms
             .map(|(name, members)| (Arc::clone(name), members))
             .collect()
+    }
+
+    /// The participants of one of them.
+    pub(super) fn forwarding_room(&self, room: &str) -> Option<Vec<MemberView>> {
+        self.lock().hub.forwarding_room(room)
     }
 
     /// Changes the hub, and delivers what follows from it.
@@ -300,7 +325,7 @@ impl Switch {
             let pass = seat.pass.as_deref();
             pass.is_some_and(&is_meant)
         });
-        meant.inspect(|seat| seat.inbox.end(why)).count()
+        meant.inspect(|seat| seat.inbox.end(why.clone())).count()
     }
 
     /// Every registered endpoint and every room, in order of namespace and id.
@@ -356,9 +381,12 @@ impl Switch {
             for Output { to, event } in outputs.drain(..) {
                 changed |= !event.is_message();
                 self.observe(state, to, &event);
-                let Some(seat) = state.seats.get(&to) else {
+                let Some(seat) = state.seats.get_mut(&to) else {
                     continue;
                 };
+                if let Some((phase, took)) = seat.beginning.hears(now, &event) {
+                    self.metrics.set_up(seat.member.dialect, phase, took);
+                }
                 if seat.inbox.push(event) == Err(Overflow) {
                     self.metrics.queue_overflows.inc();
                     warn!(
@@ -398,6 +426,12 @@ impl Switch {
             let end = match &command {
                 MediaCommand::Publish { end, .. } | MediaCommand::Receive { end, .. } => Ok(*end),
                 MediaCommand::Remove { .. } | MediaCommand::CloseRoom(_) => Err(command.clone()),
+                MediaCommand::Mute { end, .. } => {
+                    // What was said of it before doesn't count any more.
+                    let of_it = |it: &MediaCommand| matches!(it, MediaCommand::Mute { end: of, .. } if of == end);
+                    state.overdue.retain(|it| !of_it(it));
+                    Err(command.clone())
+                }
             };
             let Err(busy) = self.media.pass(command) else {
                 continue;
@@ -497,6 +531,7 @@ impl State {
     fn view(&self, endpoint: hub::Endpoint<'_>) -> Option<EndpointView> {
         Some(EndpointView {
             member: self.seats.get(&endpoint.connection)?.member,
+            connection: endpoint.connection,
             id: endpoint.id.clone(),
             info: endpoint.info.cloned(),
             calls: endpoint.calls,
@@ -540,5 +575,9 @@ impl Inbox for Outbox {
 
     fn end(&self, why: Ended) {
         Self::end(self, why);
+    }
+
+    fn usage(&self) -> Usage {
+        Self::usage(self)
     }
 }

@@ -105,6 +105,7 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
         role: session.role(),
         peer: client,
         indirect,
+        secure: origin.secure,
         files_port: None,
     };
     let guest = Guest {

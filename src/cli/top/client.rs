@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout};
 
-use super::model::{Look, Target, View};
+use super::model::{Look, View};
+use super::table::Target;
+use super::units::clean;
 use crate::web::WebError;
 use crate::web::dialer::Dialer;
 
@@ -33,8 +35,8 @@ pub(super) enum TopError {
     )]
     Untrusted(WebError),
     /// The deadline passed.
-    #[error("the server at {0} did not answer within {} s", PATIENCE.as_secs())]
-    Slow(String),
+    #[error("the server at {url} did not answer within {} s", PATIENCE.as_secs())]
+    Slow { url: String },
     /// No token, or one that isn't good.
     #[error(
         "the server at {0} wants a token that is good: give one with the role admin by --token or \
@@ -130,7 +132,7 @@ impl Client {
         let is_get = method == Method::GET;
         let asked = self.dialer.ask(method, path, None, MOST_BYTES);
         let answer = timeout(PATIENCE, asked).await;
-        let answer = answer.map_err(|_| TopError::Slow(self.url()))?;
+        let answer = answer.map_err(|_| TopError::Slow { url: self.url() })?;
         let answer = answer.map_err(|error| match error {
             WebError::Untrusted { .. } => TopError::Untrusted(error),
             error => TopError::Away(error),
@@ -170,5 +172,5 @@ fn list(told: Value, name: &str) -> Vec<Map<String, Value>> {
 fn reason(body: &[u8]) -> String {
     let told: Option<Value> = serde_json::from_slice(body).ok();
     let error = told.as_ref().and_then(|it| it["error"].as_str());
-    error.map(super::model::clean).unwrap_or_default()
+    error.map(clean).unwrap_or_default()
 }

@@ -3,6 +3,8 @@
 mod client;
 mod model;
 mod screen;
+mod table;
+mod units;
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -10,7 +12,8 @@ use std::time::Duration;
 use clap::Args;
 
 use self::client::{Client, TopError};
-use self::model::{Model, Order, View};
+use self::model::{Model, View};
+use self::table::Order;
 use super::access::Access;
 use super::{Failure, Outcome, interrupted, say};
 use crate::web::dialer::ServerUrl;

@@ -1,16 +1,14 @@
 //! What `switchboard top` shows: looks at a server, the rates between two of them, and tables of text.
 //! Pure: times come with the looks.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use unicode_width::UnicodeWidthChar;
 
-/// The widest that a column's text may be; the last column has what is left.
-const WIDEST: usize = 36;
+use super::table::{Cell, Column, Order, Row, Table, Target, number, text};
+use super::units::{bitrate, bytes, clean, milliseconds, percent, span, whole};
+
 /// From this share on, the use of a limit is told.
 const TELL_LIMIT: f64 = 0.5;
 
@@ -57,6 +55,7 @@ pub(super) struct Server {
 
 /// Numbers by name.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(transparent)]
 struct Numbers(HashMap<String, Value>);
 
 /// The present look and the one before.
@@ -66,57 +65,9 @@ pub(super) struct Model {
     now: Look,
 }
 
-/// How a table is ordered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Order {
-    /// Which column.
-    pub(super) column: usize,
-    /// Whether the greatest comes first.
-    pub(super) down: bool,
-}
-
-/// A table, ready to be printed.
-#[derive(Debug, PartialEq)]
-pub(super) struct Table {
-    columns: &'static [Column],
-    pub(super) rows: Vec<Row>,
-}
-
-/// A column's name, and whether it holds numbers, which are set to the right.
-type Column = (&'static str, bool);
-
-/// One row.
-#[derive(Debug, PartialEq)]
-pub(super) struct Row {
-    cells: Vec<Cell>,
-    /// What `k` puts out.
-    pub(super) target: Option<Target>,
-}
-
-/// What can be put out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    /// In words.
-    pub(super) name: String,
-    /// What to DELETE.
-    pub(super) path: String,
-}
-
-/// One field: as people read it, and as it is compared.
-#[derive(Debug, PartialEq)]
-enum Cell {
-    Text(String),
-    Number(f64, String),
-    Nothing,
-}
-
 impl View {
-    pub(super) const ALL: [Self; 4] = [
-        Self::Endpoints,
-        Self::Calls,
-        Self::Rooms,
-        Self::Connections,
-    ];
+    pub(super) const ALL: [Self; 4] =
+        [Self::Endpoints, Self::Calls, Self::Rooms, Self::Connections];
 
     /// As the API calls it.
     pub(super) const fn name(self) -> &'static str {
@@ -194,12 +145,7 @@ impl Model {
 
     /// The lines above the tables.
     pub(super) fn head(&self, url: &str) -> Vec<String> {
-        let Server {
-            counts,
-            totals,
-            limits,
-            ..
-        } = &self.now.server;
+        let Server { counts, totals, .. } = &self.now.server;
         let server = &self.now.server;
         let count = |name| whole(counts.get(name));
         let rate = |name| self.total_rate(name);
@@ -244,18 +190,21 @@ impl Model {
                 whole(totals.get("queue_overflows")),
             ),
         ];
-        let mut near: Vec<_> = (limits.0.iter())
-            .filter_map(|(name, most)| {
-                let used = counts.0.get(name)?.as_f64()?;
-                let share = used / most.as_f64().filter(|most| *most > 0.0)?;
-                (share >= TELL_LIMIT).then(|| format!("{} {}", clean(name), percent(share)))
-            })
-            .collect();
-        near.sort();
-        if !near.is_empty() {
-            lines.push(format!("limits used: {}", near.join(", ")));
-        }
+        lines.extend(self.limits());
         lines
+    }
+
+    /// The limits of which much is used, in one line; none if there is none.
+    fn limits(&self) -> Option<String> {
+        let Server { counts, limits, .. } = &self.now.server;
+        let near = limits.0.iter().filter_map(|(name, most)| {
+            let used = counts.0.get(name)?.as_f64()?;
+            let share = used / most.as_f64().filter(|most| *most > 0.0)?;
+            (share >= TELL_LIMIT).then(|| format!("{} {}", clean(name), percent(share)))
+        });
+        let mut near: Vec<_> = near.collect();
+        near.sort();
+        (!near.is_empty()).then(|| format!("limits used: {}", near.join(", ")))
     }
 
     /// How many there are of what a table lists.
@@ -266,20 +215,13 @@ impl Model {
     /// A table in an order.
     pub(super) fn table(&self, view: View, order: Order) -> Table {
         let list = self.now.lists.get(&view).map_or(&[][..], Vec::as_slice);
-        let mut rows: Vec<Row> = match view {
+        let rows: Vec<Row> = match view {
             View::Endpoints => list.iter().map(endpoint_row).collect(),
             View::Calls => list.iter().map(call_row).collect(),
             View::Rooms => list.iter().flat_map(|room| self.room_rows(room)).collect(),
             View::Connections => list.iter().map(|it| self.connection_row(it)).collect(),
         };
-        rows.sort_by(|a, b| {
-            let (a, b) = (a.cells.get(order.column), b.cells.get(order.column));
-            compare(a, b, order.down)
-        });
-        Table {
-            columns: view.columns(),
-            rows,
-        }
+        Table::new(view.columns(), rows, order)
     }
 
     /// Everything as one object.
@@ -412,7 +354,11 @@ impl Model {
         }
         let rows = media.into_iter().map(|it| {
             let of = it.get("of");
-            let counter = if of.is_none() { "bytes_in" } else { "bytes_out" };
+            let counter = if of.is_none() {
+                "bytes_in"
+            } else {
+                "bytes_out"
+            };
             let earlier = before.and_then(|it| media_of(it).find(|media| media.get("of") == of));
             let then = |_: &Look| number(earlier?, counter);
             let rate = number(it, counter).and_then(|now| self.rate(now, then));
@@ -510,205 +456,9 @@ fn note(participant: &Map<String, Value>, media: Option<&Map<String, Value>>) ->
     notes.join("; ")
 }
 
-/// A field as text; numbers are printed, and what isn't there is empty.
-fn text(from: &Map<String, Value>, name: &str) -> String {
-    match from.get(name) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Number(number)) => number.to_string(),
-        _ => String::new(),
-    }
-}
-
-fn number(from: &Map<String, Value>, name: &str) -> Option<f64> {
-    from.get(name)?.as_f64()
-}
-
-impl Target {
-    fn new(name: String, parts: &[&str]) -> Self {
-        let mut path = "/api".to_owned();
-        for part in parts {
-            path.push('/');
-            for byte in part.bytes() {
-                match byte {
-                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
-                        path.push(char::from(byte));
-                    }
-                    // Writing to a text doesn't fail. A dot, too: a part may be "..".
-                    _ => drop(write!(path, "%{byte:02X}")),
-                }
-            }
-        }
-        Self {
-            name: clean(&name),
-            path,
-        }
-    }
-}
-
-impl Cell {
-    fn of(from: &Map<String, Value>, name: &str, print: fn(f64) -> String) -> Self {
-        number(from, name).map_or(Self::Nothing, |it| Self::number(it, print))
-    }
-
-    fn number(number: f64, print: impl Fn(f64) -> String) -> Self {
-        Self::Number(number, print(number))
-    }
-
-    fn text(&self) -> &str {
-        match self {
-            Self::Text(text) | Self::Number(_, text) => text,
-            Self::Nothing => "-",
-        }
-    }
-}
-
-impl From<String> for Cell {
-    fn from(text: String) -> Self {
-        match &*text {
-            "" => Self::Nothing,
-            text => Self::Text(clean(text)),
-        }
-    }
-}
-
-/// Nothing comes last in either order.
-fn compare(a: Option<&Cell>, b: Option<&Cell>, down: bool) -> Ordering {
-    let order = match (a, b) {
-        (Some(Cell::Text(a)), Some(Cell::Text(b))) => a.cmp(b),
-        (Some(Cell::Number(a, _)), Some(Cell::Number(b, _))) => a.total_cmp(b),
-        (a, b) => {
-            let is_nothing = |it: Option<&Cell>| matches!(it, None | Some(Cell::Nothing));
-            return is_nothing(a).cmp(&is_nothing(b));
-        }
-    };
-    if down { order.reverse() } else { order }
-}
-
-impl Table {
-    /// The heads and the rows as lines, in columns; nothing is longer than `width`.
-    pub(super) fn lines(&self, order: Option<Order>, width: usize) -> (String, Vec<String>) {
-        let heads: Vec<String> = (self.columns.iter().enumerate())
-            .map(|(at, (name, _))| match order {
-                Some(Order { column, down }) if column == at => {
-                    format!("{name}{}", if down { "↓" } else { "↑" })
-                }
-                _ => (*name).to_owned(),
-            })
-            .collect();
-        let mut widths: Vec<usize> = heads.iter().map(|head| columns(head)).collect();
-        for row in &self.rows {
-            for (widest, cell) in widths.iter_mut().zip(&row.cells) {
-                *widest = columns(cell.text()).min(WIDEST).max(*widest);
-            }
-        }
-        let heads = self.line(heads.iter().map(String::as_str), &widths, width);
-        let rows = self.rows.iter();
-        let rows = rows.map(|row| self.line(row.cells.iter().map(Cell::text), &widths, width));
-        (heads, rows.collect())
-    }
-
-    fn line<'a>(
-        &self,
-        texts: impl Iterator<Item = &'a str>,
-        widths: &[usize],
-        width: usize,
-    ) -> String {
-        let mut line = String::new();
-        let last = widths.len().saturating_sub(1);
-        for (at, ((text, wide), (_, is_number))) in texts.zip(widths).zip(self.columns).enumerate()
-        {
-            if at == last && !is_number {
-                line.push_str(text);
-                break;
-            }
-            let text = cut(text, *wide);
-            let pad = " ".repeat(wide.saturating_sub(columns(&text)));
-            let (left, right) = if *is_number { (&*pad, "") } else { ("", &*pad) };
-            line.extend([left, &text, right, "  "]);
-        }
-        cut(line.trim_end(), width)
-    }
-}
-
-/// How many columns of a terminal a text takes.
-fn columns(text: &str) -> usize {
-    text.chars().map(|it| it.width().unwrap_or(0)).sum()
-}
-
-/// The beginning of a text that has this many columns.
-pub(super) fn cut(text: &str, width: usize) -> String {
-    if columns(text) <= width {
-        return text.to_owned();
-    }
-    let mut left = width.saturating_sub(1);
-    let fits = |it: &char| {
-        let wide = it.width().unwrap_or(0);
-        let fits = wide <= left;
-        left = left.saturating_sub(if fits { wide } else { left });
-        fits
-    };
-    let mut cut: String = text.chars().take_while(fits).collect();
-    if width > 0 {
-        cut.push('…');
-    }
-    cut
-}
-
-/// Without what would steer a terminal, or turn its text around: names come from the network.
-pub(super) fn clean(text: &str) -> String {
-    let steers = |it: char| {
-        it.is_control() || matches!(it, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.replace(steers, "\u{fffd}")
-}
-
+/// What stands for what isn't known.
 fn none() -> String {
     "-".to_owned()
-}
-
-fn whole(number: f64) -> String {
-    format!("{number:.0}")
-}
-
-fn span(seconds: f64) -> String {
-    match seconds {
-        s if s < 60.0 => format!("{:.0} s", s.floor()),
-        s if s < 3_600.0 => format!("{:.0} min", (s / 60.0).floor()),
-        s if s < 86_400.0 => format!("{:.0} h", (s / 3_600.0).floor()),
-        s => format!("{:.0} d", (s / 86_400.0).floor()),
-    }
-}
-
-fn bytes(number: f64) -> String {
-    scaled(number, &["B", "kB", "MB", "GB", "TB"])
-}
-
-fn bitrate(bits_per_second: f64) -> String {
-    scaled(bits_per_second, &["bit/s", "kbit/s", "Mbit/s", "Gbit/s"])
-}
-
-fn scaled(number: f64, units: &[&str]) -> String {
-    let mut left = number;
-    let mut at = 0;
-    while left >= 999.5 && at + 1 < units.len() {
-        left /= 1000.0;
-        at += 1;
-    }
-    let decimals = usize::from(at > 0 && left < 9.95);
-    format!("{left:.decimals$} {}", units.get(at).unwrap_or(&""))
-}
-
-fn percent(share: f64) -> String {
-    let hundredths = share * 100.0;
-    let decimals = usize::from(hundredths > 0.0 && hundredths < 9.95);
-    format!("{hundredths:.decimals$} %")
-}
-
-fn milliseconds(ms: f64) -> String {
-    match ms {
-        ms if ms < 1000.0 => format!("{ms:.0} ms"),
-        ms => format!("{:.1} s", ms / 1000.0),
-    }
 }
 
 #[cfg(test)]

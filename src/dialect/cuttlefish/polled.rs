@@ -87,6 +87,12 @@ impl Mailbox {
             .collect()
     }
 
+    /// How many messages it holds, and bytes in them.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize) {
+        (self.messages.len(), self.bytes)
+    }
+
     /// The client was heard.
     pub const fn touch(&mut self, now: Instant) {
         self.used = now;

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::tables::{End, Owner, Stage};
 use super::words::{
-    Denied, Granted, MediaCandidate, MediaCommand, MediaEnd, MediaEvent, MediaRefusal, Told,
-    Visitor,
+    Denied, Granted, MediaCandidate, MediaCommand, MediaEnd, MediaEvent, MediaRefusal, MuteChange,
+    Muted, Told, Visitor,
 };
 use super::{Conference, Outcome, Request, answer};
 use crate::hub::Event;
@@ -61,8 +61,15 @@ impl Conference {
             offer,
             loopback,
         });
-        if let Some(member) = self.tables.member_mut(visitor) {
-            member.publishing = Some(end);
+        let key = end.key;
+        let Some(member) = self.tables.member_mut(visitor) else {
+            return Ok(());
+        };
+        member.publishing = Some(end);
+        let muted = member.muted;
+        if muted != Muted::default() {
+            let end = key;
+            self.commands.push(MediaCommand::Mute { room, end, muted });
         }
         Ok(())
     }
@@ -115,6 +122,25 @@ impl Conference {
             member.receiving.insert(from, end);
         }
         Ok(())
+    }
+
+    /// Lets the others get less, or more, of a member. `None` if there is no such one.
+    pub(in crate::hub) fn mute(
+        &mut self,
+        room: &str,
+        user: &str,
+        change: MuteChange,
+    ) -> Option<Muted> {
+        let room = self.tables.rooms.get(room)?;
+        let (room, visitor) = (room.key, *room.members.get(user)?);
+        let member = self.tables.member_mut(visitor)?;
+        let muted = member.muted.with(change);
+        let end = member.published().filter(|_| member.muted != muted);
+        member.muted = muted;
+        if let Some(end) = end {
+            self.commands.push(MediaCommand::Mute { room, end, muted });
+        }
+        Some(muted)
     }
 
     pub(super) fn unpublish(&mut self, request: Request, out: &mut Vec<Output>) {

@@ -48,6 +48,12 @@ pub(in crate::hub) struct Session {
     /// When its timer runs out.
     pub(super) deadline: Instant,
     pub(super) tags: Vec<Box<str>>,
+    /// When it was asked for.
+    pub(super) since: Instant,
+    /// Messages from the caller, with the demand.
+    pub(super) to_endpoint: u64,
+    /// Messages from the endpoint.
+    pub(super) to_caller: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

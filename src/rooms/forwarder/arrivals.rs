@@ -52,7 +52,7 @@ impl Forwarder {
         let input = Input::Receive(now, receive);
         if fragment.is_some() {
             let is_right = endpoint.accepts(&input);
-            endpoint.reach.checked(source, is_right);
+            endpoint.checked(now, source, is_right);
             if !is_right {
                 return;
             }
@@ -84,7 +84,7 @@ impl Forwarder {
             return;
         };
         let is_right = endpoint.accepts(&input);
-        endpoint.reach.checked(peer, is_right);
+        endpoint.checked(now, peer, is_right);
         if !is_right || !Demux::count(&mut endpoint.held, peer) {
             return;
         }

@@ -183,6 +183,7 @@ impl Verifier {
         limits: &Limits,
         meters: Meters,
     ) -> Self {
+        meters.expect(authority.kind());
         Self {
             authority,
             scopes,

@@ -1,0 +1,151 @@
+//! Who is registered.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::stream::{self, Stream};
+use hyper::StatusCode;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+
+use super::super::switch::EndpointView;
+use super::super::{App, http};
+use super::{Deed, Reason, json, namespace_of, no_such, rooms, seconds};
+use crate::hub::{EndpointId, Namespace, Place};
+
+/// Changes that follow one another faster than this are told as one.
+const PAUSE: Duration = Duration::from_millis(200);
+
+#[derive(Serialize)]
+struct Snapshot<'a> {
+    endpoints: Vec<Shown<'a>>,
+    rooms: Vec<rooms::Shown<'a>>,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    dialect: &'static str,
+    kind: &'static str,
+    id: &'a str,
+    connection: u64,
+    calls: usize,
+    /// Of geckos that said so: how many workers they set up at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capacity: Option<usize>,
+    /// Of those that have a partner or a room: where they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+    registered_seconds_ago: f64,
+    info: Option<&'a RawValue>,
+}
+
+/// `GET /api/endpoints`
+pub(super) async fn all(State(app): State<Arc<App>>) -> Response {
+    http::json_text(StatusCode::OK, snapshot(&app))
+}
+
+/// `GET /api/endpoints/stream`: the same as Server-Sent Events, at once and after each change.
+pub(super) async fn stream(
+    State(app): State<Arc<App>>,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let changes = app.switch.changes();
+    let snapshots = stream::unfold(
+        (app, changes, true),
+        |(app, mut changes, is_first)| async move {
+            if !is_first {
+                tokio::select! {
+                    changed = next_change(&mut changes) => changed?,
+                    () = app.stopped() => return None,
+                }
+            }
+            changes.mark_unchanged();
+            let event = Event::default().data(snapshot(&app));
+            Some((Ok(event), (app, changes, false)))
+        },
+    );
+    Sse::new(snapshots).keep_alive(KeepAlive::default())
+}
+
+/// `GET /api/endpoints/{dialect}/{id}`
+pub(super) async fn one(
+    State(app): State<Arc<App>>,
+    Path((dialect, id)): Path<(String, String)>,
+) -> Response {
+    match find(&app, &dialect, &id) {
+        Some(endpoint) => json(&Shown::new(&endpoint)),
+        None => no_such("endpoint"),
+    }
+}
+
+/// `DELETE /api/endpoints/{dialect}/{id}`: its connection is closed.
+pub(super) async fn close(
+    State(app): State<Arc<App>>,
+    deed: Deed,
+    Path((dialect, id)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    let reason = match Reason::of(&app, request).await {
+        Ok(reason) => reason,
+        Err(wrong) => return wrong,
+    };
+    let found = find(&app, &dialect, &id);
+    match found.is_some_and(|endpoint| app.switch.kick(endpoint.connection, reason)) {
+        true => deed.done(&app, "close_endpoint", &id, 1),
+        false => no_such("endpoint"),
+    }
+}
+
+fn find(app: &App, dialect: &str, id: &str) -> Option<EndpointView> {
+    let id = EndpointId::new(namespace_of(dialect)?, id)?;
+    app.switch.endpoint(&id)
+}
+
+/// Waits for a change, and a little longer. `None` when there can't be any more.
+async fn next_change(changes: &mut watch::Receiver<()>) -> Option<()> {
+    changes.changed().await.ok()?;
+    tokio::time::sleep(PAUSE).await;
+    Some(())
+}
+
+fn snapshot(app: &App) -> String {
+    let (endpoints, mesh) = app.switch.everything();
+    let forwarding = app.switch.forwarding_rooms();
+    let snapshot = Snapshot {
+        endpoints: endpoints.iter().map(Shown::new).collect(),
+        // A snapshot changes only with who is here.
+        rooms: rooms::without_numbers(&mesh, &forwarding),
+    };
+    // Only text, numbers and checked JSON: printing them can't fail.
+    serde_json::to_string(&snapshot).unwrap_or_default()
+}
+
+impl<'a> Shown<'a> {
+    fn new(endpoint: &'a EndpointView) -> Self {
+        Self {
+            dialect: endpoint.member.dialect_name(),
+            kind: endpoint.member.role,
+            id: endpoint.id.as_str(),
+            connection: endpoint.connection.0,
+            calls: endpoint.calls,
+            capacity: endpoint.capacity,
+            state: match endpoint.id.space() {
+                Namespace::Device | Namespace::Gecko => None,
+                Namespace::Peer => Some(match endpoint.place {
+                    Place::Idle => "idle",
+                    Place::Pair => "session",
+                    Place::Room => "room",
+                }),
+            },
+            registered_seconds_ago: seconds(endpoint.registered_for),
+            info: endpoint
+                .info
+                .as_ref()
+                .and_then(|info| serde_json::from_str(info.as_str()).ok()),
+        }
+    }
+}
