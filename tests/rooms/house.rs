@@ -119,6 +119,18 @@ impl House {
             .unwrap();
     }
 
+    /// Keeps a publisher's sound and picture from the others, or not.
+    pub(crate) fn mute(&self, endpoint: EndpointKey, audio: bool, video: bool) {
+        let room = ROOM;
+        let command = Command::Mute {
+            room,
+            endpoint,
+            audio,
+            video,
+        };
+        self.plane.command(command).unwrap();
+    }
+
     /// A connected publisher.
     pub(crate) fn publisher(&mut self, codecs: Codecs, wish: &Wish) -> (EndpointKey, Client) {
         let (mut client, offer) = Client::new(codecs, wish);

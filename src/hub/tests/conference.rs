@@ -1,5 +1,7 @@
 //! Rooms whose media the server forwards (kurento.md A2, A3, A7).
 
+mod operators;
+
 use std::sync::Arc;
 
 use super::*;
@@ -98,7 +100,7 @@ impl Hall {
         let mut out = Vec::new();
         let is_done = self.town.hub.close_room(room, &mut out);
         let told = self.note(out.into_iter().map(|it| (it.to, it.event)).collect());
-        is_done.then_some(told)
+        is_done.map(|_| told)
     }
 
     fn leave(&mut self, who: ConnectionId) -> Heard {

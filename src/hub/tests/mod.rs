@@ -1,5 +1,6 @@
 //! The hub's rules, one by one; [`schedule`] and [`mesh_schedule`] let them meet in any order.
 
+mod calls;
 mod conference;
 mod conference_schedule;
 mod mesh;

@@ -132,3 +132,41 @@ fn namespace_of(dialect: &str) -> Option<Namespace> {
         .into_iter()
         .find(|space| dialect_of(*space).name() == dialect)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_description_has_every_route_and_no_other() {
+        let description: Value = serde_json::from_str(DESCRIPTION).unwrap();
+        let paths = description["paths"].as_object().unwrap();
+        let described: BTreeSet<_> = paths
+            .iter()
+            .flat_map(|(path, operations)| {
+                let methods = operations.as_object().unwrap().keys();
+                methods.map(move |method| (method.as_str(), path.as_str()))
+            })
+            .collect();
+        assert_eq!(described, ROUTES.iter().copied().collect());
+        // No route for operators is added elsewhere.
+        assert!(!include_str!("../http.rs").contains("\"/api"));
+    }
+
+    #[test]
+    fn every_deed_may_be_refused_and_each_operation_has_a_name_of_its_own() {
+        let description: Value = serde_json::from_str(DESCRIPTION).unwrap();
+        let mut names = BTreeSet::new();
+        for (method, path) in ROUTES {
+            let operation = &description["paths"][path][method];
+            assert!(names.insert(operation["operationId"].as_str().unwrap()));
+            if path.starts_with("/api/") && *method != "get" {
+                assert!(operation["responses"]["403"].is_object(), "{method} {path}");
+            }
+        }
+    }
+}

@@ -61,13 +61,8 @@ async fn rooms_are_closed_by_those_that_may() {
         }
     }
     peers[0].expect_nothing().await;
-    assert_eq!(
-        server
-            .request("DELETE", "/api/rooms/r", "", "")
-            .await
-            .status,
-        204
-    );
+    let done = server.request("DELETE", "/api/rooms/r", "", "").await;
+    assert_eq!((done.status, done.json()), (200, json!({ "closed": 1 })));
     peers[0].expect("roomClosed", json!({ "room": "r" })).await;
     assert_eq!(
         server.request("POST", "/api/rooms/r", "", "").await.status,
@@ -86,11 +81,12 @@ async fn the_admin_api_shows_who_receives_whom() {
     let mut peers = Peer::room(&server, "r", &["a", "b"]).await;
     peers[0].publish().await;
     peers[1].receive("a").await;
+    let unmuted = json!({ "audio": false, "video": false });
     let expected = json!([
         { "dialect": "gstreamer", "kind": "mesh", "id": "k", "members": ["m"] },
         { "dialect": "kurento", "kind": "forwarding", "id": "r", "members": ["a", "b"], "participants": [
-            { "user": "a", "publishing": true, "receives": [], "away": false },
-            { "user": "b", "publishing": false, "receives": ["a"], "away": false },
+            { "user": "a", "connection": 2, "publishing": true, "muted": unmuted, "receives": [], "away": false },
+            { "user": "b", "connection": 3, "publishing": false, "muted": unmuted, "receives": ["a"], "away": false },
         ] },
     ]);
     // How the media does is told each second, and has tests of its own.

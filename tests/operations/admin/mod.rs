@@ -70,7 +70,7 @@ async fn pair(server: &Server, caller: &str, callee: &str) -> (Client, Client) {
 async fn gecko(server: &Server) -> (Client, Client, String) {
     let mut gecko = server.ws("/worker").await;
     gecko
-        .send_json(&json!({"messageType": "hello", "action": "worker-hello", "geckoId": "g", "can": ["worker-closed"]}))
+        .send_json(&json!({"messageType": "hello", "action": "worker-hello", "geckoId": "g", "capabilities": ["worker-closed"]}))
         .await;
     // A registration is answered by nothing, a mistake is.
     gecko.send_json(&json!({"messageType": "question"})).await;
