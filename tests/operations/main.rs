@@ -8,3 +8,4 @@
 mod admin;
 #[path = "../common/mod.rs"]
 mod common;
+mod top;
