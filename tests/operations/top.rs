@@ -153,7 +153,7 @@ async fn the_terminal_may_change_its_size_and_is_given_back_when_the_server_is_g
     screen.sees("q: quit").await;
     let raw = screen.attributes();
     screen.resize(40, 5);
-    screen.sees("sort…").await;
+    screen.sees("sor…").await;
     screen.resize(3, 1);
     screen.sees("1-…").await;
     screen.resize(120, 24);
