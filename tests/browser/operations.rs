@@ -44,8 +44,8 @@ async fn shows(browser: &Browser, table: &str, words: &[&str]) {
 async fn operators_see_devices_calls_and_rooms_and_mute_and_kick() {
     let server = Server::start(&[]).await;
     let url = url(&server);
-    let mut device = server.device("odd <b>/ü").await;
-    let mut viewer = server.viewer("odd <b>/ü").await;
+    let device = server.device("odd <b>/ü").await.stays();
+    let viewer = server.viewer("odd <b>/ü").await.stays();
     let publisher = ["--room", "lab", "--user", "cam", "--publish", "test"];
     let _publisher =
         Program::start(&[&["room", &*url.replacen("http", "ws", 1)], &publisher[..]].concat());
@@ -104,9 +104,9 @@ async fn operators_see_devices_calls_and_rooms_and_mute_and_kick() {
     browser
         .until(&format!("{RESULT} === 'Kicked: odd <b>/ü.'"))
         .await;
-    let (_, reason) = device.closed().await;
+    let (_, reason) = device.await.unwrap();
     assert_eq!(reason, "closed by the operator");
-    viewer.closed().await;
+    viewer.await.unwrap();
     browser
         .until("!document.querySelector('#table-endpoints tbody tr')")
         .await;
@@ -131,7 +131,7 @@ async fn the_operations_view_says_when_the_server_is_away_and_comes_back_by_itse
     let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
     command.args(["serve", "--listen", &address]);
     let server = Server::spawn(command, None, 1).await;
-    let _device = server.device("late").await;
+    let _device = server.device("late").await.stays();
     shows(&browser, "endpoints", &["late"]).await;
     browser.until(&format!("{TROUBLE}.hidden")).await;
 }

@@ -44,8 +44,8 @@ fn url(server: &Server) -> String {
 #[tokio::test]
 async fn once_prints_what_is_there() {
     let server = Server::start(&[]).await;
-    let _device = server.device("cam\u{1b}[2J").await;
-    let _viewer = server.viewer("cam\u{1b}[2J").await;
+    let _device = server.device("cam\u{1b}[2J").await.stays();
+    let _viewer = server.viewer("cam\u{1b}[2J").await.stays();
     // No terminal: the same without the flag.
     let (text, code) = top(&[&url(&server), "--interval", "0.1"]).await;
     assert_eq!(code, Some(0), "{text}");
@@ -66,7 +66,7 @@ async fn once_prints_what_is_there() {
 #[tokio::test]
 async fn once_prints_json_for_programs() {
     let server = Server::start(&[]).await;
-    let _device = server.device("cam").await;
+    let _device = server.device("cam").await.stays();
     let flags = ["--once", "--json", "--interval", "0.1"];
     let (text, code) = top(&[&[&*url(&server)], &flags[..]].concat()).await;
     assert_eq!(code, Some(0), "{text}");
@@ -125,7 +125,7 @@ async fn what_is_wrong_is_said_with_what_to_do() {
 #[tokio::test]
 async fn the_whole_screen_shows_lists_and_kicks_after_a_question() {
     let server = Server::start(&[]).await;
-    let mut device = server.device("cam").await;
+    let device = server.device("cam").await.stays();
     let mut screen = Screen::start(&url(&server));
     screen.sees("[1 endpoints 1]").await;
     screen.sees("cuttlefish  device").await;
@@ -140,7 +140,8 @@ async fn the_whole_screen_shows_lists_and_kicks_after_a_question() {
     screen.sees("q: quit").await;
     screen.types("ky");
     screen.sees("kicked cam").await;
-    device.closed().await;
+    let (_, reason) = device.await.unwrap();
+    assert_eq!(reason, "closed by the operator");
     screen.sees("[1 endpoints 0]").await;
     screen.types("q");
     assert!(screen.ends().await.success());
