@@ -15,7 +15,10 @@ mod device;
 mod doctor;
 #[cfg(feature = "peer")]
 mod gecko;
+#[cfg(feature = "server")]
+mod health;
 mod log;
+mod manual;
 #[cfg(feature = "peer")]
 mod media;
 #[cfg(feature = "peer")]
@@ -38,7 +41,7 @@ mod top;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// WebRTC signaling for four existing dialects, and headless media peers on GStreamer.
@@ -75,6 +78,10 @@ enum Command {
     Pipelines(pipelines::Flags),
     #[cfg(feature = "server")]
     Token(token::Flags),
+    #[cfg(feature = "server")]
+    Health(health::Flags),
+    Completions(manual::Completions),
+    Manual(manual::Flags),
     #[cfg(any(feature = "server", feature = "peer"))]
     Top(top::Flags),
 }
@@ -134,6 +141,10 @@ pub fn main() -> ExitCode {
         Command::Pipelines(flags) => pipelines::run(flags),
         #[cfg(feature = "server")]
         Command::Token(flags) => token::run(flags),
+        #[cfg(feature = "server")]
+        Command::Health(flags) => block_on(health::run(flags)),
+        Command::Completions(flags) => manual::complete(&flags, Cli::command()),
+        Command::Manual(flags) => manual::run(&flags, Cli::command()),
         #[cfg(any(feature = "server", feature = "peer"))]
         Command::Top(flags) => block_on(top::run(flags)),
     };

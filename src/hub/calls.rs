@@ -66,7 +66,7 @@ impl Hub {
         let connection = self.store.connection(caller)?;
         let talk = connection.talk;
         let (endpoint, endpoint_connection, to_caller) = match (id, connection.call.as_ref()?) {
-            (CallId::Call(_), Call::Open(endpoint, _)) => {
+            (CallId::Call(_), Call::Open(endpoint, ..)) => {
                 let holder = self.store.endpoint(endpoint)?.connection;
                 (endpoint.clone(), holder, talk.received)
             }

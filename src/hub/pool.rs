@@ -67,7 +67,7 @@ impl Pool {
     }
 
     pub(super) fn endpoints(&self) -> impl Iterator<Item = Endpoint<'_>> {
-        self.servers.iter().filter_map(|it| shown(it))
+        self.servers.iter().filter_map(shown)
     }
 
     pub(super) fn endpoint(&self, id: &EndpointId) -> Option<Endpoint<'_>> {
@@ -91,7 +91,7 @@ impl Pool {
             endpoint_connection: server.connection(),
             caller: session.caller,
             since: session.since,
-            to_endpoint: session.to_endpoint,
+            to_endpoint: 1 + session.candidates as u64,
             to_caller: session.to_caller,
         })
     }
@@ -191,7 +191,7 @@ impl Pool {
             deadline,
             tags: Vec::new(),
             since: now,
-            to_endpoint: 1,
+            candidates: 0,
             to_caller: 0,
         };
         self.sessions.insert(id, session);
@@ -200,12 +200,17 @@ impl Pool {
     }
 
     pub(super) fn pass_on(&mut self, from: ConnectionId, payload: Payload, out: &mut Vec<Output>) {
-        if let Some(&id) = self.callers.get(&from) {
-            if let Some(session) = self.sessions.get_mut(&id) {
-                session.to_endpoint += 1;
+        let Some(id) = self.callers.get(&from).copied() else {
+            return;
+        };
+        let limit = self.limits.candidates;
+        if let Some(session) = self.sessions.get_mut(&id) {
+            if session.candidates >= limit {
+                return self.end(id, SessionError::TooManyCandidates(limit), out);
             }
-            self.enqueue(id, Content::Message(payload), out);
+            session.candidates += 1;
         }
+        self.enqueue(id, Content::Message(payload), out);
     }
 
     pub(super) fn taken(&mut self, from: ConnectionId, ticket: Ticket) {

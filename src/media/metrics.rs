@@ -35,6 +35,7 @@ pub(super) struct Instruments {
     pub(super) sessions_connected: Counter,
     failures: Family<Reason, Counter>,
     troubles: Family<Reason, Counter>,
+    controls_refused: Family<Channel, Counter>,
     phases: Times<Phase>,
     frame_age: Times<Media>,
     round_trip: Times<Media>,
@@ -81,6 +82,11 @@ struct Reason {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Channel {
+    channel: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Phase {
     phase: &'static str,
 }
@@ -123,6 +129,12 @@ impl Metrics {
         gauge.set(latency.as_secs_f64());
     }
 
+    /// A message on this kind of data channel wasn't taken, because its sender may only view.
+    pub fn control_refused(&self, channel: &'static str) {
+        let family = &self.0.instruments.controls_refused;
+        family.get_or_create(&Channel { channel }).inc();
+    }
+
     pub(super) fn instruments(&self) -> &Instruments {
         &self.0.instruments
     }
@@ -137,6 +149,7 @@ impl Instruments {
             sessions_connected: Counter::default(),
             failures: Family::default(),
             troubles: Family::default(),
+            controls_refused: Family::default(),
             phases: Family::new_with_constructor(times),
             frame_age: Family::new_with_constructor(times),
             round_trip: Family::new_with_constructor(times),
@@ -216,6 +229,7 @@ impl Instruments {
             "sessions_connected": self.sessions_connected, "Media sessions that connected";
             "failures": self.failures, "Media sessions that never connected or were lost, by reason";
             "troubles": self.troubles, "Warnings that media doesn't come, by reason";
+            "controls_refused": self.controls_refused, "Messages that weren't taken from viewers that may only view, by channel";
             "sent_frames": self.sent[0], "Frames sent";
             "sent_packets": self.sent[1], "RTP packets sent, without retransmissions";
             "retransmitted_packets": self.retransmitted, "RTP packets sent once more";

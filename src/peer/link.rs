@@ -25,6 +25,8 @@ const PING_AFTER: Duration = Duration::from_secs(10);
 const DEAD_AFTER: Duration = Duration::from_secs(20);
 /// How long one write, or the closing handshake, may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Characters of what a server says that opens no WebSocket.
+const SAID: usize = 300;
 /// The largest message taken from a server.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
@@ -49,8 +51,8 @@ pub enum LinkError {
         /// Why.
         why: std::io::Error,
     },
-    /// Something answers, but no WebSocket of ours.
-    #[error("the server answers {0} to the WebSocket request; is {1} the right path?")]
+    /// Something answers, and opens no WebSocket; with what it says, or what to look at.
+    #[error("the server answers {0} to the WebSocket request: {1}")]
     Refused(StatusCode, String),
     /// Its certificate isn't trusted.
     #[error(
@@ -118,7 +120,9 @@ impl Dialer {
         .await
         .map_err(|error| match error {
             tungstenite::Error::Http(response) => {
-                LinkError::Refused(response.status(), self.url().uri().path().to_owned())
+                let body = response.body().as_deref().unwrap_or_default();
+                let why = advice(response.status(), body, self.url().uri().path());
+                LinkError::Refused(response.status(), why)
             }
             tungstenite::Error::Io(error) => match distrust(&error) {
                 Some(why) => LinkError::Untrusted {
@@ -134,6 +138,26 @@ impl Dialer {
             heard: Instant::now(),
             pinged: false,
         })
+    }
+}
+
+/// Why a server opens no WebSocket, and what to do: in its own words, if it is ours.
+fn advice(status: StatusCode, body: &[u8], path: &str) -> String {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        error: String,
+    }
+    let said = serde_json::from_slice::<Said>(body).ok();
+    let said = said.map(|it| it.error.chars().take(SAID).collect::<String>());
+    match (said, status) {
+        (Some(said), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            format!("{said}; name a token with --token")
+        }
+        (Some(said), _) => said,
+        (None, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            format!("name a token for {path} with --token")
+        }
+        (None, _) => format!("is {path} the right path?"),
     }
 }
 

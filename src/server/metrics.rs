@@ -91,6 +91,7 @@ pub(super) struct Metrics {
     pub(super) refusals: Counter,
     admin_deeds: Family<Deed, Counter>,
     pub(super) polling_clients: Gauge,
+    pub(super) polling_dropped: Counter,
     pub(super) tokens: Meters,
     websockets: Family<Kind, Gauge>,
     websocket_closes: Family<Close, Counter>,
@@ -233,6 +234,7 @@ impl Metrics {
             media_tcp_connections: Counter::default(),
             media_tcp_refused: Counter::default(),
             refusals: Counter::default(),
+            polling_dropped: Counter::default(),
             admin_deeds: Family::default(),
         };
         metrics.show_zeros();
@@ -387,6 +389,7 @@ impl Metrics {
             websockets: "Open WebSockets",
             websocket_closes: "WebSockets that were closed, by whom and with which code (1006: without one, 0: another)",
             polling_clients: "Polling clients",
+            polling_dropped: "Messages for polling clients that newer ones pushed out",
             relayed_messages: "Messages relayed, by kind of receiver",
             queue_overflows: "Connections that were closed because they took their messages too slowly",
             admin_deeds: "Deeds of operators by the admin API",

@@ -257,9 +257,7 @@ pub fn client_config(trust: &Trust) -> Result<rustls::ClientConfig, DialerError>
         why: error.to_string(),
     })?;
     if trust.anyone {
-        let provider = Arc::clone(config.crypto_provider());
-        let anyone = Arc::new(anyone::Anyone(provider));
-        config.dangerous().set_certificate_verifier(anyone);
+        super::trust_anyone(&mut config);
     }
     if let Some((certificate, key)) = &trust.identity {
         let wrong = |why: String| DialerError::Identity {
@@ -283,64 +281,6 @@ fn identity(
     let chain = chain.map_err(|error| error.to_string())?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| error.to_string())?;
     CertifiedKey::from_der(chain, key, provider).map_err(|error| error.to_string())
-}
-
-/// Takes any certificate, as the user asked; signatures are still checked.
-mod anyone {
-    use std::sync::Arc;
-
-    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-    use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-    use rustls::{DigitallySignedStruct, Error, SignatureScheme};
-
-    #[derive(Debug)]
-    pub(super) struct Anyone(pub(super) Arc<CryptoProvider>);
-
-    impl ServerCertVerifier for Anyone {
-        fn verify_server_cert(
-            &self,
-            _: &CertificateDer<'_>,
-            _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
-            _: &[u8],
-            _: UnixTime,
-        ) -> Result<ServerCertVerified, Error> {
-            Ok(ServerCertVerified::assertion())
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signature: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            verify_tls12_signature(
-                message,
-                certificate,
-                signature,
-                &self.0.signature_verification_algorithms,
-            )
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signature: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            verify_tls13_signature(
-                message,
-                certificate,
-                signature,
-                &self.0.signature_verification_algorithms,
-            )
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.0.signature_verification_algorithms.supported_schemes()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::away::Known;
-use super::words::{MediaEnd, MediaRoom, Muted, Visitor};
+use super::words::{MediaEnd, MediaRoom, Muted, Rights, Visitor};
 use crate::hub::{ByConnection, ConnectionId};
 
 /// Everyone and everything.
@@ -49,6 +49,7 @@ pub(super) struct Member {
     pub(super) user: Arc<str>,
     /// What of it the others don't get.
     pub(super) muted: Muted,
+    pub(super) rights: Rights,
     pub(super) publishing: Option<End>,
     /// By whom it receives.
     pub(super) receiving: BTreeMap<Arc<str>, End>,

@@ -50,9 +50,9 @@ pub(in crate::hub) struct Session {
     pub(super) tags: Vec<Box<str>>,
     /// When it was asked for.
     pub(super) since: Instant,
-    /// Messages from the caller, with the demand.
-    pub(super) to_endpoint: u64,
-    /// Messages from the endpoint.
+    /// Messages of its caller, after the demand.
+    pub(super) candidates: usize,
+    /// Messages of its endpoint.
     pub(super) to_caller: u64,
 }
 

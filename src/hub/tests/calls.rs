@@ -24,7 +24,14 @@ fn counted(town: &Town, id: CallId) -> (u64, u64) {
 fn paired(town: &mut Town) {
     for (who, name) in [(B, "b"), (C, "c")] {
         let id = EndpointId::new(Namespace::Peer, name).unwrap();
-        town.says(who, Command::Register { id, info: None });
+        town.says(
+            who,
+            Command::Register {
+                id,
+                info: None,
+                holds_viewers: false,
+            },
+        );
     }
     let with = EndpointId::new(Namespace::Peer, "c").unwrap();
     let frame = Payload::from("SESSION c");
@@ -125,6 +132,7 @@ fn a_pair_with_oneself_ends_once() {
         Command::Register {
             id: id.clone(),
             info: None,
+            holds_viewers: false,
         },
     );
     let frame = Payload::from("SESSION a");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
 use super::super::App;
@@ -41,7 +41,7 @@ struct Shown<'a> {
 pub(super) async fn all(State(app): State<Arc<App>>, Asked(page): Asked<AskedPage>) -> Response {
     let page = match page.page::<CallId>(&app) {
         Ok(page) => page,
-        Err(wrong) => return wrong,
+        Err(wrong) => return wrong.into_response(),
     };
     let (ids, total) = page.of(app.switch.call_ids());
     let views = app.switch.calls(&ids);

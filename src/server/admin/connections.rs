@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 
 use super::super::App;
 use super::super::auth::Pass;
 use super::super::switch::ConnectionView;
-use super::pages::{Asked, AskedPage};
+use super::pages::{Asked, AskedPage, Misasked};
 use super::{Deed, Reason, json, no_such, seconds};
+use crate::dialect::Dialect;
 use crate::hub::{ConnectionId, EndpointId};
 
 /// Whom to show.
@@ -58,15 +59,15 @@ pub(super) async fn all(
 ) -> Response {
     let page = match page.page::<u64>(&app) {
         Ok(page) => page,
-        Err(wrong) => return wrong,
+        Err(wrong) => return wrong.into_response(),
+    };
+    let spoken = match wanted.dialect.as_deref().map(dialect_named) {
+        Some(None) => return Misasked::Dialect.into_response(),
+        spoken => spoken.flatten(),
     };
     let all = app.switch.connection_ids(|dialect, endpoint| {
         let has_id = |id: &String| endpoint.is_some_and(|it| it.as_str() == id);
-        wanted
-            .dialect
-            .as_ref()
-            .is_none_or(|it| dialect.name() == it)
-            && wanted.endpoint.as_ref().is_none_or(has_id)
+        spoken.is_none_or(|it| it == dialect) && wanted.endpoint.as_ref().is_none_or(has_id)
     });
     let (ids, total) = page.of(all);
     let views = app.switch.connections(&ids);
@@ -90,6 +91,10 @@ pub(super) async fn close(
         true => deed.done(&app, "close_connection", &id, 1),
         false => no_such("connection"),
     }
+}
+
+fn dialect_named(name: &str) -> Option<Dialect> {
+    Dialect::ALL.into_iter().find(|it| it.name() == name)
 }
 
 impl<'a> Shown<'a> {

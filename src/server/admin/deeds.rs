@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::http::request::Parts;
@@ -42,7 +42,7 @@ struct Given {
 
 impl Deed {
     /// Notes that it is done, and answers so.
-    pub(super) fn done(
+    pub(in crate::server) fn done(
         &self,
         app: &App,
         deed: &'static str,
@@ -67,7 +67,8 @@ impl Reason {
     /// # Errors
     /// What is wrong with it.
     pub(super) async fn of(app: &App, request: Request) -> Result<Self, Response> {
-        let Asked(query) = Asked::<Given>::of(request.uri())?;
+        let query = Asked::<Given>::of(request.uri());
+        let Asked(query) = query.map_err(IntoResponse::into_response)?;
         let given = match query.reason {
             Some(reason) => Some(reason),
             None => body::<Given>(app, request).await?.and_then(|it| it.reason),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Query};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::http::request::Parts;
 use hyper::http::uri::Uri;
@@ -28,7 +28,20 @@ pub(super) struct AskedPage {
     limit: Option<String>,
 }
 
-/// A query of known fields, or an answer that says what is wrong with it.
+/// What is wrong with a query.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Misasked {
+    #[error("after must be the id that the last page ended with")]
+    After,
+    #[error("limit must be a whole number from 1 to 4294967295")]
+    Limit,
+    #[error("dialect must be cuttlefish, gstreamer, gecko or kurento")]
+    Dialect,
+    #[error("{0}")]
+    Query(String),
+}
+
+/// A query of known fields.
 pub(super) struct Asked<T>(pub(super) T);
 
 impl AskedPage {
@@ -36,17 +49,14 @@ impl AskedPage {
     ///
     /// # Errors
     /// What is wrong with the query.
-    pub(super) fn page<K: std::str::FromStr>(self, app: &App) -> Result<Page<K>, Response> {
+    pub(super) fn page<K: std::str::FromStr>(self, app: &App) -> Result<Page<K>, Misasked> {
         let most = app.config.limits.admin_page;
-        let wrong = |text: &str| http::error(StatusCode::BAD_REQUEST, text);
         let after = self.after.map(|after| after.parse());
-        let after = after.transpose();
-        let after =
-            after.map_err(|_| wrong("after must be the id that the last page ended with"))?;
-        let limit = match self.limit.map(|limit| limit.parse::<usize>()) {
+        let after = after.transpose().map_err(|_| Misasked::After)?;
+        let limit = match self.limit.map(|limit| limit.parse::<u32>()) {
             None => most,
-            Some(Ok(limit @ 1..)) => limit.min(most),
-            Some(_) => return Err(wrong("limit must be a whole number above 0")),
+            Some(Ok(limit @ 1..)) => most.min(limit as usize),
+            Some(_) => return Err(Misasked::Limit),
         };
         Ok(Page { after, limit })
     }
@@ -68,9 +78,9 @@ impl<K: Ord + Copy> Page<K> {
 }
 
 impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for Asked<T> {
-    type Rejection = Response;
+    type Rejection = Misasked;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Response> {
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Misasked> {
         Self::of(&parts.uri)
     }
 }
@@ -79,12 +89,17 @@ impl<T: DeserializeOwned> Asked<T> {
     /// What is asked for.
     ///
     /// # Errors
-    /// An answer that says what is wrong.
-    pub(super) fn of(uri: &Uri) -> Result<Self, Response> {
-        match Query::try_from_uri(uri) {
-            Ok(Query(asked)) => Ok(Self(asked)),
-            Err(wrong) => Err(http::error(StatusCode::BAD_REQUEST, &wrong.body_text())),
-        }
+    /// What is wrong with it.
+    pub(super) fn of(uri: &Uri) -> Result<Self, Misasked> {
+        let asked = Query::try_from_uri(uri);
+        let asked = asked.map_err(|wrong| Misasked::Query(wrong.body_text()))?;
+        Ok(Self(asked.0))
+    }
+}
+
+impl IntoResponse for Misasked {
+    fn into_response(self) -> Response {
+        http::error(StatusCode::BAD_REQUEST, &self.to_string())
     }
 }
 

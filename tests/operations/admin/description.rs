@@ -84,11 +84,12 @@ impl Description {
                     }
                     true
                 }
-                "oneOf" => {
+                "anyOf" | "oneOf" => {
                     let each = wanted.as_array().unwrap().iter();
-                    each.filter(|it| self.fits(it, value).is_ok()).count() >= 1
+                    let fitting = each.filter(|it| self.fits(it, value).is_ok()).count();
+                    fitting == 1 || keyword == "anyOf" && fitting > 1
                 }
-                "required" => is_one_of(wanted, |_| true) && has_all(wanted, value),
+                "required" => has_all(wanted, value),
                 "properties" | "additionalProperties" => {
                     self.properties(schema, value)?;
                     true
