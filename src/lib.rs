@@ -16,7 +16,7 @@
 //! | [`worker`] | JavaScript workers: the child process and its parent; what they may load | `web` |
 //! | [`media`] | GStreamer: pipeline files, encoders, fan-out, `webrtcbin` sessions, statistics | nothing |
 //! | `vitals` | what the system knows of this process, for metrics and long probes | nothing |
-//! | `web` | a small HTTP client, for authorities and worker scripts | nothing |
+//! | [`web`] | a small HTTP client, for authorities, worker scripts and a server's own pages | `config` |
 //! | [`dialect`] | the languages, pure: wire types, the server's side, a peer's side | `hub`, `config` |
 //! | [`hub`] | who is here and who talks to whom, pure | nothing |
 //!
@@ -47,6 +47,6 @@ pub mod server;
 #[cfg(any(feature = "server", feature = "peer"))]
 mod vitals;
 #[cfg(any(feature = "server", feature = "peer"))]
-mod web;
+pub mod web;
 #[cfg(feature = "peer")]
 pub mod worker;

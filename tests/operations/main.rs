@@ -11,3 +11,4 @@ mod common;
 mod dashboard;
 mod logs;
 mod metrics;
+mod top;

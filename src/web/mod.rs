@@ -1,8 +1,10 @@
 //! A small HTTP client: one request per connection, no redirects, so many bytes, and no address that
 //! its caller doesn't want.
 //!
-//! For authorities, whose verdicts are remembered, and worker scripts, which are loaded once: too few
-//! requests to keep connections for them. TLS sessions are resumed.
+//! For authorities, whose verdicts are remembered, worker scripts, which are loaded once, and a server's
+//! own pages: too few requests to keep connections for them. TLS sessions are resumed.
+
+pub mod dialer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
 /// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum WebError {
     /// No connection, or one that broke.
     #[error("cannot talk to {host}: {why}")]
@@ -29,6 +31,14 @@ pub(crate) enum WebError {
         host: String,
         /// The system's or TLS's reason.
         why: String,
+    },
+    /// The server's certificate is none that is trusted.
+    #[error("the certificate of {host} is not trusted: {why}")]
+    Untrusted {
+        /// The host and port.
+        host: String,
+        /// What is wrong with it.
+        why: rustls::CertificateError,
     },
     /// An answer that is too long.
     #[error("its answer has more than {0} bytes")]
@@ -93,7 +103,13 @@ impl Web {
         }
         let name = name.map_err(|error| broken(error.to_string()))?;
         let tls = self.tls.connect(name, tcp).await;
-        let tls = tls.map_err(|error| broken(error.to_string()))?;
+        let tls = tls.map_err(|error| match distrust(&error) {
+            Some(why) => WebError::Untrusted {
+                host: format!("{host}:{port}"),
+                why,
+            },
+            None => broken(error.to_string()),
+        })?;
         self.exchange(tls, request, broken).await
     }
 
@@ -153,6 +169,14 @@ pub(crate) fn system_roots() -> RootCertStore {
     // A system without certificates is fine as long as no server needs one.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots
+}
+
+/// What is wrong with the server's certificate, if that is what broke the connection.
+pub(crate) fn distrust(error: &std::io::Error) -> Option<rustls::CertificateError> {
+    match error.get_ref()?.downcast_ref()? {
+        rustls::Error::InvalidCertificate(why) => Some(why.clone()),
+        _ => None,
+    }
 }
 
 fn request(ask: &Ask<'_>) -> Result<Request<Full<Bytes>>, http::Error> {
