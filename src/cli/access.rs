@@ -45,6 +45,7 @@ impl Access {
     }
 
     /// What to show to a server.
+    #[cfg(feature = "peer")]
     pub(super) fn token(&self) -> Option<&Secret> {
         self.token.as_ref()
     }
