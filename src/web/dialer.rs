@@ -175,6 +175,7 @@ impl Dialer {
     }
 
     /// The same server at another path.
+    #[cfg(feature = "peer")]
     pub(crate) fn at(&self, path: &str) -> Result<Self, DialerError> {
         let url = format!("{}{path}", self.url.origin());
         Ok(Self {
@@ -190,6 +191,7 @@ impl Dialer {
     }
 
     /// How the server's certificate is checked.
+    #[cfg(feature = "peer")]
     #[must_use]
     pub(crate) fn tls(&self) -> Arc<rustls::ClientConfig> {
         Arc::clone(&self.tls)
@@ -201,13 +203,14 @@ impl Dialer {
         self.authorization.as_ref()
     }
 
-    /// Asks the same server for something else by HTTP: a path, with the token if there is one. Takes
-    /// so many bytes. Whoever asks sets the deadline.
+    /// Asks the same server for something else by HTTP, as `ask` does.
+    #[cfg(feature = "peer")]
     pub(crate) async fn get(&self, path: &str, most_bytes: usize) -> Result<Answer, WebError> {
         self.ask(Method::GET, path, None, most_bytes).await
     }
 
-    /// The same with another method, and with JSON if there is some.
+    /// Asks the same server for something else by HTTP: a path, with the token if there is one, and with
+    /// JSON if there is some. Takes so many bytes. Whoever asks sets the deadline.
     pub(crate) async fn ask(
         &self,
         method: Method,
