@@ -161,6 +161,7 @@ fn a_session_is_shown_with_what_is_said_and_ends_for_both() {
     let demand = Demand {
         session,
         account: AccountId::new("b"),
+        access: Access::Control,
         payload: Payload::from("demand"),
     };
     town.says(B, Command::Demand(demand));
