@@ -29,6 +29,9 @@ pub mod config;
 pub mod dialect;
 #[cfg(feature = "peer")]
 pub mod doctor;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hub;
 #[cfg(feature = "peer")]
 pub mod media;

@@ -309,6 +309,17 @@ pub(super) fn no_file(word: &Path) -> anyhow::Result<Option<Reception>> {
     })
 }
 
+/// Whether files can be made in a directory: better told now than when the first picture comes.
+pub(super) fn writable(directory: &Path) -> anyhow::Result<()> {
+    use rustix::fs::{Access, access};
+    access(directory, Access::WRITE_OK | Access::EXEC_OK).with_context(|| {
+        format!(
+            "no file can be written in the directory {}",
+            directory.display()
+        )
+    })
+}
+
 /// `uri=file:///x` is no URL, `ws://x/?y=z` is.
 fn is_url(word: &str) -> bool {
     word.find("://")

@@ -97,7 +97,11 @@ impl<'a> Source<'a> {
             path: path.to_owned(),
             source,
         })?;
-        Ok(Self { path, text })
+        Ok(Self::new(path, text))
+    }
+
+    pub(super) fn new(path: &'a Path, text: String) -> Self {
+        Self { path, text }
     }
 
     pub(super) fn parse(&self) -> Result<File, ConfigError> {

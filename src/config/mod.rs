@@ -4,6 +4,8 @@ mod accounts;
 #[cfg(test)]
 mod example;
 mod file;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod ice;
 mod limits;
 mod proxies;
@@ -19,7 +21,7 @@ pub use secret::Secret;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
@@ -301,7 +303,7 @@ impl Config {
         let mut config = Self::default();
         let mut insecure = overrides.insecure;
         if let Some(path) = &overrides.file {
-            insecure = config.read(path, insecure)?;
+            insecure = config.read(&file::Source::read(path)?, insecure)?;
         }
         config.apply(overrides)?;
         config.check(insecure)?;
@@ -309,8 +311,7 @@ impl Config {
     }
 
     /// Takes over what a file says; whether it or the flags, `insecure`, allow to go without protection.
-    fn read(&mut self, path: &Path, insecure: bool) -> Result<bool, ConfigError> {
-        let source = file::Source::read(path)?;
+    fn read(&mut self, source: &file::Source<'_>, insecure: bool) -> Result<bool, ConfigError> {
         let file = source.parse()?;
         let insecure = insecure || file.insecure.unwrap_or(false);
         for listen in file.listen {

@@ -107,6 +107,7 @@ impl Conference {
 
     /// A connection is gone. Its visitor is awaited back.
     pub(super) fn leave(&mut self, now: Instant, connection: ConnectionId) {
+        self.tables.forget_asker(connection);
         if let Some(visitor) = self.tables.bound.get(&connection).copied() {
             self.await_back(now, visitor);
         }
@@ -201,11 +202,11 @@ impl Conference {
     }
 
     /// Everything that is remembered.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn entries(&self) -> usize {
         let tables = &self.tables;
         let visitors = tables.guests.len() + tables.bound.len();
-        visitors + tables.rooms.len() + tables.ends.len() + tables.timers.len()
+        visitors + tables.rooms.len() + tables.ends.len() + tables.timers.len() + tables.asked()
     }
 
     /// The visitor that a connection brings; a new one if it brought none yet.
@@ -357,7 +358,7 @@ impl Conference {
         }
     }
 
-    fn place(&self, visitor: Visitor) -> Option<(Arc<str>, Arc<str>)> {
+    pub(super) fn place(&self, visitor: Visitor) -> Option<(Arc<str>, Arc<str>)> {
         let member = self.tables.member(visitor)?;
         Some((Arc::clone(&member.room), Arc::clone(&member.user)))
     }

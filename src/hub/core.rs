@@ -11,7 +11,7 @@ use super::pool::Pool;
 use super::store::{Call, EndedCall, LAST_NUMBER, Newcomer, Registration, Seat, Store};
 use super::{
     Access, CallError, CallNumber, Command, ConnectionId, EndpointId, Event, Namespace, Payload,
-    PoolLimits, RegistrationError, RoomId, Undelivered, WhenAbsent,
+    PoolLimits, RegistrationError, RoomId, Undelivered, Visitor, WhenAbsent,
 };
 
 /// How much the hub takes. All but the durations bound its memory.
@@ -232,6 +232,12 @@ impl Hub {
     /// Every room whose media the server forwards, in order of name, with its members.
     pub fn forwarding_rooms(&self) -> impl Iterator<Item = (&Arc<str>, Vec<MemberView>)> {
         self.conference.rooms()
+    }
+
+    /// The room of a visitor, and its name there.
+    #[must_use]
+    pub fn visitor_place(&self, visitor: Visitor) -> Option<(Arc<str>, Arc<str>)> {
+        self.conference.place(visitor)
     }
 
     /// Who has a media endpoint.
@@ -549,7 +555,7 @@ pub(super) fn tell(out: &mut Vec<Output>, to: ConnectionId, event: Event) {
     out.push(Output { to, event });
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl Hub {
     pub(super) fn entries(&self) -> usize {
         self.store.entries() + self.pool.entries() + self.conference.entries()
@@ -559,6 +565,7 @@ impl Hub {
         self.store.remembered()
     }
 
+    #[cfg(test)]
     pub(super) fn skip_to(&mut self, id: &EndpointId, last: u32) {
         self.store.skip_to(id, last);
     }

@@ -11,6 +11,8 @@
 mod calls;
 mod conference;
 mod core;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod grants;
 mod mesh;
 mod payload;

@@ -268,9 +268,15 @@ impl Pool {
 
     /// Ends everything that a connection holds. An endpoint is awaited back if that can matter.
     pub(super) fn leave(&mut self, now: Instant, from: ConnectionId, out: &mut Vec<Output>) {
+        // Its endpoint goes first: it isn't told that its own caller leaves with it.
+        self.part(now, from);
         if let Some(session) = self.callers.get(&from) {
             self.close(*session, Closed::CallerLeft, out);
         }
+    }
+
+    /// The connection of an endpoint is gone.
+    fn part(&mut self, now: Instant, from: ConnectionId) {
         let Some(id) = self.holders.remove(&from) else {
             return;
         };
@@ -493,7 +499,7 @@ fn shown<'a>((id, server): (&'a EndpointId, &'a Server)) -> Option<Endpoint<'a>>
     })
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl Pool {
     /// How many entries there are.
     pub(super) fn entries(&self) -> usize {

@@ -417,7 +417,7 @@ impl Numbers {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl Store {
     /// How many entries there are, beside the bounded memory of numbers.
     pub(super) fn entries(&self) -> usize {
@@ -435,6 +435,7 @@ impl Store {
     }
 
     /// Pretends that an endpoint has had callers up to this number.
+    #[cfg(test)]
     pub(super) fn skip_to(&mut self, id: &EndpointId, last: u32) {
         if let Some(registration) = self.endpoints.get_mut(id) {
             registration.issued.last = last;

@@ -434,6 +434,7 @@ fn build(
     witness: &Arc<Witness>,
 ) -> Result<Parts, MediaError> {
     super::init()?;
+    super::spare::check()?;
     let pipeline = Guard::new(gst::Pipeline::new());
     pipeline.use_common_time();
     let webrtc = gst::ElementFactory::make("webrtcbin")

@@ -261,7 +261,7 @@ impl Endpoint {
         let rtc = &mut self.rtc;
         let closed = guarded(|| rtc.close().map_err(|e| e.to_string()));
         if let Err(error) = closed {
-            tracing::debug!(endpoint = self.key.0, error, "cannot close cleanly");
+            tracing::debug!(media = self.key.0, error, "cannot close cleanly");
         }
     }
 
@@ -406,8 +406,8 @@ impl Endpoint {
                 outgoing.strain.relieve(now);
             }
             let rtt = stats.rtt.unwrap_or_default().as_millis();
-            let endpoint = self.key.0;
-            tracing::debug!(endpoint, loss, rtt, falls, "the path can't take the video");
+            let media = self.key.0;
+            tracing::debug!(media, loss, rtt, falls, "the path can't take the video");
         }
     }
 

@@ -70,6 +70,8 @@ pub(super) struct Forwarder {
     happened: Vec<Happened>,
     /// Of endpoints that are gone.
     past: Totals,
+    /// Datagrams that were no endpoint's.
+    strays: u64,
 }
 
 /// A room, while it has publishers.
@@ -132,6 +134,7 @@ impl Forwarder {
             dirty: Vec::new(),
             happened: Vec::new(),
             past: Totals::default(),
+            strays: 0,
         })
     }
 
@@ -303,6 +306,11 @@ impl Forwarder {
         self.past
     }
 
+    /// Datagrams that were no endpoint's.
+    pub(super) fn strays(&self) -> u64 {
+        self.strays
+    }
+
     fn wake(&mut self, now: Instant, slot: usize) {
         let Some(endpoint) = self.endpoints.get_mut(slot) else {
             return;
@@ -354,7 +362,7 @@ impl Forwarder {
     fn fail(&mut self, now: Instant, slot: usize, why: Failure) {
         if let Some(endpoint) = self.endpoints.get(slot) {
             let key = endpoint.key;
-            debug!(endpoint = key.0, %why, "a media endpoint failed");
+            debug!(media = key.0, %why, "a media endpoint failed");
             self.remove(now, slot);
             (self.on_event)(Event::Failed { endpoint: key, why });
         }
@@ -413,6 +421,15 @@ impl Forwarder {
                 }
             }
         }
+    }
+}
+
+#[cfg(feature = "fuzzing")]
+impl Forwarder {
+    /// How many entries there are.
+    pub(super) fn left(&self) -> usize {
+        let of_endpoints = self.endpoints.len() + self.keys.len() + self.demux.entries();
+        of_endpoints + self.rooms.len() + usize::from(self.timers.next().is_some())
     }
 }
 

@@ -17,6 +17,8 @@ mod connection;
 mod demux;
 mod endpoint;
 mod forwarder;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod keyframes;
 mod layers;
 mod mapping;
@@ -434,7 +436,7 @@ impl Plane {
         local: SocketAddr,
         first: Vec<u8>,
     ) -> Result<(), Unwanted> {
-        let thread = check(&first).and_then(|fragment| thread_of(&fragment));
+        let thread = check(&first).and_then(thread_of);
         let thread = thread.and_then(|number| self.threads.get(number));
         let thread = thread.ok_or(Unwanted::Stranger)?;
         let place = Place::take(&self.streams, self.most_streams);

@@ -188,7 +188,8 @@ impl Worker {
                 next_stats = now + STATS;
                 let endpoints = self.forwarder.stats(now);
                 shown = endpoints.len();
-                sums = sums.next(&endpoints, self.forwarder.past());
+                let (past, strays) = (self.forwarder.past(), self.forwarder.strays());
+                sums = sums.next(&endpoints, past, strays);
                 *self.shared.stats() = Stats { endpoints, sums };
             }
         }

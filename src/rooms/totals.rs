@@ -16,6 +16,9 @@ pub struct ThreadStats {
     pub processor: Duration,
     /// What was done since the start, with endpoints that are gone.
     pub totals: Totals,
+    /// Datagrams for the media port that are no endpoint's: of strangers, with a wrong password, or from
+    /// more addresses than one peer may have.
+    pub strays: u64,
     /// How far its publishers' connections have come.
     pub publishers: Stages,
     /// How far its subscribers' connections have come.
@@ -62,9 +65,10 @@ pub struct Totals {
 
 impl ThreadStats {
     /// What follows, with these endpoints, and those that are gone. Called on the thread itself.
-    pub(super) fn next(&self, endpoints: &[EndpointStats], past: Totals) -> Self {
+    pub(super) fn next(&self, endpoints: &[EndpointStats], past: Totals, strays: u64) -> Self {
         let mut next = Self {
             processor: processor_time(),
+            strays,
             ..Self::default()
         };
         let mut totals = past;
@@ -186,7 +190,7 @@ mod tests {
             endpoint(10, 5, Reach::Connected(at)),
             endpoint(1, 0, Reach::Nothing),
         ];
-        let sums = ThreadStats::default().next(&endpoints, Totals::default());
+        let sums = ThreadStats::default().next(&endpoints, Totals::default(), 7);
         assert_eq!((sums.totals.packets_in, sums.totals.left_out), (11, 5));
         assert_eq!((sums.publishers.connected, sums.publishers.waiting), (1, 1));
         assert_eq!((sums.tcp, sums.udp), (2, 0));
@@ -195,7 +199,8 @@ mod tests {
             packets_in: 12,
             ..Totals::default()
         };
-        let sums = sums.next(&endpoints[1..], past);
+        let sums = sums.next(&endpoints[1..], past, 8);
+        assert_eq!(sums.strays, 8);
         assert_eq!((sums.totals.packets_in, sums.totals.left_out), (13, 5));
         assert_eq!(sums.publishers.connected, 0);
     }

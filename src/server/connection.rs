@@ -20,7 +20,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tracing::{debug, info, warn};
+use tracing::{Span, debug, info, warn};
 
 use super::outbox::{Ended, Load, Outbox};
 use super::pace::Pace;
@@ -69,6 +69,8 @@ pub(super) async fn run(
 
 struct Connection {
     id: ConnectionId,
+    /// What log lines about it carry. Only entered for them, so that messages pay nothing for it.
+    span: Span,
     app: Arc<App>,
     socket: WebSocketStream<TokioAdapter<Stream>>,
     session: Box<dyn Session>,
@@ -143,6 +145,7 @@ impl Connection {
         app: Arc<App>,
     ) -> Self {
         let Guest {
+            id,
             member,
             pass,
             places,
@@ -173,7 +176,8 @@ impl Connection {
             counted,
             verifying: None,
             asking: None,
-            id: app.switch.join(member, pass, Arc::clone(&outbox) as _),
+            id,
+            span: app.switch.join(id, member, pass, Arc::clone(&outbox) as _),
             app,
             socket,
             session,
@@ -246,7 +250,7 @@ impl Connection {
                 }
                 Step::Ended(ended) => Err(end_by(ended)),
                 Step::WriteFailed(error) => {
-                    debug!(connection = self.id.0, %error, "write failed");
+                    self.span.in_scope(|| debug!(%error, "write failed"));
                     Err(End::Lost)
                 }
             };
@@ -421,7 +425,9 @@ impl Connection {
         self.counted.dec();
         self.counted = self.app.metrics.websockets(dialect.name(), role);
         self.counted.inc();
-        self.app.switch.identify(self.id, dialect, role);
+        if let Some(span) = self.app.switch.identify(self.id, dialect, role) {
+            self.span = span;
+        }
     }
 
     /// Events are bounded by the outbox that they come from; what the other side causes by its own
@@ -460,7 +466,7 @@ impl Connection {
             }
             Effect::Report { label, level } => {
                 self.app.metrics.refused(label);
-                log_refusal(self.id, label, level);
+                self.span.in_scope(|| log_refusal(label, level));
                 Ok(())
             }
             Effect::Handled { method, outcome } => {
@@ -559,7 +565,7 @@ impl Connection {
             End::Lost => ("peer", 1006),
         };
         self.app.metrics.websocket_closed(by, code);
-        debug!(connection = self.id.0, by, code, "WebSocket closed");
+        self.span.in_scope(|| debug!(by, code, "WebSocket closed"));
     }
 
     /// The closing handshake, within [`Limits::write`](crate::config::Limits::write). Everything
@@ -600,12 +606,11 @@ impl Connection {
     }
 }
 
-fn log_refusal(connection: ConnectionId, cause: &'static str, level: Level) {
-    let connection = connection.0;
+fn log_refusal(cause: &'static str, level: Level) {
     match level {
-        Level::Debug => debug!(connection, cause, "refused"),
-        Level::Info => info!(connection, cause, "refused"),
-        Level::Warn => warn!(connection, cause, "refused"),
+        Level::Debug => debug!(cause, "refused"),
+        Level::Info => info!(cause, "refused"),
+        Level::Warn => warn!(cause, "refused"),
     }
 }
 

@@ -221,6 +221,7 @@ impl Metrics {
             tls_reload_failures: Counter::default(),
             queue_overflows: Counter::default(),
             polling_clients: Gauge::default(),
+            polling_dropped: Counter::default(),
             tokens: Meters::default(),
             websockets: Family::default(),
             websocket_closes: Family::default(),
@@ -234,7 +235,6 @@ impl Metrics {
             media_tcp_connections: Counter::default(),
             media_tcp_refused: Counter::default(),
             refusals: Counter::default(),
-            polling_dropped: Counter::default(),
             admin_deeds: Family::default(),
         };
         metrics.show_zeros();

@@ -14,6 +14,8 @@ mod cuttlefish;
 mod documents;
 mod drain;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gecko;
 mod gstreamer;
 mod hook;

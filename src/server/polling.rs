@@ -250,7 +250,9 @@ fn open(
         indirect: true,
         files_port: None,
     };
-    let connection = app.switch.join(member, pass, Arc::clone(&inbox) as _);
+    let connection = app.switch.number();
+    app.switch
+        .join(connection, member, pass, Arc::clone(&inbox) as _);
     let endpoint = device.clone();
     let when_absent = WhenAbsent::Refuse;
     // The hub answers a call that may not wait before this returns.

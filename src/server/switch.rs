@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tracing::{debug, info, warn};
+use tracing::field::{Empty, display};
+use tracing::{Span, debug, error_span, info, warn};
 
 use super::auth::Pass;
 use super::media::Media;
@@ -106,7 +107,9 @@ struct Seat {
     pass: Option<Arc<Pass>>,
     inbox: Arc<dyn Inbox>,
     since: Instant,
-    /// What it registers as, for the log.
+    /// What log lines about it carry.
+    span: Span,
+    /// What it registers as, or calls, for the log.
     id: Option<EndpointId>,
     is_registered: bool,
     /// What is timed of it.
@@ -162,15 +165,21 @@ impl Switch {
         }
     }
 
+    /// A number that no connection has had.
+    pub(super) fn number(&self) -> ConnectionId {
+        ConnectionId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
     /// Adds a connection. It stays until [`Command::Leave`], its own or one that the switch gives
-    /// because its inbox is full.
+    /// because its inbox is full. What log lines about it must carry.
     pub(super) fn join(
         &self,
+        id: ConnectionId,
         member: Member,
         pass: Option<Arc<Pass>>,
         inbox: Arc<dyn Inbox>,
-    ) -> ConnectionId {
-        let id = ConnectionId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
+    ) -> Span {
+        let span = member.span(id);
         let mut state = self.lock();
         if state.stopping {
             inbox.end(Ended::ShuttingDown);
@@ -179,13 +188,14 @@ impl Switch {
             member,
             pass,
             inbox,
+            span: span.clone(),
             since: Instant::now(),
             id: None,
             is_registered: false,
             beginning: Beginning::new(Instant::now()),
         };
         state.seats.insert(id, seat);
-        id
+        span
     }
 
     /// Obeys a connection's command and delivers what follows from it.
@@ -275,12 +285,23 @@ impl Switch {
         result
     }
 
-    /// Notes which dialect a connection has turned out to speak.
-    pub(super) fn identify(&self, who: ConnectionId, dialect: Dialect, role: &'static str) {
-        if let Some(seat) = self.lock().seats.get_mut(&who) {
-            seat.member.dialect = dialect;
-            seat.member.role = role;
+    /// Notes which dialect a connection has turned out to speak. What log lines about it must carry
+    /// from now on, if it is another.
+    pub(super) fn identify(
+        &self,
+        who: ConnectionId,
+        dialect: Dialect,
+        role: &'static str,
+    ) -> Option<Span> {
+        let mut state = self.lock();
+        let seat = state.seats.get_mut(&who)?;
+        let member = &mut seat.member;
+        if (member.dialect, member.role) == (dialect, role) {
+            return None;
         }
+        (member.dialect, member.role) = (dialect, role);
+        seat.span = member.span(who);
+        Some(seat.span.clone())
     }
 
     /// Notes where an endpoint serves files.
@@ -391,11 +412,8 @@ impl Switch {
                 }
                 if seat.inbox.push(event) == Err(Overflow) {
                     self.metrics.queue_overflows.inc();
-                    warn!(
-                        connection = to.0,
-                        role = seat.member.role,
-                        "takes its messages too slowly; closed"
-                    );
+                    seat.span
+                        .in_scope(|| warn!("takes its messages too slowly; closed"));
                     state.obey(now, to, Command::Leave, &mut following);
                     changed = true;
                 }
@@ -435,6 +453,11 @@ impl Switch {
                     Err(command.clone())
                 }
             };
+            if let Ok(end) = end
+                && let Some(MediaOwner { room, user, of }) = state.hub.media_owner(end)
+            {
+                debug!(media = end.0, %room, %user, of = of.as_deref(), "media is offered");
+            }
             let Err(busy) = self.media.pass(command) else {
                 continue;
             };
@@ -459,45 +482,7 @@ impl Switch {
             Event::SessionSaid { .. } => {
                 self.metrics.relayed(Receiver::GeckoClient, bytes_of(event));
             }
-            Event::Replaced => {
-                if let Some(seat) = state.seats.get_mut(&to) {
-                    seat.is_registered = false;
-                    info!(id = seat.id(), connection = to.0, "endpoint replaced");
-                }
-            }
-            Event::Registered => {
-                if let Some(seat) = state.seats.get_mut(&to) {
-                    seat.is_registered = true;
-                    info!(id = seat.id(), connection = to.0, "endpoint registered");
-                }
-            }
-            Event::Evicted => {
-                if let Some(seat) = state.seats.get_mut(&to) {
-                    seat.is_registered = false;
-                    info!(
-                        id = seat.id(),
-                        connection = to.0,
-                        "endpoint evicted: no answer"
-                    );
-                }
-            }
-            Event::CallOpened { call, .. } => debug!(%call, connection = to.0, "call opened"),
-            Event::Conference(Told::Answer {
-                outcome: Ok(Granted::Entered { others }),
-                ..
-            }) => info!(
-                connection = to.0,
-                others = others.len(),
-                "participant joined"
-            ),
-            Event::Conference(told @ (Told::Evicted | Told::MediaFailed { .. })) => {
-                info!(connection = to.0, ?told, "participant lost something");
-            }
-            Event::Paired => debug!(connection = to.0, "pair made"),
-            Event::Joined { members } => {
-                debug!(connection = to.0, others = members.len(), "room joined");
-            }
-            _ => {}
+            _ => state.log(to, event),
         }
     }
 
@@ -517,17 +502,57 @@ impl State {
         match &command {
             Command::Leave => {
                 if let Some(seat) = self.seats.remove(&from).filter(|seat| seat.is_registered) {
-                    info!(id = seat.id(), connection = from.0, "endpoint left");
+                    seat.span.in_scope(|| info!("endpoint left"));
                 }
             }
-            Command::Register { id, .. } | Command::Serve(Offer { id, .. }) => {
+            Command::Register { id, .. }
+            | Command::Serve(Offer { id, .. })
+            | Command::Call { endpoint: id, .. } => {
                 if let Some(seat) = self.seats.get_mut(&from).filter(|seat| !seat.is_registered) {
                     seat.id = Some(id.clone());
+                }
+            }
+            Command::Demand(demand) => {
+                if let Some(seat) = self.seats.get(&from) {
+                    seat.span.record("worker", display(demand.session));
                 }
             }
             _ => {}
         }
         self.hub.handle(now, from, command, outputs);
+    }
+
+    /// Logs what changes for a connection, with whom it is.
+    fn log(&mut self, to: ConnectionId, event: &Event) {
+        if event.is_message() && !matches!(event, Event::Conference(_)) {
+            return;
+        }
+        let Self { hub, seats, .. } = self;
+        let Some(seat) = seats.get_mut(&to) else {
+            return;
+        };
+        match event {
+            Event::Registered => {
+                seat.is_registered = true;
+                seat.span.record("endpoint", seat.id());
+            }
+            Event::Replaced | Event::Evicted => seat.is_registered = false,
+            Event::CallOpened { call, .. } => {
+                seat.span.record("endpoint", seat.id());
+                seat.span.record("call", call.0);
+            }
+            Event::Conference(Told::Answer {
+                visitor,
+                outcome: Ok(Granted::Entered { .. } | Granted::Resumed),
+            }) => {
+                if let Some((room, user)) = hub.visitor_place(*visitor) {
+                    seat.span.record("room", &*room);
+                    seat.span.record("user", &*user);
+                }
+            }
+            _ => {}
+        }
+        seat.span.in_scope(|| tell(event));
     }
 
     fn view(&self, endpoint: hub::Endpoint<'_>) -> Option<EndpointView> {
@@ -541,6 +566,27 @@ impl State {
             registered_for: endpoint.since.elapsed(),
             place: endpoint.place,
         })
+    }
+}
+
+/// Logs what changes for a connection, in its span.
+fn tell(event: &Event) {
+    match event {
+        Event::Registered => info!("endpoint registered"),
+        Event::Replaced => info!("endpoint replaced"),
+        Event::Evicted => info!("endpoint evicted: no answer"),
+        Event::CallOpened { .. } => debug!("call opened"),
+        Event::Paired => debug!("pair made"),
+        Event::Joined { members } => debug!(others = members.len(), "room joined"),
+        Event::Conference(Told::Answer { outcome, .. }) => match outcome {
+            Ok(Granted::Entered { others }) => info!(others = others.len(), "participant joined"),
+            Ok(Granted::Resumed) => info!("participant is back"),
+            _ => {}
+        },
+        Event::Conference(told @ (Told::Evicted | Told::MediaFailed { .. })) => {
+            info!(?told, "participant lost something");
+        }
+        _ => {}
     }
 }
 
@@ -564,6 +610,24 @@ impl Seat {
 }
 
 impl Member {
+    /// What log lines about a connection carry: as soon as it is known, also its endpoint's id, or
+    /// that of the endpoint that it calls and the call's number; the room, and the user's name
+    /// there; or the id of its gecko's worker. Of the loudest level, so that it is there whatever is
+    /// logged.
+    fn span(&self, id: ConnectionId) -> Span {
+        error_span!(
+            "connection",
+            id = id.0,
+            dialect = self.dialect_name(),
+            role = self.role,
+            endpoint = Empty,
+            call = Empty,
+            room = Empty,
+            user = Empty,
+            worker = Empty,
+        )
+    }
+
     /// The dialect's name in logs, metrics and the admin API.
     pub(super) const fn dialect_name(&self) -> &'static str {
         self.dialect.name()

@@ -141,6 +141,18 @@ impl Process {
         self.child.id().expect("a running process")
     }
 
+    /// The processes that its threads have started and that still run.
+    pub fn children(&self) -> Vec<u32> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+        let children = tasks.flatten().map(|task| {
+            // A thread may be over meanwhile.
+            std::fs::read_to_string(task.path().join("children")).unwrap_or_default()
+        });
+        let children: Vec<_> = children.collect();
+        let ids = children.iter().flat_map(|line| line.split_whitespace());
+        ids.map(|id| id.parse().unwrap()).collect()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let id = Pid::from_raw(i32::try_from(self.id()).unwrap()).unwrap();
@@ -165,6 +177,13 @@ impl Process {
             .expect("the process ends in time")
             .unwrap()
     }
+}
+
+/// Whether a process runs.
+pub fn is_alive(process: u32) -> bool {
+    // One that is dead but not yet buried by its new parent counts as gone.
+    std::fs::read_to_string(format!("/proc/{process}/stat"))
+        .is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 impl Drop for Process {

@@ -6,21 +6,7 @@ use str0m::media::Direction;
 use switchboard::rooms::{ChannelUse, Event, Failure};
 
 use crate::client::{Client, Codecs, Wish, until};
-use crate::house::{House, number, receiving, sending, vp8};
-
-/// Sends video until the subscriber has `count` packets of it.
-pub(crate) fn stream(publisher: &mut Client, subscriber: &mut Client, first: u64, count: usize) {
-    let (mut n, mut last) = (0, None);
-    until("video arrives", &mut [publisher, subscriber], |c| {
-        if last.is_none_or(|at: Instant| at.elapsed() >= Duration::from_millis(5)) {
-            last = Some(Instant::now());
-            c[0].send_video(first + n, &vp8(n as u16, n == 0, 900));
-            c[0].send_audio(first + n, b"opus");
-            n += 1;
-        }
-        c[1].of(c[1].video).len() >= count
-    });
-}
+use crate::house::{House, number, receiving, sending, stream, vp8};
 
 #[test]
 fn video_and_audio_arrive_under_the_numbers_of_the_subscriber() {

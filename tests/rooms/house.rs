@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use str0m::media::Direction;
 use switchboard::rooms::{
@@ -165,6 +165,20 @@ impl House {
         });
         (key, client)
     }
+}
+
+/// Sends video until the subscriber has `count` packets of it.
+pub(crate) fn stream(publisher: &mut Client, subscriber: &mut Client, first: u64, count: usize) {
+    let (mut n, mut last) = (0, None);
+    until("video arrives", &mut [publisher, subscriber], |c| {
+        if last.is_none_or(|at: Instant| at.elapsed() >= Duration::from_millis(5)) {
+            last = Some(Instant::now());
+            c[0].send_video(first + n, &vp8(n as u16, n == 0, 900));
+            c[0].send_audio(first + n, b"opus");
+            n += 1;
+        }
+        c[1].of(c[1].video).len() >= count
+    });
 }
 
 /// What the server's listeners do.

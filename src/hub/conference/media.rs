@@ -262,14 +262,16 @@ impl Conference {
 
     fn answered(&mut self, key: MediaEnd, sdp: String, out: &mut Vec<Output>) {
         let stage = self.tables.end_mut(key).map(|end| end.stage);
-        let Some(asker) = stage.and_then(Stage::asker) else {
+        let Some(Stage::Asked(asker, _)) = stage else {
             return;
         };
         self.tables.set_stage(key, Stage::Open);
         let Some(owner) = self.tables.ends.get(&key).cloned() else {
             return;
         };
-        answer(out, asker, owner.visitor, Ok(Granted::Sdp(sdp)));
+        if let Some(asker) = asker {
+            answer(out, asker, owner.visitor, Ok(Granted::Sdp(sdp)));
+        }
         let Some(member) = self.tables.member(owner.visitor) else {
             return;
         };

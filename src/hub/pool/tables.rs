@@ -256,7 +256,7 @@ impl Ties {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn len(&self) -> usize {
         assert_eq!(self.by_account.len(), self.order.len());
         self.order.len()

@@ -491,6 +491,20 @@ fn a_lost_connection_is_awaited_and_then_its_visitor_is_gone() {
 }
 
 #[test]
+fn who_left_is_not_told_what_it_waited_for() {
+    let mut hall = Hall::of_two();
+    let end = hall.publish(A);
+    assert_eq!(hall.leave(A), []);
+    assert_eq!(hall.answered(end), [published(B, "a")]);
+    // Nor that it has none.
+    let mut hall = Hall::of_two();
+    hall.publish(A);
+    assert_eq!(hall.leave(A), []);
+    let told = hall.pass(LIMITS.conference.answer.max(LIMITS.conference.resume));
+    assert_eq!(told, [left(B, "a")]);
+}
+
+#[test]
 fn a_visitor_goes_on_by_another_connection() {
     let (mut hall, _) = Hall::with_publisher();
     let resumed = |to| {

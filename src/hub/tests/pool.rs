@@ -122,6 +122,18 @@ fn text(text: &str) -> Told {
 }
 
 #[test]
+fn who_leaves_as_an_endpoint_and_its_own_caller_is_told_nothing() {
+    let mut town = Town::new();
+    let listening = Offer {
+        hears_closes: true,
+        ..offer("x")
+    };
+    town.says(A, Command::Serve(listening));
+    town.demand(A, "a");
+    assert_eq!(town.leave(A), []);
+}
+
+#[test]
 fn a_session_goes_from_demand_to_connected() {
     let mut town = Town::with_server();
     let demand = town.demand(B, "b");

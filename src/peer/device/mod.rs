@@ -29,6 +29,7 @@ use crate::dialect::cuttlefish::device_info::{AudioStream, DeviceInfo, Display};
 use crate::dialect::cuttlefish::payload::{FromClient, FromDevice};
 use crate::hub::{Access, CallNumber, EndpointId};
 use crate::media::{Kind, Source, StreamConfig};
+use tracing::{Instrument as _, error_span};
 
 /// Where devices register.
 pub const PATH: &str = "/register_device";
@@ -130,6 +131,7 @@ impl Device {
 
     /// Registers, serves viewers, and connects anew whenever the connection is lost, until
     /// `shutdown` ends. Then all viewers are told goodbye.
+    #[tracing::instrument(level = "error", name = "device", skip_all, fields(id = %self.id))]
     pub async fn run(self, dialer: Dialer, shutdown: impl Future<Output = ()>) {
         let (replies, mut outgoing) = mpsc::channel(OUTBOX);
         let mut running = Running {
@@ -284,10 +286,12 @@ impl Running {
             self.ice_servers.clone(),
             self.replies.clone(),
         );
-        self.viewers.spawn(async move {
+        let run = async move {
             viewer.run(messages).await;
             key
-        });
+        };
+        let session = error_span!("session", client = %key.0);
+        self.viewers.spawn(run.instrument(session));
         self.inboxes.insert(key, inbox);
         true
     }

@@ -31,6 +31,9 @@ const ADB_BUFFER: u64 = 1024 * 1024;
 /// How often a paused adb transport looks again.
 const ADB_PAUSE: Duration = Duration::from_millis(10);
 
+/// Messages of one viewer that make no sense and that are told; it may send any number of them.
+const COMPLAINTS: u32 = 5;
+
 /// One viewer, from its first message to its end.
 pub(super) struct Viewer {
     key: ViewerKey,
@@ -43,6 +46,8 @@ pub(super) struct Viewer {
     adb: Option<Adb>,
     /// Bytes of the photo that is arriving.
     photo: usize,
+    /// How many of its messages made no sense.
+    complaints: u32,
     /// When to give up.
     deadline: Option<Instant>,
     asked: Instant,
@@ -75,6 +80,7 @@ impl Viewer {
             replies,
             adb: None,
             photo: 0,
+            complaints: 0,
             deadline: None,
             asked: Instant::now(),
             sight: None,
@@ -95,10 +101,10 @@ impl Viewer {
         match end {
             End::Left => {
                 let refused = self.gate.refused();
-                tracing::info!(client = %self.client, refused, "viewer left");
+                tracing::info!(refused, "viewer left");
             }
             End::Failed(why) => {
-                tracing::warn!(client = %self.client, %why, "the viewer's session ended");
+                tracing::warn!(%why, "the viewer's session ended");
                 self.reply(FromDevice::Error(why));
             }
         }
@@ -170,7 +176,7 @@ impl Viewer {
                 );
             }
             (FromClient::Error(error), _) => {
-                tracing::warn!(client = %self.client, %error, "the viewer reports an error");
+                self.complain(&format_args!("the viewer reports an error: {error}"));
             }
             (FromClient::Unknown(kind), _) => {
                 self.reply(FromDevice::Error(format!("unknown message type {kind:?}")));
@@ -229,7 +235,7 @@ impl Viewer {
             SessionEvent::Connected => {
                 self.deadline = None;
                 let milliseconds = self.asked.elapsed().as_millis();
-                tracing::info!(client = %self.client, milliseconds, "viewer connected");
+                tracing::info!(milliseconds, "viewer connected");
             }
             SessionEvent::Disconnected => self.deadline = Some(Instant::now() + MEND_TIMEOUT),
             SessionEvent::Trouble { verdict } => self.trouble(&verdict),
@@ -286,12 +292,12 @@ impl Viewer {
         match label {
             channels::INPUT => match serde_json::from_str::<Input>(text) {
                 Ok(input) => self.input(&input),
-                Err(error) => tracing::warn!(client = %self.client, %error, "no input event"),
+                Err(error) => self.complain(&format_args!("no input event: {error}")),
             },
             channels::DEVICE_CONTROL => match serde_json::from_str::<Control>(text) {
                 Ok(Control::Setting(Setting::RefreshDisplay { .. })) => session.refresh(),
                 Ok(_) => {}
-                Err(error) => tracing::warn!(client = %self.client, %error, "no command"),
+                Err(error) => self.complain(&format_args!("no command: {error}")),
             },
             channels::CAMERA if text == "EOF" => {
                 let bytes = std::mem::take(&mut self.photo);
@@ -309,15 +315,13 @@ impl Viewer {
         match label {
             channels::ADB => {
                 if self.adb.as_ref().is_some_and(|adb| !adb.send(bytes)) {
-                    tracing::warn!(client = %self.client, "the adb transport takes no more and is closed");
+                    tracing::warn!("the adb transport takes no more and is closed");
                     self.adb = None;
                 }
             }
             // A photo comes in pieces, and a text that ends it.
             channels::CAMERA => self.photo = self.photo.saturating_add(bytes.len()),
-            channels::INPUT => {
-                tracing::warn!(client = %self.client, "binary input events are not taken")
-            }
+            channels::INPUT => self.complain(&"binary input events are not taken"),
             _ => self.tell(label, Content::Bytes(bytes.len())),
         }
     }
@@ -351,14 +355,26 @@ impl Viewer {
             }
         };
         if let Err(error) = sent {
-            tracing::warn!(client = %self.client, %error, "the viewer's adb channel takes nothing");
+            tracing::warn!(%error, "the viewer's adb channel takes nothing");
             self.adb = None;
         }
     }
 
     fn send_text(&self, session: &Session, label: &str, text: &str) {
         if let Err(error) = session.send_text(label, text) {
-            tracing::debug!(client = %self.client, label, %error, "the viewer's channel takes nothing");
+            tracing::debug!(label, %error, "the viewer's channel takes nothing");
+        }
+    }
+
+    /// Tells of a message that makes no sense; of the first ones only, so that the log stays short.
+    fn complain(&mut self, why: &dyn std::fmt::Display) {
+        self.complaints = self.complaints.saturating_add(1);
+        match self.complaints {
+            ..COMPLAINTS => tracing::warn!("{why}"),
+            COMPLAINTS => {
+                tracing::warn!("{why}; more of this viewer's are told at debug only");
+            }
+            _ => tracing::debug!("{why}"),
         }
     }
 
@@ -379,7 +395,7 @@ impl Viewer {
     /// Sends a message to the viewer. Without signaling, or when it is far behind, there is no way.
     fn reply(&self, message: FromDevice) {
         if self.replies.try_send((self.key, message)).is_err() {
-            tracing::debug!(client = %self.client, "a message to the viewer is lost: there is no signaling");
+            tracing::debug!("a message to the viewer is lost: there is no signaling");
         }
     }
 }

@@ -163,6 +163,7 @@ impl Participant {
     /// # Errors
     /// If the server refuses us or what we publish at the first time, puts us out or closes the room;
     /// or if a recording isn't complete.
+    #[tracing::instrument(level = "error", name = "participant", skip_all, fields(room = self.options.room, user = self.options.user))]
     pub async fn run(
         self,
         dialer: Dialer,

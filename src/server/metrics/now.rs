@@ -132,6 +132,8 @@ impl Now {
         counters! {
             "media_left_out_packets": |it| it.totals.left_out,
                 "RTP packets that were left out because a subscriber's path didn't take them";
+            "media_strays": |it| it.strays,
+                "Datagrams for the media ports that are no participant's, or not any more: a flood of them is an attack";
             "media_keyframe_requests": |it| it.totals.keyframe_requests,
                 "Keyframes that were asked of publishers";
             "media_resend_requests": |it| it.totals.resend_requests,

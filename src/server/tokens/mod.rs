@@ -8,6 +8,8 @@
 mod cache;
 mod fetch;
 mod fixed;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod fxa;
 mod introspection;
 mod jwt;
