@@ -162,6 +162,7 @@ fn a_session_is_shown_with_what_is_said_and_ends_for_both() {
         access: Access::Control,
         session,
         account: AccountId::new("b"),
+        access: Access::Control,
         payload: Payload::from("demand"),
     };
     town.says(B, Command::Demand(demand));
