@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use tokio::process::Command;
 use tokio::time::sleep;
 
-use crate::common::{self, Server};
+use crate::common::{Server, wait_until};
 use crate::file::play;
 use crate::peers::receives;
 use crate::process::{PATIENCE, Process};
@@ -67,7 +67,9 @@ impl Disk {
 /// The peer says that the disk is full, once, and needs no more memory from then on; its file can be
 /// played, and at the end it says that it failed.
 async fn is_full(disk: &Disk, mut peer: Process, name: &str, others: impl Future<Output = ()>) {
-    peer.logged("no space is left on the disk").await;
+    let full = async || peer.log().contains("no space is left on the disk");
+    // What is encoded for the file takes its time on a busy machine.
+    wait_until(3 * PATIENCE, full).await;
     let before = memory(peer.id());
     others.await;
     sleep(Duration::from_secs(1)).await;
@@ -90,7 +92,7 @@ pub(crate) async fn check(path: &Path) {
     let played = played.unwrap();
     say(&format!("{size} bytes of a recording: {played:?}"));
     assert!(
-        played.frames > 5 && played.samples > 10_000 && played.waves > 50,
+        played.frames > 5 && played.samples > 10_000 && played.waves > 10,
         "{played:?}"
     );
 }
@@ -206,14 +208,14 @@ async fn a_recording_of_who_is_killed_can_be_played() {
     let callee = Process::start(&arguments);
     for (calls, name) in ["x.webm", "x.mkv", "x.mp4"].into_iter().enumerate() {
         let registered = || callee.log().matches("registered").count();
-        common::wait_until(PATIENCE, async || registered() > calls).await;
+        wait_until(PATIENCE, async || registered() > calls).await;
         let file = directory.path().join(name);
         let path = file.to_str().unwrap();
         let arguments = ["call", &url, "--peer", "7", "--wait", "--send", "none"];
         let mut caller = Process::start(&[&arguments[..], &["--receive", path]].concat());
         caller.logged("recording file").await;
         let size = || std::fs::metadata(&file).map_or(0, |it| it.len());
-        common::wait_until(PATIENCE, async || size() > 400_000).await;
+        wait_until(PATIENCE, async || size() > 400_000).await;
         caller.end(Signal::KILL).await;
         check(&file).await;
         callee.logged("conversation ended").await;

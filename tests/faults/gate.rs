@@ -76,7 +76,8 @@ impl Gate {
 
     /// Waits until that message has come.
     pub(crate) async fn caught(&mut self) {
-        let caught = timeout(PATIENCE, self.caught.recv()).await;
+        // A process starts, and another answers it, on a machine that may be busy.
+        let caught = timeout(3 * PATIENCE, self.caught.recv()).await;
         assert!(matches!(caught, Ok(Some(()))), "the step is never reached");
     }
 }

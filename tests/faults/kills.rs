@@ -43,7 +43,7 @@ const ALL: &[Step] = &[
 /// Who dies without a word is forgotten at once; a participant only when it may not come back any more.
 const GRACE: &str = "[limits]\ngecko_grace = 0.5\nkurento_resume = 0.5";
 /// How long it may take until the server has forgotten, and the others know: the rest is for busy machines.
-const NOTICED: Duration = Duration::from_secs(15);
+const NOTICED: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_device_is_replaced_by_itself() {
@@ -252,7 +252,7 @@ impl Scene {
                 party.logged("recording file").await;
                 let file = self.files.path().join("other.webm");
                 let size = || std::fs::metadata(&file).map_or(0, |it| it.len());
-                wait_until(PATIENCE, async || size() > 30_000).await;
+                wait_until(3 * PATIENCE, async || size() > 30_000).await;
             }
             _ => receives(party, &["other"]).await,
         }
@@ -269,7 +269,7 @@ impl Scene {
     }
 
     async fn registered(&self) {
-        wait_until(PATIENCE, async || {
+        wait_until(3 * PATIENCE, async || {
             let all = self.server.get("/api/endpoints").await;
             all.body.contains("\"it\"")
         })
