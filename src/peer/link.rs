@@ -204,9 +204,13 @@ impl ServerUrl {
     }
 }
 
+/// For people and logs: without what may be secret, a user's password and the query with its token.
 impl std::fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        let scheme = self.0.scheme_str().unwrap_or_default();
+        let authority = self.0.authority().map_or("", |it| it.as_str());
+        let host = authority.rsplit_once('@').map_or(authority, |(_, it)| it);
+        write!(f, "{scheme}://{host}{}", self.0.path())
     }
 }
 
@@ -541,8 +545,8 @@ mod tests {
         assert_eq!(url("ws://host:1").unwrap(), "ws://host:1/register_device");
         assert_eq!(url("https://host/").unwrap(), "wss://host/register_device");
         assert_eq!(
-            url("wss://[::1]:8443/x?y=z").unwrap(),
-            "wss://[::1]:8443/x?y=z"
+            url("wss://me:hidden@[::1]:8443/x?token=y").unwrap(),
+            "wss://[::1]:8443/x"
         );
         for wrong in ["host:1", "ftp://host", "ws://", "pattern=ball", ""] {
             assert!(url(wrong).is_err(), "{wrong}");
