@@ -1,7 +1,7 @@
 //! What the sessions of this process count, for Prometheus. Labels take few values only, none of which
 //! the other side can choose.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -11,8 +11,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::Kind;
+use super::session::{PHASES, Reason as Cause};
+use super::{Codec, Kind};
 use crate::vitals::{CONTENT_TYPE, Process, TIMES};
+
+/// The encoders that run. They belong to the process's sources, whoever watches them.
+static ENCODERS: LazyLock<Family<Encoding, Gauge>> = LazyLock::new(Family::default);
 
 type Times<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -41,6 +45,7 @@ pub(super) struct Instruments {
     jitter: Times<Media>,
     sent: [Family<Media, Counter>; 3],
     pub(super) retransmitted: Counter,
+    pub(super) received_bytes: Counter,
     lost_by_others: Family<Media, Counter>,
     received: [Family<Media, Counter>; 4],
     pub(super) estimate: Gauge,
@@ -90,6 +95,22 @@ struct Media {
     kind: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Encoding {
+    codec: &'static str,
+    encoder: String,
+}
+
+/// Counts an encoder until the share is dropped. There are as many kinds as the table of encoders and
+/// the pipeline files have.
+pub(super) fn encoder_runs(codec: Codec, encoder: &str) -> Share {
+    let gauge = ENCODERS.get_or_create_owned(&Encoding {
+        codec: codec.name(),
+        encoder: encoder.to_owned(),
+    });
+    Share::one(&gauge)
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let instruments = Instruments::new();
@@ -131,7 +152,7 @@ impl Metrics {
 impl Instruments {
     fn new() -> Self {
         let times: fn() -> Histogram = || Histogram::new(TIMES);
-        Self {
+        let this = Self {
             sessions: Gauge::default(),
             sessions_started: Counter::default(),
             sessions_connected: Counter::default(),
@@ -143,11 +164,35 @@ impl Instruments {
             jitter: Family::new_with_constructor(times),
             sent: Default::default(),
             retransmitted: Counter::default(),
+            received_bytes: Counter::default(),
             lost_by_others: Family::default(),
             received: Default::default(),
             estimate: Gauge::default(),
             target: Gauge::default(),
             receive_latency: Gauge::default(),
+        };
+        this.show_zeros();
+        this
+    }
+
+    /// What hasn't happened yet is there with 0, so that dashboards and alerts find it.
+    fn show_zeros(&self) {
+        for reason in Cause::ALL.map(Cause::name) {
+            self.failures.get_or_create_owned(&Reason { reason });
+            self.troubles.get_or_create_owned(&Reason { reason });
+        }
+        for phase in PHASES {
+            self.phases.get_or_create_owned(&Phase { phase });
+        }
+        for kind in [Kind::Audio, Kind::Video] {
+            let media = Media::of(kind);
+            for times in [&self.frame_age, &self.round_trip, &self.jitter] {
+                times.get_or_create_owned(&media);
+            }
+            let counts = self.sent.iter().chain(&self.received);
+            for count in counts.chain([&self.lost_by_others]) {
+                count.get_or_create_owned(&media);
+            }
         }
     }
 
@@ -219,6 +264,7 @@ impl Instruments {
             "sent_frames": self.sent[0], "Frames sent";
             "sent_packets": self.sent[1], "RTP packets sent, without retransmissions";
             "retransmitted_packets": self.retransmitted, "RTP packets sent once more";
+            "encoders": *ENCODERS, "Encoders that run, by codec and element";
             "lost_packets": self.lost_by_others, "RTP packets of ours that others miss, by their reports";
             "received_packets": self.received[0], "RTP packets that left a jitter buffer in time";
             "received_lost_packets": self.received[1], "RTP packets that never came, or not in time";
@@ -229,6 +275,8 @@ impl Instruments {
         }
         let help = "RTP payload sent";
         to.register_with_unit("sent", help, Unit::Bytes, self.sent[2].clone());
+        let help = "Received, with RTP headers";
+        to.register_with_unit("received", help, Unit::Bytes, self.received_bytes.clone());
         macro_rules! seconds {
             ($($name:literal: $what:expr, $help:literal;)+) => {
                 $( to.register_with_unit($name, $help, Unit::Seconds, $what.clone()); )+

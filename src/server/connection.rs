@@ -19,7 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tracing::{Span, debug, info, warn};
+use tracing::{Span, debug, error_span, info, warn};
 
 use super::outbox::{Ended, Load, Outbox};
 use super::pace::Pace;
@@ -60,16 +60,17 @@ pub(super) async fn run(
     // room for it.
     let mut connection = Box::pin(Connection::open(stream, read_ahead, session, guest, app)).await;
     let end = connection.talk().await;
+    // Afterwards the switch knows nothing of it.
+    let span = connection.span();
     connection.command(Instant::now(), Command::Leave);
-    connection.report(&end);
+    connection.report(&end, &span);
+    drop(span);
     Box::pin(connection.close(end)).await;
     connection.counted.dec();
 }
 
 struct Connection {
     id: ConnectionId,
-    /// What log lines about it carry. Only entered for them, so that messages pay nothing for it.
-    span: Span,
     app: Arc<App>,
     socket: WebSocketStream<TokioAdapter<Stream>>,
     session: Box<dyn Session>,
@@ -168,12 +169,12 @@ impl Connection {
         let now = Instant::now();
         let counted = app.metrics.websockets(member.dialect_name(), member.role);
         counted.inc();
+        app.switch.join(id, member, pass, Arc::clone(&outbox) as _);
         Self {
             counted,
             verifying: None,
             asking: None,
             id,
-            span: app.switch.join(id, member, pass, Arc::clone(&outbox) as _),
             app,
             socket,
             session,
@@ -246,7 +247,7 @@ impl Connection {
                 }
                 Step::Ended(ended) => Err(end_by(ended)),
                 Step::WriteFailed(error) => {
-                    self.span.in_scope(|| debug!(%error, "write failed"));
+                    self.span().in_scope(|| debug!(%error, "write failed"));
                     Err(End::Lost)
                 }
             };
@@ -420,9 +421,7 @@ impl Connection {
         self.counted.dec();
         self.counted = self.app.metrics.websockets(dialect.name(), role);
         self.counted.inc();
-        if let Some(span) = self.app.switch.identify(self.id, dialect, role) {
-            self.span = span;
-        }
+        self.app.switch.identify(self.id, dialect, role);
     }
 
     /// Events are bounded by the outbox that they come from; what the other side causes by its own
@@ -460,7 +459,7 @@ impl Connection {
             }
             Effect::Report { label, level } => {
                 self.app.metrics.refused(label);
-                self.span.in_scope(|| log_refusal(label, level));
+                self.span().in_scope(|| log_refusal(label, level));
                 Ok(())
             }
             Effect::Handled { method, outcome } => {
@@ -492,6 +491,14 @@ impl Connection {
         Pin::new(&mut self.socket)
             .start_send(message)
             .map_err(|_| End::Lost)
+    }
+
+    /// What log lines about it carry.
+    fn span(&self) -> Span {
+        self.app.switch.span(self.id).unwrap_or_else(|| {
+            let (dialect, role) = (self.session.dialect().name(), self.session.role());
+            error_span!("connection", id = self.id.0, dialect, role)
+        })
     }
 
     fn command(&self, now: Instant, command: Command) {
@@ -556,14 +563,14 @@ impl Connection {
         }
     }
 
-    fn report(&self, end: &End) {
+    fn report(&self, end: &End, span: &Span) {
         let (by, code) = match *end {
             End::Close { code, .. } | End::Broken { code, .. } => ("server", code),
             End::PeerClosed(code) => ("peer", code),
             End::Lost => ("peer", 1006),
         };
         self.app.metrics.websocket_closed(by, code);
-        self.span.in_scope(|| debug!(by, code, "WebSocket closed"));
+        span.in_scope(|| debug!(by, code, "WebSocket closed"));
     }
 
     /// The closing handshake, within [`Limits::write`](crate::config::Limits::write). Everything

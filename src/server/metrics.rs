@@ -380,7 +380,7 @@ impl Metrics {
             self.relayed_bytes.clone(),
         );
         to.register_with_unit(
-            "tls_certificate_expiry",
+            "tls_certificate_expiry_timestamp",
             "When the certificate ends that new connections are shown, since 1970; 0 without one",
             Unit::Seconds,
             self.tls_expiry.clone(),

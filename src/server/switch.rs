@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tracing::field::{Empty, display};
 use tracing::{Span, debug, error_span, info, warn};
 
 use super::auth::Pass;
@@ -17,9 +16,9 @@ use super::outbox::{Ended, Outbox, Overflow, bytes_of};
 use crate::config;
 use crate::dialect::Dialect;
 use crate::hub::{
-    self, ByConnection, Command, ConnectionId, Counts, EndpointId, Event, Granted, Hub,
+    self, ByConnection, CallNumber, Command, ConnectionId, Counts, EndpointId, Event, Granted, Hub,
     MediaCommand, MediaEvent, MediaOwner, MediaRefusal, MemberView, Namespace, Offer, Output,
-    Payload, Place, RoomId, Told,
+    Payload, Place, RoomId, SessionId, Told,
 };
 
 /// How long the media plane is left alone that couldn't be told that something is over.
@@ -95,13 +94,22 @@ struct Seat {
     /// What its token says, where tokens are asked for.
     pass: Option<Arc<Pass>>,
     inbox: Arc<dyn Inbox>,
-    /// What log lines about it carry.
-    span: Span,
     /// What it registers as, or calls, for the log.
     id: Option<EndpointId>,
+    /// What else the log says of it. Boxed, because the many that only wait have nothing here.
+    whose: Option<Box<Whose>>,
     is_registered: bool,
     /// What is timed of it.
     beginning: Beginning,
+}
+
+/// What log lines about a connection name beside its endpoint.
+#[derive(Default)]
+struct Whose {
+    call: Option<CallNumber>,
+    /// The room, and the name there.
+    place: Option<(Arc<str>, Arc<str>)>,
+    worker: Option<SessionId>,
 }
 
 impl Switch {
@@ -157,15 +165,14 @@ impl Switch {
     }
 
     /// Adds a connection. It stays until [`Command::Leave`], its own or one that the switch gives
-    /// because its inbox is full. What log lines about it must carry.
+    /// because its inbox is full.
     pub(super) fn join(
         &self,
         id: ConnectionId,
         member: Member,
         pass: Option<Arc<Pass>>,
         inbox: Arc<dyn Inbox>,
-    ) -> Span {
-        let span = member.span(id);
+    ) {
         let mut state = self.lock();
         if state.stopping {
             inbox.end(Ended::ShuttingDown);
@@ -174,13 +181,19 @@ impl Switch {
             member,
             pass,
             inbox,
-            span: span.clone(),
             id: None,
+            whose: None,
             is_registered: false,
             beginning: Beginning::new(Instant::now()),
         };
         state.seats.insert(id, seat);
-        span
+    }
+
+    /// What log lines about a connection carry, if it is here. Made for each line: a connection that
+    /// has nothing to say takes no memory for it, and a message no time.
+    pub(super) fn span(&self, of: ConnectionId) -> Option<Span> {
+        let state = self.lock();
+        state.seats.get(&of).map(|seat| seat.span(of))
     }
 
     /// Obeys a connection's command and delivers what follows from it.
@@ -229,7 +242,7 @@ impl Switch {
             } = &event
                 && let Some(MediaOwner { room, user, of }) = state.hub.media_owner(*end)
             {
-                warn!(%room, %user, of = of.as_deref(), %why, "a participant's media failed");
+                warn!(media = end.0, room = &*room, user = &*user, of = of.as_deref(), %why, "a participant's media failed");
             }
             state.hub.handle_media(now, event, outputs);
         });
@@ -264,23 +277,12 @@ impl Switch {
         result
     }
 
-    /// Notes which dialect a connection has turned out to speak. What log lines about it must carry
-    /// from now on, if it is another.
-    pub(super) fn identify(
-        &self,
-        who: ConnectionId,
-        dialect: Dialect,
-        role: &'static str,
-    ) -> Option<Span> {
-        let mut state = self.lock();
-        let seat = state.seats.get_mut(&who)?;
-        let member = &mut seat.member;
-        if (member.dialect, member.role) == (dialect, role) {
-            return None;
+    /// Notes which dialect a connection has turned out to speak.
+    pub(super) fn identify(&self, who: ConnectionId, dialect: Dialect, role: &'static str) {
+        if let Some(seat) = self.lock().seats.get_mut(&who) {
+            seat.member.dialect = dialect;
+            seat.member.role = role;
         }
-        (member.dialect, member.role) = (dialect, role);
-        seat.span = member.span(who);
-        Some(seat.span.clone())
     }
 
     /// Notes where an endpoint serves files.
@@ -391,7 +393,7 @@ impl Switch {
                 }
                 if seat.inbox.push(event) == Err(Overflow) {
                     self.metrics.queue_overflows.inc();
-                    seat.span
+                    seat.span(to)
                         .in_scope(|| warn!("takes its messages too slowly; closed"));
                     state.obey(now, to, Command::Leave, &mut following);
                     changed = true;
@@ -429,7 +431,13 @@ impl Switch {
             if let Ok(end) = end
                 && let Some(MediaOwner { room, user, of }) = state.hub.media_owner(end)
             {
-                debug!(media = end.0, %room, %user, of = of.as_deref(), "media is offered");
+                debug!(
+                    media = end.0,
+                    room = &*room,
+                    user = &*user,
+                    of = of.as_deref(),
+                    "media is offered"
+                );
             }
             let Err(busy) = self.media.pass(command) else {
                 continue;
@@ -475,7 +483,7 @@ impl State {
         match &command {
             Command::Leave => {
                 if let Some(seat) = self.seats.remove(&from).filter(|seat| seat.is_registered) {
-                    seat.span.in_scope(|| info!("endpoint left"));
+                    seat.span(from).in_scope(|| info!("endpoint left"));
                 }
             }
             Command::Register { id, .. }
@@ -486,8 +494,8 @@ impl State {
                 }
             }
             Command::Demand(demand) => {
-                if let Some(seat) = self.seats.get(&from) {
-                    seat.span.record("worker", display(demand.session));
+                if let Some(seat) = self.seats.get_mut(&from) {
+                    seat.whose().worker = Some(demand.session);
                 }
             }
             _ => {}
@@ -505,27 +513,20 @@ impl State {
             return;
         };
         match event {
-            Event::Registered => {
-                seat.is_registered = true;
-                seat.span.record("endpoint", seat.id());
-            }
+            Event::Registered => seat.is_registered = true,
             Event::Replaced | Event::Evicted => seat.is_registered = false,
-            Event::CallOpened { call, .. } => {
-                seat.span.record("endpoint", seat.id());
-                seat.span.record("call", call.0);
-            }
+            Event::CallOpened { call, .. } => seat.whose().call = Some(*call),
             Event::Conference(Told::Answer {
                 visitor,
                 outcome: Ok(Granted::Entered { .. } | Granted::Resumed),
             }) => {
-                if let Some((room, user)) = hub.visitor_place(*visitor) {
-                    seat.span.record("room", &*room);
-                    seat.span.record("user", &*user);
+                if let Some(place) = hub.visitor_place(*visitor) {
+                    seat.whose().place = Some(place);
                 }
             }
             _ => {}
         }
-        seat.span.in_scope(|| tell(event));
+        tell(seat, to, event);
     }
 
     fn view(&self, endpoint: hub::Endpoint<'_>) -> Option<EndpointView> {
@@ -541,22 +542,27 @@ impl State {
     }
 }
 
-/// Logs what changes for a connection, in its span.
-fn tell(event: &Event) {
+/// Logs what changes for a connection.
+fn tell(seat: &Seat, to: ConnectionId, event: &Event) {
+    let in_span = |log: &dyn Fn()| seat.span(to).in_scope(log);
     match event {
-        Event::Registered => info!("endpoint registered"),
-        Event::Replaced => info!("endpoint replaced"),
-        Event::Evicted => info!("endpoint evicted: no answer"),
-        Event::CallOpened { .. } => debug!("call opened"),
-        Event::Paired => debug!("pair made"),
-        Event::Joined { members } => debug!(others = members.len(), "room joined"),
+        Event::Registered => in_span(&|| info!("endpoint registered")),
+        Event::Replaced => in_span(&|| info!("endpoint replaced")),
+        Event::Evicted => in_span(&|| info!("endpoint evicted: no answer")),
+        Event::CallOpened { .. } => in_span(&|| debug!("call opened")),
+        Event::Paired => in_span(&|| debug!("pair made")),
+        Event::Joined { members } => {
+            in_span(&|| debug!(others = members.len(), "room joined"));
+        }
         Event::Conference(Told::Answer { outcome, .. }) => match outcome {
-            Ok(Granted::Entered { others }) => info!(others = others.len(), "participant joined"),
-            Ok(Granted::Resumed) => info!("participant is back"),
+            Ok(Granted::Entered { others }) => {
+                in_span(&|| info!(others = others.len(), "participant joined"));
+            }
+            Ok(Granted::Resumed) => in_span(&|| info!("participant is back")),
             _ => {}
         },
         Event::Conference(told @ (Told::Evicted | Told::MediaFailed { .. })) => {
-            info!(?told, "participant lost something");
+            in_span(&|| info!(?told, "participant lost something"));
         }
         _ => {}
     }
@@ -576,30 +582,29 @@ const fn is_relayed(command: &Command) -> bool {
 }
 
 impl Seat {
-    fn id(&self) -> &str {
-        self.id.as_ref().map_or("", EndpointId::as_str)
+    fn whose(&mut self) -> &mut Whose {
+        self.whose.get_or_insert_default()
+    }
+
+    /// What log lines about it carry. Of the loudest level, so that it is there whatever is logged.
+    fn span(&self, id: ConnectionId) -> Span {
+        let whose = self.whose.as_deref();
+        let place = whose.and_then(|it| it.place.as_ref());
+        error_span!(
+            "connection",
+            id = id.0,
+            dialect = self.member.dialect_name(),
+            role = self.member.role,
+            endpoint = self.id.as_ref().map(EndpointId::as_str),
+            call = whose.and_then(|it| it.call).map(|call| call.0),
+            room = place.map(|(room, _)| &**room),
+            user = place.map(|(_, user)| &**user),
+            worker = whose.and_then(|it| it.worker).map(tracing::field::display),
+        )
     }
 }
 
 impl Member {
-    /// What log lines about a connection carry: as soon as it is known, also its endpoint's id, or
-    /// that of the endpoint that it calls and the call's number; the room, and the user's name
-    /// there; or the id of its gecko's worker. Of the loudest level, so that it is there whatever is
-    /// logged.
-    fn span(&self, id: ConnectionId) -> Span {
-        error_span!(
-            "connection",
-            id = id.0,
-            dialect = self.dialect_name(),
-            role = self.role,
-            endpoint = Empty,
-            call = Empty,
-            room = Empty,
-            user = Empty,
-            worker = Empty,
-        )
-    }
-
     /// The dialect's name in logs, metrics and the admin API.
     pub(super) const fn dialect_name(&self) -> &'static str {
         self.dialect.name()
