@@ -7,6 +7,9 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that can't run may stop")]
 
+#[path = "common/report.rs"]
+mod report;
+
 use std::collections::HashMap;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -21,6 +24,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 
+use report::{Machine, OURS, figure, milliseconds, quantile};
+
 /// The argument that makes this program the viewers.
 const VIEWERS: &str = "--viewers";
 /// How long each number of viewers is measured.
@@ -34,7 +39,9 @@ fn main() {
     if std::env::args().any(|argument| argument == VIEWERS) {
         runtime.block_on(viewers());
     } else {
+        println!("{}", Machine::this().describe());
         runtime.block_on(device());
+        report::write("fan_out");
     }
 }
 
@@ -56,6 +63,8 @@ async fn device() {
             sessions.push(call);
         }
         let used = cpu(MEASURE).await;
+        report::case(&format!("{viewers} viewers"));
+        figure(OURS, "CPU of one core", used * 100.0, "%");
         if viewers == 1 {
             first = used;
             println!("{viewers:7}   {:13.1} %", used * 100.0);
@@ -66,6 +75,7 @@ async fn device() {
                 used * 100.0,
                 each * 100.0
             );
+            figure(OURS, "CPU of each further viewer", each * 100.0, "%");
         }
     }
     // One stays, as in real life; the others go.
@@ -96,13 +106,13 @@ async fn churn(source: &Arc<Source>, others: &mut Others) {
             others.close(session).await;
         }
     }
-    waits.sort();
+    let [median, p95, worst] = [0.5, 0.95, 1.0].map(|share| quantile(&mut waits, share));
     println!(
-        "\nsession start to first packet with a running encoder: median {:?}, p95 {:?}, worst {:?}",
-        waits[CHURN / 2],
-        waits[CHURN * 95 / 100],
-        waits[CHURN - 1]
+        "\nsession start to first packet with a running encoder: median {median:?}, p95 {p95:?}, worst {worst:?}"
     );
+    report::case("session start to first packet, encoder running");
+    figure(OURS, "median", milliseconds(median), "ms");
+    figure(OURS, "p95", milliseconds(p95), "ms");
 }
 
 /// The viewers' process, seen from the device.

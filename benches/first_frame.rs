@@ -4,15 +4,18 @@
 //! `cargo bench --bench first_frame -- [--runs N]`. It prints what it measured beside the targets and
 //! judges nothing: a loaded machine isn't a slow program.
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints")]
+#![allow(clippy::unwrap_used, reason = "a benchmark that can't run may stop")]
+
 #[allow(dead_code, reason = "the tests need more of it")]
 #[path = "../tests/browser/driver.rs"]
 mod driver;
 #[allow(dead_code, reason = "the tests need more of it")]
 #[path = "../tests/browser/program.rs"]
 mod program;
+#[path = "common/report.rs"]
+mod report;
 
-use std::fmt::Write as _;
-use std::io::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -20,6 +23,7 @@ use tokio::time::sleep;
 
 use driver::{Browser, Screen};
 use program::Program;
+use report::{Machine, OURS, figure, milliseconds, quantile};
 
 /// Calls in each state of the device.
 const RUNS: usize = 30;
@@ -79,7 +83,7 @@ async fn main() {
         .iter()
         .filter_map(Value::as_f64);
 
-    report(&[
+    tell(&[
         ("first call of a new browser", vec![first], "–"),
         (
             "first frame, device idle before",
@@ -161,54 +165,28 @@ async fn leave(browser: &Browser) {
     browser.until("window.switchboard.stats() === null").await;
 }
 
-fn report(rows: &[(&str, Vec<f64>, &str)]) {
-    let mut text = format!("\n{}\n\n", machine());
-    let _ = writeln!(
-        text,
-        "{:36} {:>5} {:>9} {:>9} {:>9}  target (ms)",
-        "milliseconds", "n", "median", "p95", "max"
+fn tell(rows: &[(&str, Vec<f64>, &str)]) {
+    println!(
+        "\n{}\n\n{:36} {:>5} {:>9} {:>9} {:>9}  target (ms)",
+        Machine::this().describe(),
+        "milliseconds",
+        "n",
+        "median",
+        "p95",
+        "max"
     );
     for (name, values, target) in rows {
-        let mut sorted = values.clone();
-        sorted.sort_by(f64::total_cmp);
-        let _ = writeln!(
-            text,
-            "{name:36} {:>5} {:>9.0} {:>9.0} {:>9.0}  {target}",
+        let seconds = values.iter().map(|ms| Duration::from_secs_f64(ms / 1e3));
+        let mut sorted: Vec<_> = seconds.collect();
+        let [median, p95, max] =
+            [0.5, 0.95, 1.0].map(|share| milliseconds(quantile(&mut sorted, share)));
+        println!(
+            "{name:36} {:>5} {median:>9.0} {p95:>9.0} {max:>9.0}  {target}",
             sorted.len(),
-            quantile(&sorted, 0.5),
-            quantile(&sorted, 0.95),
-            quantile(&sorted, 1.0),
         );
+        report::case(name);
+        figure(OURS, "median", median, "ms");
+        figure(OURS, "p95", p95, "ms");
     }
-    // Nobody to tell when standard output is closed.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-}
-
-/// The smallest value that at least this share of the sorted values doesn't exceed.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let rank = (share * sorted.len() as f64).ceil() as usize;
-    sorted
-        .get(rank.saturating_sub(1))
-        .copied()
-        .unwrap_or(f64::NAN)
-}
-
-fn machine() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpus = read("/proc/cpuinfo");
-    let model = cpus
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .map_or("unknown CPU", |rest| {
-            rest.trim_start_matches([' ', '\t', ':'])
-        });
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let load = read("/proc/loadavg");
-    let load = load.split(' ').take(3).collect::<Vec<_>>().join(" ");
-    let profile = if cfg!(debug_assertions) {
-        "debug"
-    } else {
-        "release"
-    };
-    format!("{model}, {cores} cores, load average {load}, {profile} build")
+    report::write("first_frame");
 }

@@ -11,6 +11,8 @@
 mod common;
 #[path = "../tests/gecko/page.rs"]
 mod page;
+#[path = "common/report.rs"]
+mod report;
 #[path = "../tests/common/viewer.rs"]
 mod viewer;
 
@@ -19,6 +21,7 @@ use std::time::{Duration, Instant};
 use common::{Server, process, wait_until};
 use page::{Page, channel};
 use process::{PATIENCE, Process};
+use report::{Machine, OURS, figure, milliseconds, quantile};
 
 /// Workers that are started one after the other.
 const STARTS: usize = 30;
@@ -34,6 +37,7 @@ const MESSAGE: &str = r#"{"number":12345}"#;
 const ECHO: &str = "onmessage = (event) => postMessage(event.data);";
 
 fn main() {
+    println!("{}", Machine::this().describe());
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let assets = tempfile::tempdir().unwrap();
         std::fs::write(assets.path().join("echo.js"), ECHO).unwrap();
@@ -51,6 +55,7 @@ fn main() {
         round_trips(&mut page).await;
         throughput(&mut page, gecko.id()).await;
     });
+    report::write("gecko");
 }
 
 async fn starts(server: &Server, echo: &str) {
@@ -66,6 +71,8 @@ async fn starts(server: &Server, echo: &str) {
     }
     let (median, p95) = spread(&mut times);
     println!("demand to open channel    {median:.0?} median, {p95:.0?} p95");
+    report::case("demand to open channel");
+    keep(median, p95);
 }
 
 async fn round_trips(page: &mut Page) {
@@ -78,6 +85,8 @@ async fn round_trips(page: &mut Page) {
     }
     let (median, p95) = spread(&mut times);
     println!("round trip                {median:.0?} median, {p95:.0?} p95");
+    report::case("round trip");
+    keep(median, p95);
 }
 
 async fn throughput(page: &mut Page, gecko: u32) {
@@ -94,6 +103,8 @@ async fn throughput(page: &mut Page, gecko: u32) {
     }
     let rate = f64::from(count) / begun.elapsed().as_secs_f64();
     println!("echo of 16 bytes          {rate:.0} a second");
+    report::case("echo of 16 bytes");
+    figure(OURS, "a second", rate, "");
     let after = processes.map(used);
     let [page, gecko, worker] = [0, 1, 2].map(|it| (after[it] - before[it]) / count);
     println!(
@@ -124,6 +135,10 @@ fn used(process: u32) -> Duration {
 
 /// The median, and what only one of twenty is above.
 fn spread(times: &mut [Duration]) -> (Duration, Duration) {
-    times.sort();
-    (times[times.len() / 2], times[times.len() * 19 / 20])
+    (quantile(times, 0.5), quantile(times, 0.95))
+}
+
+fn keep(median: Duration, p95: Duration) {
+    figure(OURS, "median", milliseconds(median), "ms");
+    figure(OURS, "p95", milliseconds(p95), "ms");
 }

@@ -1,8 +1,9 @@
-//! What relaying costs: `./dev bench relay`, about two minutes.
+//! What relaying costs: `./dev bench relay`, about three minutes.
 //!
 //! The server is pinned to one processor and this program to the others. Beside it, in the same run
 //! and under the same load, stands the floor: a bare relay between pairs over the same WebSocket
-//! library, which does nothing else. Nothing fails here; the tests do that. CPU time is the process's
+//! library, which does nothing else; and if `SWITCHBOARD_REFERENCE` has the command of another server of
+//! GStreamer's dialect, with `{port}` in it, that one, too. Nothing fails here; the tests do that. CPU time is the process's
 //! own, user and system, of all its threads.
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that can't run may stop")]
@@ -13,6 +14,8 @@ mod client;
 mod crowd;
 #[path = "relay/floor.rs"]
 mod floor;
+#[path = "relay/guards.rs"]
+mod guards;
 #[path = "relay/load.rs"]
 mod load;
 #[path = "common/process.rs"]
@@ -25,7 +28,7 @@ mod server;
 use std::time::Duration;
 
 use load::{Load, Measured};
-use report::target;
+use report::{Machine, OURS, milliseconds, target};
 use server::Server;
 
 /// The argument that makes this program the floor.
@@ -83,7 +86,7 @@ fn main() {
         return;
     }
     let only = std::env::args().nth(1).filter(|it| !it.starts_with('-'));
-    process::describe_machine();
+    println!("{}", Machine::this().describe());
     process::leave_first_processor();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -94,12 +97,17 @@ fn main() {
         if only.as_deref().is_none_or(|only| only == "loads") {
             loads().await;
         }
+        if only.as_deref().is_none_or(|only| only == "guards") {
+            guards::compare().await;
+        }
         if only.as_deref().is_none_or(|only| only == "crowd") {
             crowd::at_once().await;
             crowd::idle().await;
+            crowd::idle_securely().await;
             crowd::stuck().await;
         }
     });
+    report::write("relay");
 }
 
 async fn loads() {
@@ -114,11 +122,15 @@ async fn loads() {
         "CPU"
     );
     for case in &CASES {
-        let floor = measure(Server::floor(), case.load).await;
-        let ours = measure(Server::ours(&[]), case.load).await;
+        report::case(case.name);
         println!("{}", case.name);
-        print_row("  floor", &floor);
-        print_row("  switchboard", &ours);
+        let floor = measure(Server::floor(), case.load).await;
+        print_row("bare relay", &floor);
+        if let Some(reference) = Server::reference().await {
+            print_row("reference", &measure(reference, case.load).await);
+        }
+        let ours = measure(Server::ours(&[]), case.load).await;
+        print_row(OURS, &ours);
         let times = ours.cpu_per_message / floor.cpu_per_message;
         target(
             "CPU per message",
@@ -140,13 +152,7 @@ async fn loads() {
         for (name, found, most) in [("p50", ours.p50, case.p50), ("p99", ours.p99, case.p99)] {
             if let Some(most) = most {
                 let wanted = format!("≤ {most:?}");
-                target(
-                    name,
-                    found.as_secs_f64() * 1e3,
-                    "ms",
-                    found <= most,
-                    &wanted,
-                );
+                target(name, milliseconds(found), "ms", found <= most, &wanted);
             }
         }
     }
@@ -158,12 +164,15 @@ async fn measure(server: Server, load: Load) -> Measured {
 }
 
 fn print_row(name: &str, it: &Measured) {
+    let (p50, p99) = (milliseconds(it.p50), milliseconds(it.p99));
     println!(
-        "{name:16} {:6.2} µs {:11.0} {:7.3} ms {:6.3} ms {:7.1} %",
+        "  {name:14} {:6.2} µs {:11.0} {p50:7.3} ms {p99:6.3} ms {:7.1} %",
         it.cpu_per_message * 1e6,
         it.rate,
-        it.p50.as_secs_f64() * 1e3,
-        it.p99.as_secs_f64() * 1e3,
         it.cpu * 100.0,
     );
+    report::figure(name, "CPU per message", it.cpu_per_message * 1e6, "µs");
+    report::figure(name, "messages a second", it.rate, "");
+    report::figure(name, "latency, p50", p50, "ms");
+    report::figure(name, "latency, p99", p99, "ms");
 }

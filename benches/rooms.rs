@@ -35,7 +35,7 @@ use futures_util::future::join_all;
 use endpoint::Load;
 use generator::Generator;
 use janus::Janus;
-use report::{percentiles, target};
+use report::{Machine, milliseconds, percentiles, target};
 use server::{Member as _, Server};
 use switchboard::Switchboard;
 
@@ -118,7 +118,7 @@ fn main() {
             .peekable();
         among.peek().is_none() || among.any(|it| it == name)
     };
-    process::describe_machine();
+    println!("{}", Machine::this().describe());
     process::leave_first_processor();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -132,6 +132,7 @@ fn main() {
             .filter(|it| takes(it.name, &CASES.map(|it| it.name)))
         {
             println!("{}", case.describe());
+            report::case(&case.describe());
             let mut theirs = None;
             if takes(Janus::NAME, &servers) && Janus::is_there() {
                 theirs = Some(measure::<Janus>(case).await);
@@ -142,6 +143,7 @@ fn main() {
             }
         }
     });
+    report::write("rooms");
 }
 
 async fn measure<S: Server>(case: &Case) -> Measured {
@@ -270,7 +272,6 @@ fn print_head() {
 }
 
 fn print_row(name: &str, it: &Measured) {
-    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
     println!(
         "  {name:11} {:7.1} µs {:5.1} % {:7.2} % {:6.2} ms {:6.2} ms {:6.1} ms {:6.1} ms {:5.1} MB {:5.2} MB {:7} {:7.1} %",
         it.cpu_per_packet * 1e6,
@@ -285,6 +286,15 @@ fn print_row(name: &str, it: &Measured) {
         it.threads,
         it.generator * 100.0,
     );
+    for (figure, value, unit) in [
+        ("CPU per packet", it.cpu_per_packet * 1e6, "µs"),
+        ("latency, p50", milliseconds(it.p50), "ms"),
+        ("latency, p99", milliseconds(it.p99), "ms"),
+        ("join, connected", milliseconds(it.connected), "ms"),
+        ("memory of a subscriber", it.memory_each / 1e6, "MB"),
+    ] {
+        report::figure(name, figure, value, unit);
+    }
     if it.failures > 0 {
         println!("    failures of the generator: {}", it.failures);
     }
@@ -304,7 +314,6 @@ fn judge(case: &Case, ours: &Measured, theirs: Option<&Measured>) {
     }
     let delivered = ours.delivered * 100.0;
     target("delivered", delivered, "%", delivered >= 100.0, "100");
-    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
     if case.name == MOST_P99.0 {
         let met = ours.p99 <= MOST_P99.1;
         target("p99", milliseconds(ours.p99), "ms", met, "≤ 20");

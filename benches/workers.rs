@@ -6,6 +6,9 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that can't run may stop")]
 
+#[path = "common/report.rs"]
+mod report;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +18,8 @@ use switchboard::worker::{
     Event, Events, LoadError, Loader, Message, Options, Request, Response, Script, ScriptKind,
     Worker,
 };
+
+use report::{Machine, OURS, figure, milliseconds};
 
 /// Workers that are started one after the other.
 const STARTS: usize = 50;
@@ -37,6 +42,7 @@ impl Loader for Nothing {
 }
 
 fn main() {
+    println!("{}", Machine::this().describe());
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         starts().await;
         crowd().await;
@@ -55,6 +61,7 @@ fn main() {
             echo(name, message).await;
         }
     });
+    report::write("workers");
 }
 
 async fn start(text: &str) -> (Worker, Events) {
@@ -86,6 +93,19 @@ async fn starts() {
         cpu.last().unwrap(),
         median(&mut wall),
     );
+    report::case("fork to first statement");
+    figure(
+        OURS,
+        "processor, median",
+        milliseconds(median(&mut cpu)),
+        "ms",
+    );
+    figure(
+        OURS,
+        "waiting, median",
+        milliseconds(median(&mut wall)),
+        "ms",
+    );
 }
 
 /// Many at once.
@@ -104,6 +124,14 @@ async fn crowd() {
         "{CROWD} workers at once        started in {took:.1?}; each {} KiB resident, {} KiB with its share of what is shared",
         median(&mut resident),
         median(&mut own),
+    );
+    report::case("200 workers at once");
+    figure(OURS, "started in", took.as_secs_f64(), "s");
+    figure(
+        OURS,
+        "memory each, with its share",
+        median(&mut own) as f64,
+        "KiB",
     );
 }
 
@@ -130,9 +158,17 @@ async fn echo(name: &str, message: Message) {
         worker.post(message.clone()).await.unwrap();
     }
     let cpu = used(process) - before;
+    let rate = f64::from(count) / begun.elapsed().as_secs_f64();
+    report::case(&format!("echo of {name}"));
+    figure(OURS, "a second", rate, "");
+    figure(
+        OURS,
+        "round trip, median",
+        milliseconds(median(&mut rounds)),
+        "ms",
+    );
     println!(
-        "echo of {name:18} {:6.0} a second, {:6.0} for a second of the worker's processor; round trip {:.0?} median",
-        f64::from(count) / begun.elapsed().as_secs_f64(),
+        "echo of {name:18} {rate:6.0} a second, {:6.0} for a second of the worker's processor; round trip {:.0?} median",
         f64::from(count) / cpu.as_secs_f64(),
         median(&mut rounds),
     );

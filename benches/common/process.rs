@@ -13,15 +13,16 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a server that tells its address, and gives that: `HOST:PORT`.
+    /// Starts a server that tells its address, of HTTP or HTTPS, and gives that: `HOST:PORT`.
     pub(crate) fn listening(mut command: Command) -> (Self, String) {
         command.stdout(Stdio::piped());
         let mut process = Self::start(command);
         let mut lines = BufReader::new(process.child.stdout.take().unwrap()).lines();
         let address = loop {
             let line = lines.next().unwrap().unwrap();
-            if let Some(url) = line.strip_prefix("listening on http://") {
-                break url.trim_end_matches('/').to_owned();
+            if let Some(url) = line.strip_prefix("listening on ") {
+                let (_, address) = url.split_once("://").unwrap();
+                break address.trim_end_matches('/').to_owned();
             }
         };
         // Nothing that it prints later may stop it.
@@ -31,10 +32,13 @@ impl Process {
 
     /// `switchboard serve`, as it is by default but for more arguments, and its address.
     pub(crate) fn switchboard(arguments: &[&str]) -> (Self, String) {
+        Self::serving(&[&["--listen", "127.0.0.1:0"], arguments].concat())
+    }
+
+    /// `switchboard serve` with these arguments only, and its address.
+    pub(crate) fn serving(arguments: &[&str]) -> (Self, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
-        command
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(arguments);
+        command.arg("serve").args(arguments);
         Self::listening(command)
     }
 
@@ -103,19 +107,4 @@ pub(crate) fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).unwrap();
-}
-
-pub(crate) fn describe_machine() {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpus = read("/proc/cpuinfo");
-    let model = cpus
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or("unknown processor", |(_, model)| model);
-    println!(
-        "{model} × {}, Linux {}, load {}",
-        std::thread::available_parallelism().map_or(1, usize::from),
-        read("/proc/sys/kernel/osrelease").trim(),
-        read("/proc/loadavg").split(' ').next().unwrap_or_default(),
-    );
 }

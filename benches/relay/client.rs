@@ -3,8 +3,11 @@
 
 use std::io;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::server::Server;
 
@@ -15,22 +18,7 @@ pub(crate) const RECEIVED: usize = 4 + PAYLOAD;
 
 /// Opens a WebSocket.
 pub(crate) async fn open(server: &Server) -> io::Result<TcpStream> {
-    let mut tcp = TcpStream::connect(&server.address).await?;
-    tcp.set_nodelay(true)?;
-    tcp.write_all(
-        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-    )
-    .await?;
-    // Nothing follows the head until this side has spoken.
-    let mut head = Vec::with_capacity(1024);
-    while !head.ends_with(b"\r\n\r\n") {
-        if tcp.read_buf(&mut head).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    assert!(head.starts_with(b"HTTP/1.1 101"));
-    Ok(tcp)
+    upgraded(connected(server).await?, server.token).await
 }
 
 /// Opens a WebSocket and registers.
@@ -38,6 +26,47 @@ pub(crate) async fn hello(server: &Server, id: &str) -> io::Result<TcpStream> {
     let mut tcp = open(server).await?;
     ask(&mut tcp, &format!("HELLO {id}"), "HELLO").await?;
     Ok(tcp)
+}
+
+/// The same over TLS.
+pub(crate) async fn secure_hello(
+    server: &Server,
+    tls: &TlsConnector,
+    id: &str,
+) -> io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = tls.connect(name, connected(server).await?).await?;
+    let mut stream = upgraded(stream, server.token).await?;
+    ask(&mut stream, &format!("HELLO {id}"), "HELLO").await?;
+    Ok(stream)
+}
+
+async fn connected(server: &Server) -> io::Result<TcpStream> {
+    let tcp = TcpStream::connect(&server.address).await?;
+    tcp.set_nodelay(true)?;
+    Ok(tcp)
+}
+
+async fn upgraded<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    token: Option<&str>,
+) -> io::Result<S> {
+    let authorization = token.map(|it| format!("Authorization: Bearer {it}\r\n"));
+    let head = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{}\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+        authorization.unwrap_or_default()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    // Nothing follows the head until this side has spoken.
+    let mut head = Vec::with_capacity(1024);
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read_buf(&mut head).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"));
+    Ok(stream)
 }
 
 /// Opens pairs that are in a session.
@@ -62,10 +91,14 @@ pub(crate) async fn pairs(server: &Server, count: usize) -> Vec<(TcpStream, TcpS
 }
 
 /// Sends a short text, and awaits a short one.
-pub(crate) async fn ask(tcp: &mut TcpStream, text: &str, answer: &str) -> io::Result<()> {
-    tcp.write_all(&frame(text.as_bytes())).await?;
+pub(crate) async fn ask(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    text: &str,
+    answer: &str,
+) -> io::Result<()> {
+    stream.write_all(&frame(text.as_bytes())).await?;
     let mut received = vec![0; 2 + answer.len()];
-    tcp.read_exact(&mut received).await?;
+    stream.read_exact(&mut received).await?;
     assert_eq!(&received[2..], answer.as_bytes());
     Ok(())
 }

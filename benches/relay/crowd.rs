@@ -8,13 +8,15 @@ use tokio::task::JoinSet;
 
 use super::client::{self, hello, message};
 use super::load::{self, Notes};
-use super::report::{percentiles, target};
+use super::report::{self, percentiles, target};
 use super::server::Server;
 
 /// How many register at once.
 const AT_ONCE: usize = 2_000;
 /// How many are idle.
 const IDLE: usize = 10_000;
+/// How many are idle over TLS.
+const IDLE_SECURELY: usize = 2_000;
 /// Messages a second between the others while one is stuck.
 const PACE: u32 = 5_000;
 
@@ -22,6 +24,7 @@ const PACE: u32 = 5_000;
 pub(crate) async fn at_once() {
     let server = Rc::new(Server::ours(&[]));
     println!("\n{AT_ONCE} connections that register at once");
+    report::case("2,000 register at once");
     let start = Instant::now();
     let (peers, refused) = register(&server, 0..AT_ONCE).await;
     let taken = start.elapsed().as_secs_f64();
@@ -38,6 +41,7 @@ pub(crate) async fn at_once() {
 pub(crate) async fn idle() {
     let server = Rc::new(Server::ours(&[]));
     println!("\n{IDLE} idle connections");
+    report::case("10,000 idle connections");
     let before = server.memory();
     let mut peers = Vec::new();
     for first in (0..IDLE).step_by(500) {
@@ -57,10 +61,27 @@ pub(crate) async fn idle() {
     println!("    CPU over the next 12 s, in which each is pinged once: {percent:.2} %");
 }
 
+/// The same over TLS: what each costs in memory.
+pub(crate) async fn idle_securely() {
+    let files = tempfile::tempdir().unwrap();
+    let (server, tls) = Server::secure(files.path());
+    println!("\n{IDLE_SECURELY} idle connections over TLS");
+    report::case("2,000 idle connections over TLS");
+    let before = server.memory();
+    let mut peers = Vec::new();
+    for id in 0..IDLE_SECURELY {
+        let peer = client::secure_hello(&server, &tls, &format!("p{id}")).await;
+        peers.push(peer.unwrap());
+    }
+    let each = (server.memory() - before) as f64 / peers.len() as f64 / 1024.0;
+    target("memory each", each, "KiB", each <= 30.0, "≤ 30");
+}
+
 /// One receiver that stops reading, while others talk.
 pub(crate) async fn stuck() {
     let server = Server::ours(&[]);
     println!("\none receiver that stops reading");
+    report::case("one receiver stops reading");
     let mut pairs = client::pairs(&server, super::PAIRS + 1).await;
     let (sender, stuck) = pairs.pop().unwrap();
     let notes = Rc::new(Notes::default());

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
+use switchboard::config::Cuttlefish;
 use switchboard::dialect::cuttlefish::server::{ClientSession, DeviceSession, Settings};
 use switchboard::dialect::{Effect, Session};
 use switchboard::hub::{
@@ -84,11 +85,18 @@ impl World {
 }
 
 fuzz_target!(|steps: Vec<Step>| {
-    let settings = Arc::new(Settings::new(&[], steps.len() % 2 == 0));
+    let settings = Arc::new(Settings::new(
+        &[],
+        &Cuttlefish {
+            wait_for_device: steps.len() % 2 == 0,
+            ..Cuttlefish::default()
+        },
+    ));
     let limits = Limits {
         endpoints: 3,
         calls_per_endpoint: 3,
         waiting_calls: 2,
+        waiting_calls_per_endpoint: 2,
         remembered_endpoints: 2,
         rooms: 2,
         members_per_room: 2,
@@ -98,6 +106,7 @@ fuzz_target!(|steps: Vec<Step>| {
             sessions_per_endpoint: 2,
             queue_messages: 8,
             queue_bytes: 1_000,
+            candidates: 40,
             accounts: 2,
             grace: Duration::from_secs(30),
             answer: Duration::from_secs(30),

@@ -13,7 +13,10 @@ mod device;
 mod doctor;
 #[cfg(feature = "peer")]
 mod gecko;
+#[cfg(feature = "server")]
+mod health;
 mod log;
+mod manual;
 #[cfg(feature = "peer")]
 mod media;
 #[cfg(feature = "peer")]
@@ -34,7 +37,7 @@ mod token;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// WebRTC signaling for four existing dialects, and headless media peers on GStreamer.
@@ -71,6 +74,10 @@ enum Command {
     Pipelines(pipelines::Flags),
     #[cfg(feature = "server")]
     Token(token::Flags),
+    #[cfg(feature = "server")]
+    Health(health::Flags),
+    Completions(manual::Completions),
+    Manual(manual::Flags),
 }
 
 /// How a subcommand failed.
@@ -128,6 +135,10 @@ pub fn main() -> ExitCode {
         Command::Pipelines(flags) => pipelines::run(flags),
         #[cfg(feature = "server")]
         Command::Token(flags) => token::run(flags),
+        #[cfg(feature = "server")]
+        Command::Health(flags) => block_on(health::run(flags)),
+        Command::Completions(flags) => manual::complete(&flags, Cli::command()),
+        Command::Manual(flags) => manual::run(&flags, Cli::command()),
     };
     let (error, code) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,

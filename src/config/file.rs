@@ -48,6 +48,7 @@ pub(super) struct Tls {
 pub(super) struct Cuttlefish {
     pub(super) wait_for_device: Option<bool>,
     pub(super) device_files: Option<bool>,
+    pub(super) unguarded_devices: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -41,8 +41,16 @@ macro_rules! limits {
                 }
                 Ok(())
             }
+
+            /// Every limit's key, meaning and value.
+            #[cfg(test)]
+            pub(super) fn lines(&self) -> Vec<(&'static str, &'static str, String)> {
+                vec![$( (stringify!($name), concat!($($doc),+), limits!(@print $kind, self.$name)), )+]
+            }
         }
     };
+    (@print count, $value:expr) => { $value.to_string() };
+    (@print seconds, $value:expr) => { $value.as_secs_f64().to_string() };
     (@type count) => { usize };
     (@type seconds) => { Duration };
     (@count count, $self:ident, $name:ident) => { Some((stringify!($name), $self.$name)) };
@@ -108,8 +116,10 @@ limits! {
     endpoints: count = 10_000;
     /// Open calls at one endpoint at once.
     calls_per_endpoint: count = 1_000;
-    /// Callers at once that wait for an absent endpoint.
-    waiting_calls: count = 1_000;
+    /// Callers at once that wait for an absent endpoint. One more is refused.
+    waiting_calls: count = 10_000;
+    /// Those of them that wait for the same endpoint. One more is refused.
+    waiting_calls_per_endpoint: count = 1_000;
     /// Endpoint ids whose last call number is remembered after the endpoint has left.
     remembered_endpoints: count = 10_000;
     /// Bytes in the id of a GStreamer peer or room, of a gecko, or in the name of a Kurento user or room. A longer id of a peer closes with 1002.
@@ -126,6 +136,8 @@ limits! {
     gecko_queue_messages: count = 2_048;
     /// Bytes that wait for one gecko, beside one message of any size. The sender of one more message gets errno 429.
     gecko_queue_bytes: count = 1024 * 1024;
+    /// Candidates that one client may send to its gecko. One more ends its session with errno 429.
+    gecko_candidates: count = 256;
     /// Accounts whose gecko is remembered. One more pushes out the one that asked longest ago.
     gecko_accounts: count = 10_000;
     /// How long a gecko that is gone is awaited: its sessions go on if it comes back, and its accounts stay with it.

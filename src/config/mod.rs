@@ -1,6 +1,8 @@
 //! File + environment + flags → one validated [`Config`]. Every limit with its default and its key.
 
 mod accounts;
+#[cfg(test)]
+mod example;
 mod file;
 mod ice;
 mod limits;
@@ -206,6 +208,8 @@ pub struct Cuttlefish {
     pub wait_for_device: bool,
     /// Serve `/devices/{id}/files/…` from the HTTP server that the device named as its `device_port`.
     pub device_files: bool,
+    /// Let clients that may only view call devices that don't hold them to it.
+    pub unguarded_devices: bool,
 }
 
 /// What only the GStreamer dialect asks.
@@ -283,6 +287,7 @@ impl Default for Cuttlefish {
         Self {
             wait_for_device: false,
             device_files: true,
+            unguarded_devices: false,
         }
     }
 }
@@ -461,6 +466,9 @@ fn cuttlefish(typed: &file::Cuttlefish) -> Cuttlefish {
     Cuttlefish {
         wait_for_device: typed.wait_for_device.unwrap_or(defaults.wait_for_device),
         device_files: typed.device_files.unwrap_or(defaults.device_files),
+        unguarded_devices: typed
+            .unguarded_devices
+            .unwrap_or(defaults.unguarded_devices),
     }
 }
 

@@ -18,7 +18,7 @@ use super::{ConnectionId, Event};
 use tables::{Guest, Member, Tables, Timer};
 pub use words::{
     Ask, Asked, ConferenceLimits, Denied, Granted, MediaCandidate, MediaCommand, MediaEnd,
-    MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, Told, Visitor,
+    MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, Rights, Told, Visitor,
 };
 
 /// Visitors and their rooms.
@@ -74,7 +74,7 @@ impl Conference {
         };
         let outcome = match asked.ask {
             Ask::Begin | Ask::Resume => Ok(Granted::Done),
-            Ask::Enter { room, user } => self.enter(request, &room, user, out),
+            Ask::Enter { room, user, rights } => self.enter(request, &room, user, rights, out),
             Ask::Publish { offer, loopback } => match self.publish(request, offer, loopback) {
                 Ok(()) => return,
                 Err(denied) => Err(denied),
@@ -253,6 +253,7 @@ impl Conference {
         request: Request,
         name: &Arc<str>,
         user: Arc<str>,
+        rights: Rights,
         out: &mut Vec<Output>,
     ) -> Outcome {
         let (tables, limits) = (&mut self.tables, &self.limits);
@@ -293,7 +294,7 @@ impl Conference {
             found.members.insert(Arc::clone(&user), request.visitor);
         }
         if let Some(guest) = self.tables.guests.get_mut(&request.visitor) {
-            guest.member = Some(Member::new(room, user));
+            guest.member = Some(Member::new(room, user, rights));
         }
         Ok(Granted::Entered { others })
     }
@@ -321,6 +322,9 @@ impl Conference {
             None => Err(Denied::NotInRoom(request.visitor)),
             Some(member) if member.user != user => Err(Denied::NotOwnName(Arc::clone(&user))),
             Some(member) if member.room != room => Err(Denied::NotOwnRoom(Arc::clone(&room))),
+            Some(member) if !member.rights.message => {
+                Err(Denied::Forbidden("send messages".into()))
+            }
             Some(_) => Ok(Granted::Done),
         };
         let is_said = outcome.is_ok();
@@ -421,10 +425,11 @@ impl Conference {
 }
 
 impl Member {
-    fn new(room: Arc<str>, user: Arc<str>) -> Self {
+    fn new(room: Arc<str>, user: Arc<str>, rights: Rights) -> Self {
         Self {
             room,
             user,
+            rights,
             publishing: None,
             receiving: std::collections::BTreeMap::new(),
         }

@@ -9,7 +9,7 @@ use super::conference::{
 use super::pool::Pool;
 use super::store::{Call, EndedCall, LAST_NUMBER, Newcomer, Registration, Seat, Store};
 use super::{
-    CallError, CallNumber, Command, ConnectionId, EndpointId, Event, Namespace, Payload,
+    Access, CallError, CallNumber, Command, ConnectionId, EndpointId, Event, Namespace, Payload,
     PoolLimits, RegistrationError, RoomId, Undelivered, Visitor, WhenAbsent,
 };
 
@@ -22,6 +22,8 @@ pub struct Limits {
     pub calls_per_endpoint: usize,
     /// Callers at once that wait for an absent endpoint; one more is refused.
     pub waiting_calls: usize,
+    /// Those of them that wait for the same one.
+    pub waiting_calls_per_endpoint: usize,
     /// Ids whose last call number is remembered after the endpoint has left. One more pushes out
     /// the id that left longest ago; from then on, ids that aren't remembered start above its last
     /// number instead of at 1, so that a number still is never reused for one id.
@@ -151,11 +153,16 @@ impl Hub {
         out: &mut Vec<Output>,
     ) {
         match command {
-            Command::Register { id, info } => self.register(now, from, id, info, out),
+            Command::Register {
+                id,
+                info,
+                holds_viewers,
+            } => self.register(now, from, id, (info, holds_viewers), out),
             Command::Call {
                 endpoint,
                 when_absent,
-            } => self.call(from, &endpoint, when_absent, out),
+                access,
+            } => self.call(from, &endpoint, when_absent, access, out),
             Command::ToCaller { call, payload } => self.to_caller(from, call, payload, out),
             Command::ToEndpoint { payload } => self.to_endpoint(from, payload, out),
             Command::ToPartner { frame, otherwise } => {
@@ -305,7 +312,7 @@ impl Hub {
         now: Instant,
         from: ConnectionId,
         id: EndpointId,
-        info: Option<Payload>,
+        (info, holds_viewers): (Option<Payload>, bool),
         out: &mut Vec<Output>,
     ) {
         let refuse =
@@ -319,6 +326,7 @@ impl Hub {
             let newcomer = Newcomer {
                 connection: from,
                 info,
+                holds_viewers,
                 deadline: now + self.limits.probe,
             };
             return match self.store.add_newcomer(&id, newcomer) {
@@ -329,7 +337,7 @@ impl Hub {
         if self.store.endpoints().len() + self.pool.len() >= self.limits.endpoints {
             return refuse(out, RegistrationError::Full(self.limits.endpoints));
         }
-        self.seat(now, from, &id, info, out);
+        self.seat(now, from, &id, (info, holds_viewers), out);
     }
 
     /// Gives a free id to a connection, and connects those who wait for it.
@@ -338,13 +346,14 @@ impl Hub {
         now: Instant,
         connection: ConnectionId,
         id: &EndpointId,
-        info: Option<Payload>,
+        (info, holds_viewers): (Option<Payload>, bool),
         out: &mut Vec<Output>,
     ) {
-        self.store.register(now, connection, id, info);
+        self.store
+            .register(now, connection, id, info, holds_viewers);
         tell(out, connection, Event::Registered);
-        for caller in self.store.take_waiting(id) {
-            self.open(caller, id, out);
+        for (caller, access) in self.store.take_waiting(id) {
+            self.open(caller, id, access, out);
         }
     }
 
@@ -353,6 +362,7 @@ impl Hub {
         from: ConnectionId,
         endpoint: &EndpointId,
         when_absent: WhenAbsent,
+        access: Access,
         out: &mut Vec<Output>,
     ) {
         let refused = if self
@@ -362,29 +372,41 @@ impl Hub {
         {
             CallError::AlreadyInCall
         } else if self.store.endpoint(endpoint).is_some() {
-            return self.open(from, endpoint, out);
+            return self.open(from, endpoint, access, out);
         } else if when_absent == WhenAbsent::Refuse {
             CallError::Absent(endpoint.clone())
         } else if self.store.waiting_calls() >= self.limits.waiting_calls {
             CallError::Full(self.limits.waiting_calls)
+        } else if self.store.waiting_for(endpoint) >= self.limits.waiting_calls_per_endpoint {
+            CallError::Full(self.limits.waiting_calls_per_endpoint)
         } else {
-            self.store.wait(endpoint, from);
+            self.store.wait(endpoint, from, access);
             return tell(out, from, Event::CallWaiting);
         };
         tell(out, from, Event::CallRefused(refused));
     }
 
     /// Opens a call to an endpoint that is registered.
-    fn open(&mut self, caller: ConnectionId, id: &EndpointId, out: &mut Vec<Output>) {
+    fn open(
+        &mut self,
+        caller: ConnectionId,
+        id: &EndpointId,
+        access: Access,
+        out: &mut Vec<Output>,
+    ) {
         let Some(registration) = self.store.endpoint(id) else {
             return;
         };
+        if access == Access::View && !registration.holds_viewers {
+            let unguarded = CallError::Unguarded(id.clone());
+            return tell(out, caller, Event::CallRefused(unguarded));
+        }
         let info = registration.info.clone();
         if registration.calls.len() >= self.limits.calls_per_endpoint {
             let full = CallError::Full(self.limits.calls_per_endpoint);
             return tell(out, caller, Event::CallRefused(full));
         }
-        let event = match self.store.open_call(id, caller) {
+        let event = match self.store.open_call(id, caller, access) {
             Some(call) => Event::CallOpened { call, info },
             None => Event::CallRefused(CallError::Full(LAST_NUMBER as usize)),
         };
@@ -414,16 +436,16 @@ impl Hub {
     }
 
     fn to_endpoint(&self, from: ConnectionId, payload: Payload, out: &mut Vec<Output>) {
-        if let Some(Call::Open(id, call)) =
+        if let Some(Call::Open(id, call, access)) =
             self.store.connection(from).and_then(|it| it.call.as_ref())
             && let Some(registration) = self.store.endpoint(id)
         {
-            let call = *call;
-            tell(
-                out,
-                registration.connection,
-                Event::FromCaller { call, payload },
-            );
+            let event = Event::FromCaller {
+                call: *call,
+                access: *access,
+                payload,
+            };
+            tell(out, registration.connection, event);
         }
     }
 
@@ -474,7 +496,8 @@ impl Hub {
             tell(out, caller, Event::EndpointLeft);
         }
         if let Some(newcomer) = registration.newcomer {
-            self.seat(now, newcomer.connection, id, newcomer.info, out);
+            let said = (newcomer.info, newcomer.holds_viewers);
+            self.seat(now, newcomer.connection, id, said, out);
         }
     }
 

@@ -172,6 +172,7 @@ impl Pool {
             stage: Stage::Queued,
             deadline,
             tags: Vec::new(),
+            candidates: 0,
         };
         self.sessions.insert(id, session);
         self.settle(id, &endpoint);
@@ -179,9 +180,17 @@ impl Pool {
     }
 
     pub(super) fn pass_on(&mut self, from: ConnectionId, payload: Payload, out: &mut Vec<Output>) {
-        if let Some(session) = self.callers.get(&from) {
-            self.enqueue(*session, Content::Message(payload), out);
+        let Some(id) = self.callers.get(&from).copied() else {
+            return;
+        };
+        let limit = self.limits.candidates;
+        if let Some(session) = self.sessions.get_mut(&id) {
+            if session.candidates >= limit {
+                return self.end(id, SessionError::TooManyCandidates(limit), out);
+            }
+            session.candidates += 1;
         }
+        self.enqueue(id, Content::Message(payload), out);
     }
 
     pub(super) fn taken(&mut self, from: ConnectionId, ticket: Ticket) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use super::rooms::Rooms;
-use super::{ByConnection, CallNumber, ConnectionId, EndpointId, Payload, RoomId};
+use super::{Access, ByConnection, CallNumber, ConnectionId, EndpointId, Payload, RoomId};
 
 /// Ids longer than this are not remembered after they left, so that the memory is bounded in bytes too.
 const REMEMBERED_ID_BYTES: usize = 256;
@@ -20,7 +20,9 @@ pub(super) struct Store {
     connections: ByConnection<Connection>,
     endpoints: BTreeMap<EndpointId, Registration>,
     /// Callers of absent endpoints, in order of arrival. No queue is empty.
-    waiting: HashMap<EndpointId, VecDeque<ConnectionId>>,
+    waiting: HashMap<EndpointId, VecDeque<(ConnectionId, Access)>>,
+    /// How many these are.
+    waiting_calls: usize,
     /// When the holders' time to answer ends; one entry for each newcomer.
     probes: BTreeSet<(Instant, EndpointId)>,
     numbers: Numbers,
@@ -47,7 +49,7 @@ pub(super) enum Seat {
 #[derive(Debug, Clone)]
 pub(super) enum Call {
     /// It talks with the endpoint.
-    Open(EndpointId, CallNumber),
+    Open(EndpointId, CallNumber, Access),
     /// It waits for the endpoint to register.
     Waiting(EndpointId),
     /// It is one end of a pair, and this is the other one.
@@ -72,6 +74,8 @@ pub(super) enum EndedCall {
 pub(super) struct Registration {
     pub(super) connection: ConnectionId,
     pub(super) info: Option<Payload>,
+    /// Whether it holds its callers to their [`Access`].
+    pub(super) holds_viewers: bool,
     pub(super) since: Instant,
     pub(super) calls: BTreeMap<CallNumber, ConnectionId>,
     pub(super) newcomer: Option<Newcomer>,
@@ -83,6 +87,7 @@ pub(super) struct Registration {
 pub(super) struct Newcomer {
     pub(super) connection: ConnectionId,
     pub(super) info: Option<Payload>,
+    pub(super) holds_viewers: bool,
     /// When the holder's silence means death.
     pub(super) deadline: Instant,
 }
@@ -123,8 +128,13 @@ impl Store {
         self.endpoints.iter()
     }
 
-    pub(super) fn waiting_calls(&self) -> usize {
-        self.waiting.values().map(VecDeque::len).sum()
+    pub(super) const fn waiting_calls(&self) -> usize {
+        self.waiting_calls
+    }
+
+    /// How many callers wait for one endpoint.
+    pub(super) fn waiting_for(&self, id: &EndpointId) -> usize {
+        self.waiting.get(id).map_or(0, VecDeque::len)
     }
 
     pub(super) fn probes(&self) -> usize {
@@ -143,11 +153,13 @@ impl Store {
         connection: ConnectionId,
         id: &EndpointId,
         info: Option<Payload>,
+        holds_viewers: bool,
     ) {
         let issued = self.numbers.recall(id);
         let registration = Registration {
             connection,
             info,
+            holds_viewers,
             since: now,
             calls: BTreeMap::new(),
             newcomer: None,
@@ -203,6 +215,7 @@ impl Store {
         &mut self,
         id: &EndpointId,
         caller: ConnectionId,
+        access: Access,
     ) -> Option<CallNumber> {
         let registration = self.endpoints.get_mut(id)?;
         if registration.issued.last >= LAST_NUMBER {
@@ -211,22 +224,25 @@ impl Store {
         registration.issued.last += 1;
         let number = CallNumber(registration.issued.last);
         registration.calls.insert(number, caller);
-        self.connections.entry(caller).or_default().call = Some(Call::Open(id.clone(), number));
+        self.connections.entry(caller).or_default().call =
+            Some(Call::Open(id.clone(), number, access));
         Some(number)
     }
 
-    pub(super) fn wait(&mut self, id: &EndpointId, caller: ConnectionId) {
+    pub(super) fn wait(&mut self, id: &EndpointId, caller: ConnectionId, access: Access) {
+        self.waiting_calls += 1;
         self.waiting
             .entry(id.clone())
             .or_default()
-            .push_back(caller);
+            .push_back((caller, access));
         self.connections.entry(caller).or_default().call = Some(Call::Waiting(id.clone()));
     }
 
     /// Everyone who waits for an endpoint, in order of arrival; they wait no longer.
-    pub(super) fn take_waiting(&mut self, id: &EndpointId) -> VecDeque<ConnectionId> {
+    pub(super) fn take_waiting(&mut self, id: &EndpointId) -> VecDeque<(ConnectionId, Access)> {
         let callers = self.waiting.remove(id).unwrap_or_default();
-        for caller in &callers {
+        self.waiting_calls -= callers.len();
+        for (caller, _) in &callers {
             self.set_call(*caller, None);
         }
         callers
@@ -250,14 +266,15 @@ impl Store {
         let call = self.connections.get_mut(&who)?.call.take()?;
         self.set_call(who, None);
         match call {
-            Call::Open(id, number) => {
+            Call::Open(id, number, _) => {
                 let registration = self.endpoints.get_mut(&id)?;
                 registration.calls.remove(&number)?;
                 Some(EndedCall::Open(registration.connection, number))
             }
             Call::Waiting(id) => {
                 if let Some(queue) = self.waiting.get_mut(&id) {
-                    queue.retain(|waiting| *waiting != who);
+                    queue.retain(|(waiting, _)| *waiting != who);
+                    self.waiting_calls -= 1;
                     if queue.is_empty() {
                         self.waiting.remove(&id);
                     }

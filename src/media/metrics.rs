@@ -39,6 +39,7 @@ pub(super) struct Instruments {
     pub(super) sessions_connected: Counter,
     failures: Family<Reason, Counter>,
     troubles: Family<Reason, Counter>,
+    controls_refused: Family<Channel, Counter>,
     phases: Times<Phase>,
     frame_age: Times<Media>,
     round_trip: Times<Media>,
@@ -83,6 +84,11 @@ pub(super) struct Share {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Channel {
+    channel: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -144,6 +150,12 @@ impl Metrics {
         gauge.set(latency.as_secs_f64());
     }
 
+    /// A message on this kind of data channel wasn't taken, because its sender may only view.
+    pub fn control_refused(&self, channel: &'static str) {
+        let family = &self.0.instruments.controls_refused;
+        family.get_or_create(&Channel { channel }).inc();
+    }
+
     pub(super) fn instruments(&self) -> &Instruments {
         &self.0.instruments
     }
@@ -158,6 +170,7 @@ impl Instruments {
             sessions_connected: Counter::default(),
             failures: Family::default(),
             troubles: Family::default(),
+            controls_refused: Family::default(),
             phases: Family::new_with_constructor(times),
             frame_age: Family::new_with_constructor(times),
             round_trip: Family::new_with_constructor(times),
@@ -261,6 +274,7 @@ impl Instruments {
             "sessions_connected": self.sessions_connected, "Media sessions that connected";
             "failures": self.failures, "Media sessions that never connected or were lost, by reason";
             "troubles": self.troubles, "Warnings that media doesn't come, by reason";
+            "controls_refused": self.controls_refused, "Messages that weren't taken from viewers that may only view, by channel";
             "sent_frames": self.sent[0], "Frames sent";
             "sent_packets": self.sent[1], "RTP packets sent, without retransmissions";
             "retransmitted_packets": self.retransmitted, "RTP packets sent once more";

@@ -33,6 +33,8 @@ const PING_AFTER: Duration = Duration::from_secs(10);
 const DEAD_AFTER: Duration = Duration::from_secs(20);
 /// How long one write, or the closing handshake, may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Characters of what a server says that opens no WebSocket.
+const SAID: usize = 300;
 /// The largest message taken from a server.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
@@ -111,8 +113,8 @@ pub enum LinkError {
         /// Why.
         why: std::io::Error,
     },
-    /// Something answers, but no WebSocket of ours.
-    #[error("the server answers {0} to the WebSocket request; is {1} the right path?")]
+    /// Something answers, and opens no WebSocket; with what it says, or what to look at.
+    #[error("the server answers {0} to the WebSocket request: {1}")]
     Refused(StatusCode, String),
     /// Its certificate isn't trusted.
     #[error(
@@ -325,7 +327,9 @@ impl Dialer {
         .await
         .map_err(|error| match error {
             tungstenite::Error::Http(response) => {
-                LinkError::Refused(response.status(), self.url.0.path().to_owned())
+                let body = response.body().as_deref().unwrap_or_default();
+                let why = advice(response.status(), body, self.url.0.path());
+                LinkError::Refused(response.status(), why)
             }
             tungstenite::Error::Io(error) => match distrust(&error) {
                 Some(why) => LinkError::Untrusted {
@@ -341,6 +345,26 @@ impl Dialer {
             heard: Instant::now(),
             pinged: false,
         })
+    }
+}
+
+/// Why a server opens no WebSocket, and what to do: in its own words, if it is ours.
+fn advice(status: StatusCode, body: &[u8], path: &str) -> String {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        error: String,
+    }
+    let said = serde_json::from_slice::<Said>(body).ok();
+    let said = said.map(|it| it.error.chars().take(SAID).collect::<String>());
+    match (said, status) {
+        (Some(said), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            format!("{said}; name a token with --token")
+        }
+        (Some(said), _) => said,
+        (None, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            format!("name a token for {path} with --token")
+        }
+        (None, _) => format!("is {path} the right path?"),
     }
 }
 
@@ -449,9 +473,7 @@ pub fn client_config(trust: &Trust) -> Result<rustls::ClientConfig, DialerError>
         why: error.to_string(),
     })?;
     if trust.anyone {
-        let provider = Arc::clone(config.crypto_provider());
-        let anyone = Arc::new(anyone::Anyone(provider));
-        config.dangerous().set_certificate_verifier(anyone);
+        web::trust_anyone(&mut config);
     }
     if let Some((certificate, key)) = &trust.identity {
         let wrong = |why: String| DialerError::Identity {
@@ -475,64 +497,6 @@ fn identity(
     let chain = chain.map_err(|error| error.to_string())?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| error.to_string())?;
     CertifiedKey::from_der(chain, key, provider).map_err(|error| error.to_string())
-}
-
-/// Takes any certificate, as the user asked; signatures are still checked.
-mod anyone {
-    use std::sync::Arc;
-
-    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-    use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-    use rustls::{DigitallySignedStruct, Error, SignatureScheme};
-
-    #[derive(Debug)]
-    pub(super) struct Anyone(pub(super) Arc<CryptoProvider>);
-
-    impl ServerCertVerifier for Anyone {
-        fn verify_server_cert(
-            &self,
-            _: &CertificateDer<'_>,
-            _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
-            _: &[u8],
-            _: UnixTime,
-        ) -> Result<ServerCertVerified, Error> {
-            Ok(ServerCertVerified::assertion())
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signature: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            verify_tls12_signature(
-                message,
-                certificate,
-                signature,
-                &self.0.signature_verification_algorithms,
-            )
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signature: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            verify_tls13_signature(
-                message,
-                certificate,
-                signature,
-                &self.0.signature_verification_algorithms,
-            )
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.0.signature_verification_algorithms.supported_schemes()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -164,8 +164,14 @@ impl Forwarder {
                 endpoint,
                 offer,
                 loopback,
+                channels,
             } => {
                 let answer = self.publish(now, room, endpoint, &offer, loopback);
+                if let Some(slot) = self.keys.get(&endpoint).filter(|_| answer.is_ok())
+                    && let Some(endpoint) = self.endpoints.get_mut(*slot)
+                {
+                    endpoint.channels.permitted = channels;
+                }
                 self.answer(endpoint, answer);
             }
             Command::Subscribe {

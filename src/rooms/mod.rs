@@ -33,6 +33,7 @@ mod totals;
 mod trouble;
 mod video;
 
+pub use channels::ChannelUse;
 pub use config::Config;
 pub use report::Report;
 pub use totals::{Stages, ThreadStats, Totals};
@@ -75,6 +76,8 @@ pub enum Command {
         offer: String,
         /// Send its own media back on the same connection; the offer must be `sendrecv`.
         loopback: bool,
+        /// What its data channels are for.
+        channels: ChannelUse,
     },
     /// Answer a subscriber's offer, and send it a publisher's media. [`Event::Answered`] or
     /// [`Event::Refused`] follows.

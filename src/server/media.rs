@@ -18,8 +18,8 @@ use crate::dialect::Dialect;
 use crate::hub::{MediaCandidate, MediaCommand, MediaEnd, MediaEvent, MediaRefusal, MediaRoom};
 use crate::net::{self, Advertise, AdvertiseError};
 use crate::rooms::{
-    self, Busy, Command, EndpointKey, EndpointStats, Event, Failure, MediaError, Plane, RoomKey,
-    Unwanted,
+    self, Busy, ChannelUse, Command, EndpointKey, EndpointStats, Event, Failure, MediaError, Plane,
+    RoomKey, Unwanted,
 };
 
 /// Events that may wait for each media endpoint: its answer, a few candidates, its connection, and
@@ -151,11 +151,16 @@ impl Media {
                 end,
                 offer,
                 loopback,
+                rights,
             } => Command::Publish {
                 room: room_key(room),
                 endpoint: endpoint_key(end),
                 offer,
                 loopback,
+                channels: ChannelUse {
+                    says: rights.message,
+                    hears: rights.subscribe,
+                },
             },
             MediaCommand::Receive {
                 room,

@@ -31,7 +31,7 @@ const ROLES: [(Dialect, &str); 6] = [
     (Dialect::Kurento, "participant"),
 ];
 /// Causes that dashboards ask for before they occur: limits, and what operators must hear of.
-const CAUSES: [&str; 17] = [
+const CAUSES: [&str; 18] = [
     "authority_unavailable",
     "body_too_large",
     "calls_full",
@@ -48,6 +48,7 @@ const CAUSES: [&str; 17] = [
     "sessions_full",
     "token_refused",
     "token_revoked",
+    "too_many_candidates",
     "too_many_requests",
 ];
 /// The same of codes by which WebSockets are closed.
@@ -88,6 +89,7 @@ pub(super) struct Metrics {
     pub(super) tls_reload_failures: Counter,
     pub(super) queue_overflows: Counter,
     pub(super) polling_clients: Gauge,
+    pub(super) polling_dropped: Counter,
     pub(super) tokens: Meters,
     websockets: Family<Kind, Gauge>,
     websocket_closes: Family<Close, Counter>,
@@ -212,6 +214,7 @@ impl Metrics {
             tls_reload_failures: Counter::default(),
             queue_overflows: Counter::default(),
             polling_clients: Gauge::default(),
+            polling_dropped: Counter::default(),
             tokens: Meters::default(),
             websockets: Family::default(),
             websocket_closes: Family::default(),
@@ -364,6 +367,7 @@ impl Metrics {
             websockets: "Open WebSockets",
             websocket_closes: "WebSockets that were closed, by whom and with which code (1006: without one, 0: another)",
             polling_clients: "Polling clients",
+            polling_dropped: "Messages for polling clients that newer ones pushed out",
             relayed_messages: "Messages relayed, by kind of receiver",
             queue_overflows: "Connections that were closed because they took their messages too slowly",
             causes: "Refusals by cause",

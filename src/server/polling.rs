@@ -12,6 +12,7 @@ use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     HeaderName,
 };
+use prometheus_client::metrics::counter::Counter;
 use serde::Deserialize;
 
 use super::auth::Pass;
@@ -22,7 +23,9 @@ use super::{App, cuttlefish, http};
 use crate::dialect::Dialect;
 use crate::dialect::cause::Cause;
 use crate::dialect::cuttlefish::polled::{self, Mailbox};
-use crate::hub::{CallError, Command, ConnectionId, EndpointId, Event, Payload, WhenAbsent};
+use crate::hub::{
+    Access, CallError, Command, ConnectionId, EndpointId, Event, Payload, WhenAbsent,
+};
 
 /// Characters of a connection id (cuttlefish.md A6).
 const ID_LENGTH: usize = 64;
@@ -41,7 +44,11 @@ struct Client {
 }
 
 /// What the hub told a polling client.
-struct PollingInbox(Mutex<Told>);
+struct PollingInbox {
+    told: Mutex<Told>,
+    // Messages that newer ones pushed out.
+    dropped: Counter,
+}
 
 struct Told {
     call: Call,
@@ -224,10 +231,13 @@ fn open(
         limits.polling_bytes,
         Instant::now(),
     );
-    let inbox = Arc::new(PollingInbox(Mutex::new(Told {
-        call: Call::Unanswered,
-        mailbox,
-    })));
+    let inbox = Arc::new(PollingInbox {
+        told: Mutex::new(Told {
+            call: Call::Unanswered,
+            mailbox,
+        }),
+        dropped: app.metrics.polling_dropped.clone(),
+    });
     let member = Member {
         dialect: Dialect::Cuttlefish,
         role: "client",
@@ -244,6 +254,7 @@ fn open(
     let call = Command::Call {
         endpoint,
         when_absent,
+        access: Access::default(),
     };
     app.switch.command(connection, call);
     let outcome = match &inbox.lock().call {
@@ -366,7 +377,7 @@ impl Client {
 
 impl PollingInbox {
     fn lock(&self) -> MutexGuard<'_, Told> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -377,7 +388,9 @@ impl Inbox for PollingInbox {
         match event {
             Event::CallOpened { info, .. } => told.call = Call::Open(info),
             Event::CallRefused(error) => told.call = Call::Refused(error),
-            Event::FromEndpoint { payload } => told.mailbox.push(&payload),
+            Event::FromEndpoint { payload } => {
+                self.dropped.inc_by(told.mailbox.push(&payload));
+            }
             Event::EndpointLeft | Event::Evicted => told.call = Call::Over,
             // An endpoint's, and a waiting caller's.
             _ => {}

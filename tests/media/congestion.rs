@@ -189,11 +189,12 @@ async fn lossy() {
     let (report, after) = (witness.interval(), pair.viewer.inbound()[0]);
     let judged = report.streams.iter().find_map(|it| it.video.as_ref());
     let seen = judged.unwrap();
-    // Every packet came in time but one at most, and every picture was decoded, but for what is on its
-    // way, and for those until the key frame that mends such a loss.
-    let lost = after.lost - before.lost;
-    assert!(lost <= 1, "{after:?} {seconds:#?}");
-    assert!(after.recovered >= before.recovered + 20, "{after:?}");
+    // Nearly every lost packet came in time at one of its three or four tries, any of which the link loses
+    // with one in ten; and every picture was decoded, but for what is on its way, and for those until
+    // the key frame that mends such a loss.
+    let (lost, recovered) = (after.lost - before.lost, after.recovered - before.recovered);
+    assert!(recovered >= 20, "{after:?}");
+    assert!(lost * 30 <= recovered, "{after:?} {seconds:#?}");
     let left: u64 = seconds.iter().map(|second| second.left).sum();
     assert!(
         seen.frames.received + 9 + 15 * lost >= left,

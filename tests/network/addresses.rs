@@ -1,9 +1,12 @@
 //! Which addresses and ports peers use, and which they tell.
 
 use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::lab::{Host, Lab};
-use crate::process::Process;
+use crate::process::{PATIENCE, Process};
 use crate::scenes::{Call, Pair, Town, peer, serve};
 
 /// The addresses and ports of the host candidates that a peer told.
@@ -97,13 +100,24 @@ async fn on_a_machine_with_a_loopback_only_media_flows() {
 }
 
 /// A bridge as Docker makes it, with a container behind it: without one it is down.
-fn docker(lab: &Lab, host: &Host) -> Host {
+async fn docker(lab: &Lab, host: &Host) -> Host {
     let container = lab.host();
     host.ip("link add docker0 type bridge");
     host.ip("addr add 172.17.0.1/16 dev docker0");
     host.cable("veth1", &[], &container, "eth0", &["172.17.0.2/16"]);
     host.ip("link set veth1 master docker0");
     host.ip("link set docker0 up");
+    // Nobody looks at a bridge whose cables don't pass packets on yet.
+    let is_up = async {
+        while !host
+            .execute("ip", "link show docker0")
+            .unwrap()
+            .contains("state UP")
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, is_up).await.expect("a bridge that is up");
     container
 }
 
@@ -112,10 +126,11 @@ async fn bridges_of_containers_are_not_told_unless_they_are_named() {
     let Some(lab) = Lab::new() else { return };
     let (one, two) = (lab.host(), lab.host());
     one.cable("eth0", &["10.0.0.1/24"], &two, "eth0", &["10.0.0.2/24"]);
-    let _containers = [docker(&lab, &one), docker(&lab, &two)];
+    let _containers = [docker(&lab, &one).await, docker(&lab, &two).await];
     let named = ["--interface", "eth0", "--interface", "docker*"];
     let mut call = Call::start([&one, &one, &two], "10.0.0.1", None, &[], &named).await;
     call.flows().await;
+    call.caller.logged("172.17.0.1").await;
     assert_eq!(ips(&call.callee), ["10.0.0.1"]);
     assert_eq!(ips(&call.caller), ["10.0.0.2", "172.17.0.1"]);
 }

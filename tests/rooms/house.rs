@@ -7,7 +7,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use str0m::media::Direction;
-use switchboard::rooms::{Command, Config, EndpointKey, Event, MediaError, Plane, RoomKey};
+use switchboard::rooms::{
+    ChannelUse, Command, Config, EndpointKey, Event, MediaError, Plane, RoomKey,
+};
 
 use crate::client::{Client, Codecs, Wish, until};
 
@@ -16,6 +18,8 @@ pub(crate) const ROOM: RoomKey = RoomKey(7);
 pub(crate) struct House {
     pub(crate) plane: Arc<Plane>,
     pub(crate) events: Receiver<Event>,
+    /// What the next publisher's data channels are for.
+    pub(crate) channels: ChannelUse,
     next: u64,
 }
 
@@ -33,6 +37,10 @@ impl House {
         Self {
             plane: Arc::new(plane),
             events,
+            channels: ChannelUse {
+                says: true,
+                hears: true,
+            },
             next: 0,
         }
     }
@@ -74,6 +82,7 @@ impl House {
                 endpoint,
                 offer,
                 loopback,
+                channels: self.channels,
             })
             .unwrap();
         (endpoint, self.outcome(endpoint))

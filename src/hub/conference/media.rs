@@ -38,6 +38,10 @@ impl Conference {
         let member = self.tables.member(visitor);
         let member = member.ok_or(Denied::NotInRoom(visitor))?;
         let (name, user) = (Arc::clone(&member.room), Arc::clone(&member.user));
+        let rights = member.rights;
+        if !rights.publish {
+            return Err(Denied::Forbidden("publish".into()));
+        }
         if member.publishing.is_some() {
             return Err(Denied::Publishing(user));
         }
@@ -60,6 +64,7 @@ impl Conference {
             end: end.key,
             offer,
             loopback,
+            rights,
         });
         if let Some(member) = self.tables.member_mut(visitor) {
             member.publishing = Some(end);
@@ -81,6 +86,9 @@ impl Conference {
         let member = self.tables.member(visitor);
         let member = member.ok_or(Denied::NotInRoom(visitor))?;
         let (name, user) = (Arc::clone(&member.room), Arc::clone(&member.user));
+        if !member.rights.subscribe {
+            return Err(Denied::Forbidden("receive".into()));
+        }
         let is_receiving = member.receiving.contains_key(&from);
         let room = self.tables.rooms.get(&name);
         let room = room.ok_or(Denied::NotInRoom(visitor))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::away::Known;
-use super::words::{MediaEnd, MediaRoom, Visitor};
+use super::words::{MediaEnd, MediaRoom, Rights, Visitor};
 use crate::hub::{ByConnection, ConnectionId};
 
 /// Everyone and everything.
@@ -47,6 +47,7 @@ pub(super) struct Guest {
 pub(super) struct Member {
     pub(super) room: Arc<str>,
     pub(super) user: Arc<str>,
+    pub(super) rights: Rights,
     pub(super) publishing: Option<End>,
     /// By whom it receives.
     pub(super) receiving: BTreeMap<Arc<str>, End>,

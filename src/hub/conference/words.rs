@@ -29,6 +29,17 @@ pub struct Asked {
     pub ask: Ask,
 }
 
+/// What a member may do in its room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rights {
+    /// Send media.
+    pub publish: bool,
+    /// Receive the others' media, and what they say over data channels.
+    pub subscribe: bool,
+    /// Say something to the others: in text, and over data channels.
+    pub message: bool,
+}
+
 /// What a visitor asks.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Ask {
@@ -43,6 +54,8 @@ pub enum Ask {
         room: Arc<str>,
         /// As whom; no two members have one name.
         user: Arc<str>,
+        /// What it asks to do there; less, if its [`Grants`](crate::hub::Grants) say so.
+        rights: Rights,
     },
     /// Send media to the room. Answered by [`Granted::Sdp`] when the media plane has answered.
     Publish {
@@ -315,6 +328,8 @@ pub enum MediaCommand {
         offer: String,
         /// Whether the publisher gets its media back.
         loopback: bool,
+        /// Which of them hold for its data channels.
+        rights: Rights,
     },
     /// Answer a receiver's offer, in the same way.
     Receive {
@@ -417,6 +432,21 @@ pub struct MediaOwner {
     pub user: Arc<str>,
     /// Whom it receives there; nobody, if it publishes.
     pub of: Option<Arc<str>>,
+}
+
+impl Rights {
+    /// Everything.
+    pub const ALL: Self = Self {
+        publish: true,
+        subscribe: true,
+        message: true,
+    };
+    /// Only to be there.
+    pub const NONE: Self = Self {
+        publish: false,
+        subscribe: false,
+        message: false,
+    };
 }
 
 impl Ask {

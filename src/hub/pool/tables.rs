@@ -48,6 +48,8 @@ pub(in crate::hub) struct Session {
     /// When its timer runs out.
     pub(super) deadline: Instant,
     pub(super) tags: Vec<Box<str>>,
+    /// Messages of its caller.
+    pub(super) candidates: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

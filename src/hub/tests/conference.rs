@@ -51,7 +51,14 @@ impl Hall {
 
     fn enter(&mut self, from: ConnectionId, room: &str, user: &str) -> Heard {
         let (room, user) = (room.into(), user.into());
-        self.ask(from, Ask::Enter { room, user })
+        self.ask(
+            from,
+            Ask::Enter {
+                room,
+                user,
+                rights: Rights::ALL,
+            },
+        )
     }
 
     /// Asks to publish, and gives the end.
@@ -635,4 +642,30 @@ fn only_the_receiver_is_told_that_its_own_end_failed() {
     hall.answered(end);
     assert_eq!(hall.failed(end, true), [], "it knows");
     assert_eq!(hall.counts(), (1, 2, 1, 0));
+}
+
+#[test]
+fn a_member_does_what_its_rights_allow() {
+    let (mut hall, _) = Hall::with_publisher();
+    hall.commands.clear();
+    let enter = Ask::Enter {
+        room: "r".into(),
+        user: "c".into(),
+        rights: Rights::NONE,
+    };
+    hall.ask(C, enter);
+    let say = Ask::Say {
+        user: "c".into(),
+        room: "r".into(),
+        message: "hello".into(),
+    };
+    for (ask, what) in [
+        (publish(), "publish"),
+        (receive("a"), "receive"),
+        (say, "send messages"),
+    ] {
+        let forbidden = Denied::Forbidden(what.into());
+        assert_eq!(hall.ask(C, ask), [denied(C, forbidden)]);
+    }
+    assert!(hall.commands.is_empty());
 }

@@ -130,7 +130,8 @@ impl Ledger {
             Happening::Enter(client, room, name) => {
                 let (room, name) = (Arc::<str>::from(ROOMS[room]), user(name));
                 self.clients[client].wanted = Some((Arc::clone(&room), Arc::clone(&name)));
-                self.ask(client, None, Ask::Enter { room, user: name });
+                let (user, rights) = (name, Rights::ALL);
+                self.ask(client, None, Ask::Enter { room, user, rights });
             }
             Happening::Publish(client) => {
                 let (offer, loopback) = (offer(), false);

@@ -8,12 +8,13 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
 use super::adb::Adb;
+use super::gate::Gate;
 use super::{Shared, ViewerKey};
 use crate::config::IceServer;
 use crate::dialect::cuttlefish::channels::{self, Control, ControlEvent, Input, Setting};
 use crate::dialect::cuttlefish::payload::{FromClient, FromDevice};
 use crate::dialect::negotiation::{Candidate, Sdp};
-use crate::hub::CallNumber;
+use crate::hub::{Access, CallNumber};
 use crate::media::{MediaError, Session, SessionConfig, SessionEvent, SessionEvents, Verdict};
 use crate::peer::conversation::until;
 use crate::peer::events::{Content, Event};
@@ -34,6 +35,7 @@ const ADB_PAUSE: Duration = Duration::from_millis(10);
 pub(super) struct Viewer {
     key: ViewerKey,
     client: CallNumber,
+    gate: Gate,
     shared: Arc<Shared>,
     /// The servers of the device's own `config`.
     ice_servers: Vec<IceServer>,
@@ -59,6 +61,7 @@ enum End {
 impl Viewer {
     pub(super) fn new(
         key: ViewerKey,
+        access: Access,
         shared: Arc<Shared>,
         ice_servers: Vec<IceServer>,
         replies: mpsc::Sender<(ViewerKey, FromDevice)>,
@@ -66,6 +69,7 @@ impl Viewer {
         Self {
             key,
             client: key.1,
+            gate: Gate::new(access, key.1, shared.ice.metrics().cloned()),
             shared,
             ice_servers,
             replies,
@@ -89,7 +93,10 @@ impl Viewer {
         }
         self.see(|| Some(Moment::Ended));
         match end {
-            End::Left => tracing::info!("viewer left"),
+            End::Left => {
+                let refused = self.gate.refused();
+                tracing::info!(client = %self.client, refused, "viewer left");
+            }
             End::Failed(why) => {
                 tracing::warn!(%why, "the viewer's session ended");
                 self.reply(FromDevice::Error(why));
@@ -257,18 +264,25 @@ impl Viewer {
     fn channel_open(&mut self, session: &Session, label: &str) {
         match label {
             channels::DEVICE_CONTROL => {
-                for event in [ControlEvent::BootStarted, ControlEvent::BootCompleted] {
+                let greeting = [ControlEvent::BootStarted, ControlEvent::BootCompleted];
+                let limited = self.gate.is_shut().then_some(ControlEvent::ViewOnly);
+                for event in greeting.into_iter().chain(limited) {
                     if let Ok(text) = serde_json::to_string(&event) {
                         self.send_text(session, label, &text);
                     }
                 }
             }
-            channels::ADB => self.adb = self.shared.adb.clone().map(Adb::open),
+            channels::ADB if !self.gate.is_shut() => {
+                self.adb = self.shared.adb.clone().map(Adb::open);
+            }
             _ => {}
         }
     }
 
     fn text(&mut self, session: &Session, label: &str, text: &str) {
+        if !self.gate.takes_text(label, text) {
+            return;
+        }
         match label {
             channels::INPUT => match serde_json::from_str::<Input>(text) {
                 Ok(input) => self.input(&input),
@@ -289,6 +303,9 @@ impl Viewer {
     }
 
     fn binary(&mut self, label: &str, bytes: Bytes) {
+        if !self.gate.takes_binary(label) {
+            return;
+        }
         match label {
             channels::ADB => {
                 if self.adb.as_ref().is_some_and(|adb| !adb.send(bytes)) {

@@ -19,6 +19,7 @@ use super::conversation::{Lines, Media, Number, until};
 use super::link::{Dialer, Link, LinkError};
 use crate::dialect::gstreamer::payload::Message;
 use crate::dialect::kurento::client::{Output, Refusal};
+use crate::dialect::kurento::errors::Code;
 use crate::media::{self, Codec, MediaError};
 use room::Room;
 
@@ -83,10 +84,7 @@ pub enum RoomError {
         why: Refusal,
     },
     /// The server doesn't take what we publish.
-    #[error(
-        "the room {room} doesn't take what {user} publishes: {why}; a room has one codec for \
-         pictures, --codec chooses ours"
-    )]
+    #[error("the room {room} doesn't take what {user} publishes: {why}{}", codec_hint(.why))]
     NotPublished {
         /// The name.
         user: String,
@@ -322,5 +320,13 @@ async fn leave(room: &mut Room, mut link: Link) {
                 return link.close().await;
             }
         }
+    }
+}
+
+/// What else may be wrong, unless it is that we may not.
+fn codec_hint(why: &Refusal) -> &'static str {
+    match why.code() {
+        Some(Code::USER_GENERIC) => "",
+        _ => "; a room has one codec for pictures, --codec chooses ours",
     }
 }

@@ -52,7 +52,7 @@ impl Forwarder {
             Happened::ChannelOpen(id, label) => endpoint.channels.open(id, label),
             Happened::ChannelClosed(id) => endpoint.channels.closed(id),
             Happened::ChannelData(id, binary, data) => {
-                if let Some(label) = endpoint.channels.label(id) {
+                if let Some(label) = endpoint.channels.says(id) {
                     let label = label.to_owned();
                     self.relay(slot, &label, binary, &data);
                 }
@@ -224,7 +224,7 @@ impl Forwarder {
         for slot in room.publishers.clone() {
             if slot != from {
                 self.touch(slot, |endpoint| {
-                    if let Some(id) = endpoint.channels.id(label) {
+                    if let Some(id) = endpoint.channels.hears(label) {
                         endpoint.write(id, binary, data);
                     }
                 });

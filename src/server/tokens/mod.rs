@@ -78,7 +78,9 @@ pub struct UserId(Arc<str>);
 #[non_exhaustive]
 pub enum TokenError {
     /// The token is no good.
-    #[error("the token is not valid: {0}; log in again")]
+    #[error(
+        "the token is not valid: {0}; log in again, or ask whoever runs this server for another"
+    )]
     Invalid(&'static str),
     /// The token is good, but not for this.
     #[error("the token does not allow this; it needs the scope {}", list(.needed))]

@@ -130,13 +130,14 @@ async fn custom_requests_are_answered_by_the_hook() {
             async |Json(asked): Json<Value>| match asked["params"]["what"].as_str() {
                 Some("echo") => Ok(Json(json!({ "asked": asked }))),
                 Some("list") => Ok(Json(json!([1]))),
+                Some("long") => Ok(Json(json!({ "long": "x".repeat(2_000) }))),
                 _ => Err(StatusCode::FORBIDDEN),
             },
         ),
     );
     let running = tokio::spawn(async move { axum::serve(listener, hook).await });
     let config = format!(
-        "[kurento]\ncustom_request_url = \"http://{address}/hook\"\n[limits]\ncustom_request = 20"
+        "[kurento]\ncustom_request_url = \"http://{address}/hook\"\n[limits]\ncustom_request = 20\ncustom_request_bytes = 2000"
     );
     let server = Server::configured(&config, &[]).await;
     let (mut peer, _) = Peer::join(&server, "r", "a").await;
@@ -145,7 +146,7 @@ async fn custom_requests_are_answered_by_the_hook() {
         .await;
     let asked = json!({ "room": "r", "user": "a", "sessionId": result["sessionId"], "params": { "what": "echo", "n": 1 } });
     assert_eq!(result["asked"], asked);
-    for what in ["list", "nothing"] {
+    for what in ["list", "nothing", "long"] {
         let (code, text) = peer.error("customRequest", json!({ "what": what })).await;
         assert_eq!(code, -1, "{text}");
     }
