@@ -31,7 +31,7 @@ const ROLES: [(Dialect, &str); 6] = [
     (Dialect::Kurento, "participant"),
 ];
 /// Causes that dashboards ask for before they occur: limits, and what operators must hear of.
-const CAUSES: [&str; 17] = [
+const CAUSES: [&str; 18] = [
     "authority_unavailable",
     "body_too_large",
     "calls_full",
@@ -48,6 +48,7 @@ const CAUSES: [&str; 17] = [
     "sessions_full",
     "token_refused",
     "token_revoked",
+    "too_many_candidates",
     "too_many_requests",
 ];
 /// The same of codes by which WebSockets are closed.
