@@ -119,6 +119,8 @@ limits! {
     probe: seconds = Duration::from_secs(2);
     /// How long one write to a connection, or its closing handshake, may take.
     write: seconds = Duration::from_secs(10);
+    /// Streams of events at once that operators follow. One more gets 503.
+    event_streams: count = 100;
     /// How long a file of a device's own HTTP server may take.
     device_file: seconds = Duration::from_secs(30);
     /// Bytes in one such file. A longer one is cut off.
@@ -136,7 +138,7 @@ limits! {
     /// Endpoint ids whose last call number is remembered after the endpoint has left.
     remembered_endpoints: count = 10_000;
     /// Bytes in the id of a GStreamer peer or room, of a gecko, or in the name of a Kurento user or room. A longer id of a peer closes with 1002.
-    id_bytes: count = 20_000;
+    id_bytes: count = 1_000;
     /// Rooms of GStreamer peers at once, and beside them rooms of Kurento's participants.
     rooms: count = 10_000;
     /// Members of one such room at once.

@@ -36,14 +36,21 @@ const COLOURS: [RGBColor; 6] = [
 pub struct PlotError(String);
 
 /// One panel: curves over seconds.
-struct Panel {
-    title: String,
-    curves: Vec<Curve>,
+#[derive(Debug, Clone)]
+pub struct Panel {
+    /// What stands above.
+    pub title: String,
+    /// What is drawn.
+    pub curves: Vec<Curve>,
 }
 
-struct Curve {
-    name: String,
-    points: Vec<(f64, f64)>,
+/// One line of a [`Panel`].
+#[derive(Debug, Clone)]
+pub struct Curve {
+    /// What it is called, where there is more than one.
+    pub name: String,
+    /// Seconds, and values.
+    pub points: Vec<(f64, f64)>,
 }
 
 /// A figure of an outcome: latency, frame rate and bit rate of each stream; with `resources` also this
@@ -163,7 +170,11 @@ impl Panel {
     }
 }
 
-fn draw(panels: &[Panel], text: &[String]) -> Result<String, PlotError> {
+/// Panels, one below the other, with lines of text above.
+///
+/// # Errors
+/// If they can't be drawn.
+pub fn draw(panels: &[Panel], text: &[String]) -> Result<String, PlotError> {
     let count = |n: usize| u32::try_from(n).unwrap_or(0);
     let head = LINE * (count(text.len()) + 1);
     let height = head + PANEL * count(panels.len()).max(1);

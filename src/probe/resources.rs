@@ -115,8 +115,9 @@ pub(super) fn machine(before: Option<(u64, u64)>) -> (Option<f64>, Option<(u64, 
     (percent, counts)
 }
 
-/// Judges samples by the rule above.
-fn growth(samples: &[Usage]) -> Vec<Growth> {
+/// Judges samples by the rule above, in order of time; nothing for too short a time.
+#[must_use]
+pub fn growth(samples: &[Usage]) -> Vec<Growth> {
     let length = samples.last().map_or(0.0, |last| last.at);
     if length < LONG_ENOUGH.as_secs_f64() {
         return Vec::new();

@@ -45,6 +45,8 @@ const HEARD_RECENTLY: Duration = Duration::from_secs(1);
 /// …but only after this time: the end of its connection may have come, and not be read yet, when the
 /// same device comes back on another.
 const PROBE_GRACE: Duration = Duration::from_millis(100);
+/// So much of an unfinished message counts as a message, for who sends too fast.
+const PART: usize = 64 * 1024;
 /// After this many frames a task lets others run. Whoever a burst is for couldn't take it otherwise,
 /// however fast it reads: its queue would overflow while its own task waits for this one.
 const FRAMES_PER_TURN: u32 = 32;
@@ -312,6 +314,13 @@ impl Connection {
         if frame.is_pending() && self.probed.is_some_and(|probed| self.heard > probed) {
             self.answer_probe();
         }
+        if frame.is_pending() && self.socket.get_ref().get_ref().unpaid() >= PART {
+            self.pay();
+            if self.held_until.is_some() {
+                // It is to be set for when more may be read.
+                return Poll::Ready(Step::Timer);
+            }
+        }
         frame.map(Step::Frame)
     }
 
@@ -376,19 +385,18 @@ impl Connection {
         };
         self.heard = Instant::now();
         self.pinged = None;
+        self.pay();
         match message {
             Message::Text(text) => {
                 // The library has checked that it is UTF-8.
                 let text = Payload::checked_text(text.into());
                 self.session.tell_time(self.heard.into_std());
-                self.pay(text.len());
                 self.session.text(&text, &mut self.effects);
                 self.spoken();
             }
             Message::Binary(bytes) => {
                 let bytes = Payload::binary(bytes);
                 self.session.tell_time(self.heard.into_std());
-                self.pay(bytes.len());
                 self.session.binary(&bytes, &mut self.effects);
                 self.spoken();
             }
@@ -397,17 +405,23 @@ impl Connection {
                     frame.map_or(1005, |frame| frame.code.into()),
                 ));
             }
-            // A ping is answered by the library.
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            Message::Ping(said) => {
+                // The library answers, with the same words.
+                self.bound_reply(said.len())?;
+                self.unflushed = true;
+            }
+            Message::Pong(_) | Message::Frame(_) => {}
         }
         self.bound_replies()?;
         self.obey(self.heard)
     }
 
-    /// Notes a message, and reads no more for a while if that was too fast.
-    fn pay(&mut self, bytes: usize) {
+    /// Notes a message with all bytes that came since the last one, and reads no more for a while if
+    /// that was too fast.
+    fn pay(&mut self) {
+        let now = std::time::Instant::now();
+        let bytes = self.socket.get_mut().get_mut().pay();
         self.outbox.traffic.received(bytes);
-        let now = self.heard.into_std();
         let own = self.pace.note(self.app.rate, bytes, now);
         let until = own.max(self.places.note(bytes, now));
         if until.is_some() {
@@ -432,15 +446,22 @@ impl Connection {
     /// Events are bounded by the outbox that they come from; what the other side causes by its own
     /// messages, and doesn't take, is bounded here.
     fn bound_replies(&mut self) -> Result<(), End> {
-        for effect in &self.effects {
-            if let Effect::Send(text) = effect {
-                if !self.replies.has_room_in(queue_limit(&self.app)) {
-                    self.app.metrics.queue_overflows.inc();
-                    return Err(too_slow());
-                }
-                self.replies.add(text.len());
-            }
+        let effects = std::mem::take(&mut self.effects);
+        let mut lengths = effects.iter().filter_map(|effect| match effect {
+            Effect::Send(text) => Some(text.len()),
+            _ => None,
+        });
+        let result = lengths.try_for_each(|bytes| self.bound_reply(bytes));
+        self.effects = effects;
+        result
+    }
+
+    fn bound_reply(&mut self, bytes: usize) -> Result<(), End> {
+        if !self.replies.has_room_in(queue_limit(&self.app)) {
+            self.app.metrics.queue_overflows.inc();
+            return Err(too_slow());
         }
+        self.replies.add(bytes);
         Ok(())
     }
 

@@ -9,7 +9,9 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::header::{CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{
+    CONNECTION, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::{Method, StatusCode};
 use serde_json::json;
 use tower::ServiceExt as _;
@@ -179,17 +181,24 @@ async fn wrong_method(request: Request) -> Response {
     error(StatusCode::METHOD_NOT_ALLOWED, &text)
 }
 
-/// Counts the request, and keeps browsers from guessing content types.
+/// Counts the request, and keeps browsers from guessing content types, and proxies from seeing two
+/// requests where this server sees one.
 async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or("other", MatchedPath::as_str)
         .to_owned();
+    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let mut response = next.run(request).await;
     app.metrics.http_request(route, response.status().as_u16());
     response
         .headers_mut()
         .insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if is_chunked {
+        // If there was a length too, it isn't seen any more: RFC 9112, section 6.1.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
     response
 }

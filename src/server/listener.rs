@@ -215,6 +215,10 @@ async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, router: Router, mut ori
     let limits = &app.config.limits;
     // Messages are batched by their writers; a small one must not wait for an acknowledgement.
     let _ = tcp.set_nodelay(true);
+    // Whoever is gone without a goodbye is found out by the system too, where nothing is asked that
+    // would have to be answered, as on a stream of events.
+    let patience = limits.ping_after + limits.ping_timeout;
+    let _ = socket2::SockRef::from(&tcp).set_tcp_user_timeout(Some(patience));
     let tcp = match timeout(limits.handshake, sort(tcp, &app)).await {
         Ok(Ok(Sorted::Http(tcp))) => tcp,
         Ok(Ok(Sorted::Media(tcp, first))) => {

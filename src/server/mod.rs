@@ -30,6 +30,7 @@ mod pace;
 mod polling;
 mod scripts;
 mod settings;
+mod snapshots;
 mod stream;
 mod switch;
 mod tls;
@@ -64,6 +65,7 @@ use pace::Rate;
 use polling::PollingClients;
 use scripts::Scripts;
 use settings::Settings;
+use snapshots::Snapshots;
 use switch::Switch;
 use tls::Tls;
 use tokens::VerifierError;
@@ -205,6 +207,7 @@ struct App {
     metrics: Arc<Metrics>,
     polling: PollingClients,
     scripts: Scripts,
+    snapshots: Snapshots,
     revoked: Revoked,
     /// Who answers custom requests, if anybody does.
     hook: Option<Hook>,
@@ -349,8 +352,14 @@ impl App {
         let settings = Settings::new(&config, &metrics)?;
         let slot_count = u32::try_from(config.limits.connections.min(Semaphore::MAX_PERMITS))
             .unwrap_or(u32::MAX);
+        let switch = Arc::new(Switch::new(
+            &config.limits,
+            Arc::clone(&metrics),
+            Arc::clone(&media),
+        ));
         Ok(Self {
             begun: Begun::now(),
+            snapshots: Snapshots::new(switch.changes(), config.limits.event_streams),
             settings: RwLock::new(Arc::new(settings)),
             addresses: Arc::new(Addresses::new(&config)),
             rate: Rate::new(
@@ -365,11 +374,7 @@ impl App {
                 }
                 None => None,
             },
-            switch: Arc::new(Switch::new(
-                &config.limits,
-                Arc::clone(&metrics),
-                Arc::clone(&media),
-            )),
+            switch,
             media,
             polling: PollingClients::default(),
             scripts: Scripts::default(),

@@ -16,6 +16,8 @@ use tokio_rustls::server::TlsStream;
 pub(super) struct Stream {
     transport: Transport,
     patience: Duration,
+    // Bytes that were read, and are not paid for.
+    unpaid: usize,
     // Only while a write waits: most connections are idle, and a timer takes memory.
     stalled: Option<Pin<Box<Sleep>>>,
 }
@@ -39,8 +41,19 @@ impl Stream {
         Self {
             transport,
             patience,
+            unpaid: 0,
             stalled: None,
         }
+    }
+
+    /// Bytes that were read since [`Self::pay`].
+    pub(super) const fn unpaid(&self) -> usize {
+        self.unpaid
+    }
+
+    /// The same, which count no more from now on.
+    pub(super) const fn pay(&mut self) -> usize {
+        std::mem::replace(&mut self.unpaid, 0)
     }
 
     fn or_stalled<T>(
@@ -72,10 +85,13 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.transport {
+        let before = buffer.filled().len();
+        let poll = match &mut self.transport {
             Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
             Transport::Tls(tls) => Pin::new(tls).poll_read(cx, buffer),
-        }
+        };
+        self.unpaid += buffer.filled().len() - before;
+        poll
     }
 }
 

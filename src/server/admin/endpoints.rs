@@ -4,14 +4,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::response::Response;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use futures_util::stream::{self, Stream};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use futures_util::stream;
 use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::timeout;
 
 use super::super::switch::EndpointView;
 use super::super::{App, http};
@@ -20,6 +23,10 @@ use crate::hub::{EndpointId, Namespace, Place};
 
 /// Changes that follow one another faster than this are told as one.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Bytes of a snapshot that are sent at once.
+const PIECE: usize = 32 * 1024;
+/// A stream without events says this often that it is there: proxies end silent ones.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 #[derive(Serialize)]
 struct Snapshot<'a> {
@@ -50,25 +57,68 @@ pub(super) async fn all(State(app): State<Arc<App>>) -> Response {
 }
 
 /// `GET /api/endpoints/stream`: the same as Server-Sent Events, at once and after each change.
-pub(super) async fn stream(
-    State(app): State<Arc<App>>,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+pub(super) async fn stream(State(app): State<Arc<App>>) -> Response {
+    let Some(place) = app.snapshots.place() else {
+        let text = "as many follow the endpoints as may ([limits] event_streams); end another stream first";
+        return http::error(StatusCode::SERVICE_UNAVAILABLE, text);
+    };
     let changes = app.switch.changes();
-    let snapshots = stream::unfold(
-        (app, changes, true),
-        |(app, mut changes, is_first)| async move {
-            if !is_first {
-                tokio::select! {
-                    changed = next_change(&mut changes) => changed?,
-                    () = app.stopped() => return None,
-                }
+    let follower = Follower {
+        app,
+        changes,
+        is_new: true,
+        rest: Bytes::new(),
+        _place: place,
+    };
+    let body = Body::from_stream(stream::unfold(follower, |mut follower| async move {
+        let bytes = follower.next().await?;
+        Some((Ok::<_, Infallible>(bytes), follower))
+    }));
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, body).into_response()
+}
+
+/// Who reads a stream of events.
+struct Follower {
+    app: Arc<App>,
+    changes: watch::Receiver<()>,
+    is_new: bool,
+    /// What isn't told yet of the last event.
+    rest: Bytes,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    /// The next piece of an event, or a comment if there is none for a long time; `None` when there can't
+    /// be any more.
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(more) = piece(&mut self.rest) {
+            return Some(more);
+        }
+        if !std::mem::take(&mut self.is_new) {
+            let changed = tokio::select! {
+                changed = timeout(KEEP_ALIVE, self.changes.changed()) => changed,
+                () = self.app.stopped() => return None,
+            };
+            match changed {
+                Ok(changed) => changed.ok()?,
+                Err(_) => return Some(Bytes::from_static(b":\n\n")),
             }
-            changes.mark_unchanged();
-            let event = Event::default().data(snapshot(&app));
-            Some((Ok(event), (app, changes, false)))
-        },
-    );
-    Sse::new(snapshots).keep_alive(KeepAlive::default())
+            tokio::time::sleep(PAUSE).await;
+        }
+        self.changes.mark_unchanged();
+        self.rest = self.app.snapshots.event(|| snapshot(&self.app));
+        piece(&mut self.rest)
+    }
+}
+
+/// The next piece of what is to be sent: each is copied for each that reads, and the whole isn't.
+fn piece(rest: &mut Bytes) -> Option<Bytes> {
+    let length = rest.len().min(PIECE);
+    (length > 0).then(|| rest.split_to(length))
 }
 
 /// `GET /api/endpoints/{dialect}/{id}`
@@ -103,13 +153,6 @@ pub(super) async fn close(
 fn find(app: &App, dialect: &str, id: &str) -> Option<EndpointView> {
     let id = EndpointId::new(namespace_of(dialect)?, id)?;
     app.switch.endpoint(&id)
-}
-
-/// Waits for a change, and a little longer. `None` when there can't be any more.
-async fn next_change(changes: &mut watch::Receiver<()>) -> Option<()> {
-    changes.changed().await.ok()?;
-    tokio::time::sleep(PAUSE).await;
-    Some(())
 }
 
 fn snapshot(app: &App) -> String {
