@@ -159,7 +159,6 @@ fn a_session_is_shown_with_what_is_said_and_ends_for_both() {
     );
     let session = SessionId(7);
     let demand = Demand {
-        access: Access::Control,
         session,
         account: AccountId::new("b"),
         access: Access::Control,
