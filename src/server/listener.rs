@@ -233,21 +233,9 @@ async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, router: Router, mut ori
     };
     let stream = match tls {
         None => Stream::plain(tcp, limits.write),
-        Some(acceptor) => match timeout(limits.handshake, acceptor.accept(tcp)).await {
-            Ok(Ok(tls)) => {
-                origin.certificate = tls::names(tls.get_ref().1.peer_certificates());
-                Stream::tls(tls, limits.write)
-            }
-            failure => {
-                app.metrics.tls_handshake_failures.inc();
-                let error = failure.map_or("timeout".to_owned(), |result| {
-                    result.map_or_else(|error| error.to_string(), |_| String::new())
-                });
-                origin
-                    .span()
-                    .in_scope(|| debug!(error, "TLS handshake failed"));
-                return;
-            }
+        Some(acceptor) => match secured(tcp, &acceptor, &mut origin).await {
+            Some(stream) => stream,
+            None => return,
         },
     };
     let (number, peer) = (origin.number, origin.peer);
@@ -273,6 +261,25 @@ async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, router: Router, mut ori
     if let Err(error) = result {
         span(number, peer).in_scope(|| debug!(%error, "HTTP connection failed"));
     }
+}
+
+/// Takes the TLS handshake, and who the client is by its certificate.
+async fn secured(tcp: TcpStream, acceptor: &TlsAcceptor, origin: &mut Origin) -> Option<Stream> {
+    let app = &origin.slot.app;
+    let limits = &app.config.limits;
+    let error = match timeout(limits.handshake, acceptor.accept(tcp)).await {
+        Ok(Ok(tls)) => {
+            let patience = limits.write;
+            origin.certificate = tls::names(tls.get_ref().1.peer_certificates());
+            return Some(Stream::tls(tls, patience));
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "timeout".to_owned(),
+    };
+    app.metrics.tls_handshake_failures.inc();
+    let span = origin.span();
+    span.in_scope(|| debug!(error, "TLS handshake failed"));
+    None
 }
 
 impl Origin {

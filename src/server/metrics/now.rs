@@ -12,6 +12,11 @@ use super::super::drain::Phase;
 use crate::hub::Counts;
 use crate::rooms::{Stages, ThreadStats};
 
+/// A label's value, and the endpoints of a thread that it stands for.
+type Role = (&'static str, fn(&ThreadStats) -> Stages);
+/// A label's value, and the endpoints among those.
+type Stage = (&'static str, fn(Stages) -> usize);
+
 /// How everything is at one moment.
 #[derive(Debug)]
 pub(in crate::server) struct Now {
@@ -81,11 +86,11 @@ impl Now {
     }
 
     fn media_now(&self, to: &mut Registry) {
-        let roles: [(_, fn(&ThreadStats) -> Stages); 2] = [
+        let roles: [Role; 2] = [
             ("publisher", |it| it.publishers),
             ("subscriber", |it| it.subscribers),
         ];
-        let states: [(_, fn(Stages) -> usize); 4] = [
+        let states: [Stage; 4] = [
             ("waiting", |it| it.waiting),
             ("checking", |it| it.checking),
             ("handshaking", |it| it.handshaking),
