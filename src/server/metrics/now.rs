@@ -21,6 +21,9 @@ pub(in crate::server) struct Now {
     pub(super) limits: Vec<(&'static str, usize)>,
 }
 
+/// A part of something, by its name.
+type Named<Whole, Part> = (&'static str, fn(Whole) -> Part);
+
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 impl Now {
@@ -81,11 +84,11 @@ impl Now {
     }
 
     fn media_now(&self, to: &mut Registry) {
-        let roles: [(_, fn(&ThreadStats) -> Stages); 2] = [
+        let roles: [Named<ThreadStats, Stages>; 2] = [
             ("publisher", |it| it.publishers),
             ("subscriber", |it| it.subscribers),
         ];
-        let states: [(_, fn(Stages) -> usize); 4] = [
+        let states: [Named<Stages, usize>; 4] = [
             ("waiting", |it| it.waiting),
             ("checking", |it| it.checking),
             ("handshaking", |it| it.handshaking),
@@ -94,7 +97,7 @@ impl Now {
         let each = roles.into_iter().flat_map(|(role, of)| {
             states.map(|(state, in_state)| {
                 let labels = [("role", role), ("state", state)];
-                (labels, self.sum(|it| in_state(of(it)) as u64))
+                (labels, self.sum(|it| in_state(of(*it)) as u64))
             })
         });
         let help = "Media connections of rooms, by what they are for and how far they have come";

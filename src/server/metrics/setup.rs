@@ -264,12 +264,13 @@ impl Beginning {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::{CallNumber, EndpointId, Namespace, Payload, WhenAbsent};
+    use crate::hub::{Access, CallNumber, EndpointId, Namespace, Payload, WhenAbsent};
 
     fn call() -> Command {
         Command::Call {
             endpoint: EndpointId::new(Namespace::Device, "it").unwrap(),
             when_absent: WhenAbsent::Wait,
+            access: Access::Control,
         }
     }
 
