@@ -12,6 +12,8 @@ mod common;
 #[allow(dead_code, reason = "the tests need more of it")]
 #[path = "../tests/browser/driver.rs"]
 mod driver;
+#[path = "../tests/common/log.rs"]
+mod log;
 #[allow(dead_code, reason = "the tests need more of it")]
 #[path = "../tests/browser/program.rs"]
 mod program;

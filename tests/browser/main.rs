@@ -22,4 +22,6 @@ mod sources;
 #[path = "../common/turn.rs"]
 mod turn;
 
+use common::process::log;
+
 use common::process;

@@ -1,5 +1,12 @@
 //! What a process logs, and what it must not.
 
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary compiles this file, and none uses all of it"
+)]
+#![allow(clippy::unwrap_used, reason = "a helper's failure is the test's")]
+
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::sync::{Arc, Mutex};
