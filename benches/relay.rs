@@ -1,4 +1,4 @@
-//! What relaying costs: `./dev bench relay`, about two minutes.
+//! What relaying costs: `./dev bench relay`, about three minutes.
 //!
 //! The server is pinned to one processor and this program to the others. Beside it, in the same run
 //! and under the same load, stands the floor: a bare relay between pairs over the same WebSocket
@@ -14,6 +14,8 @@ mod client;
 mod crowd;
 #[path = "relay/floor.rs"]
 mod floor;
+#[path = "relay/guards.rs"]
+mod guards;
 #[path = "relay/load.rs"]
 mod load;
 #[path = "common/process.rs"]
@@ -94,6 +96,9 @@ fn main() {
     local.block_on(&runtime, async {
         if only.as_deref().is_none_or(|only| only == "loads") {
             loads().await;
+        }
+        if only.as_deref().is_none_or(|only| only == "guards") {
+            guards::compare().await;
         }
         if only.as_deref().is_none_or(|only| only == "crowd") {
             crowd::at_once().await;

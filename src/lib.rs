@@ -15,7 +15,8 @@
 //! | [`peer`] | devices, callers and participants: a dialect's client × media, with reconnection | `dialect` clients, `media`, `worker` |
 //! | [`worker`] | JavaScript workers: the child process and its parent; what they may load | `web` |
 //! | [`media`] | GStreamer: pipeline files, encoders, fan-out, `webrtcbin` sessions, statistics | nothing |
-//! | `web` | a small HTTP client, for authorities and worker scripts | nothing |
+//! | `vitals` | what the system knows of this process, for metrics and long probes | nothing |
+//! | [`web`] | a small HTTP client, for authorities, worker scripts and a server's own pages | `config` |
 //! | [`dialect`] | the languages, pure: wire types, the server's side, a peer's side | `hub`, `config` |
 //! | [`hub`] | who is here and who talks to whom, pure | nothing |
 //!
@@ -28,6 +29,9 @@ pub mod config;
 pub mod dialect;
 #[cfg(feature = "peer")]
 pub mod doctor;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hub;
 #[cfg(feature = "peer")]
 pub mod media;
@@ -41,6 +45,8 @@ pub mod rooms;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(any(feature = "server", feature = "peer"))]
-mod web;
+mod vitals;
+#[cfg(any(feature = "server", feature = "peer"))]
+pub mod web;
 #[cfg(feature = "peer")]
 pub mod worker;

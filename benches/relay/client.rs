@@ -18,7 +18,7 @@ pub(crate) const RECEIVED: usize = 4 + PAYLOAD;
 
 /// Opens a WebSocket.
 pub(crate) async fn open(server: &Server) -> io::Result<TcpStream> {
-    upgraded(connected(server).await?).await
+    upgraded(connected(server).await?, server.token).await
 }
 
 /// Opens a WebSocket and registers.
@@ -36,7 +36,7 @@ pub(crate) async fn secure_hello(
 ) -> io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from("localhost").unwrap();
     let stream = tls.connect(name, connected(server).await?).await?;
-    let mut stream = upgraded(stream).await?;
+    let mut stream = upgraded(stream, server.token).await?;
     ask(&mut stream, &format!("HELLO {id}"), "HELLO").await?;
     Ok(stream)
 }
@@ -47,13 +47,17 @@ async fn connected(server: &Server) -> io::Result<TcpStream> {
     Ok(tcp)
 }
 
-async fn upgraded<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<S> {
-    stream
-        .write_all(
-            b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-        )
-        .await?;
+async fn upgraded<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    token: Option<&str>,
+) -> io::Result<S> {
+    let authorization = token.map(|it| format!("Authorization: Bearer {it}\r\n"));
+    let head = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{}\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+        authorization.unwrap_or_default()
+    );
+    stream.write_all(head.as_bytes()).await?;
     // Nothing follows the head until this side has spoken.
     let mut head = Vec::with_capacity(1024);
     while !head.ends_with(b"\r\n\r\n") {

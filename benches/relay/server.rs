@@ -8,10 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{ClientConfig, RootCertStore};
+use tempfile::TempDir;
 use tokio_rustls::TlsConnector;
 
 use super::process::Process;
 
+/// The token of the peers of a guarded server, and its operator's.
+const PEER: &str = "peer-token";
+pub(crate) const ADMIN: &str = "admin-token";
+/// What the peers' token allows.
+pub(crate) const PEER_GRANTS: &str = r#"[{"role": "peer", "ids": ["a*", "b*"], "rooms": []}]"#;
+/// Rates that the load doesn't reach, but a flood would.
+const LIMITS: &str =
+    "messages_per_second = 20_000\nbytes_per_second = 20_000_000\naddress_connections = 1_000\n";
 /// Tenths of a second that another server may take to listen.
 const PATIENCE: u32 = 100;
 
@@ -21,6 +30,10 @@ pub(crate) struct Server {
     /// `HOST:PORT`
     pub(crate) address: String,
     pub(crate) is_floor: bool,
+    /// What its peers need to come in.
+    pub(crate) token: Option<&'static str>,
+    /// Where its configuration is.
+    _directory: Option<TempDir>,
 }
 
 impl Server {
@@ -30,9 +43,8 @@ impl Server {
         command.arg(super::FLOOR);
         let (process, address) = Process::listening(command);
         Self {
-            process,
-            address,
             is_floor: true,
+            ..Self::new(process, address)
         }
     }
 
@@ -49,11 +61,7 @@ impl Server {
         let client = ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let server = Self {
-            process,
-            address,
-            is_floor: false,
-        };
+        let server = Self::new(process, address);
         (server, TlsConnector::from(Arc::new(client)))
     }
 
@@ -71,11 +79,7 @@ impl Server {
         let address = format!("127.0.0.1:{port}");
         for _ in 0..PATIENCE {
             if TcpStream::connect(&address).is_ok() {
-                return Some(Self {
-                    process,
-                    address,
-                    is_floor: false,
-                });
+                return Some(Self::new(process, address));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -85,10 +89,39 @@ impl Server {
     /// `switchboard serve`, as it is by default but for more arguments.
     pub(crate) fn ours(arguments: &[&str]) -> Self {
         let (process, address) = Process::switchboard(arguments);
+        Self::new(process, address)
+    }
+
+    /// One that asks for tokens, and has tighter limits.
+    pub(crate) fn guarded() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).display().to_string();
+        let tokens = format!(
+            "[[tokens]]\ntoken = \"{PEER}\"\nuser = \"peer\"\n\
+             grants = [{{ role = \"peer\", ids = [\"a*\", \"b*\"], rooms = [] }}]\n\
+             [[tokens]]\ntoken = \"{ADMIN}\"\nuser = \"admin\"\ngrants = [{{ role = \"admin\" }}]\n"
+        );
+        std::fs::write(path("tokens.toml"), tokens).unwrap();
+        let config = format!(
+            "[auth.static]\nfile = {:?}\n[limits]\n{LIMITS}",
+            path("tokens.toml")
+        );
+        std::fs::write(path("config.toml"), config).unwrap();
+        let config = path("config.toml");
+        Self {
+            token: Some(PEER),
+            _directory: Some(directory),
+            ..Self::ours(&["--config", &config])
+        }
+    }
+
+    fn new(process: Process, address: String) -> Self {
         Self {
             process,
             address,
             is_floor: false,
+            token: None,
+            _directory: None,
         }
     }
 }

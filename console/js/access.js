@@ -38,7 +38,12 @@ export function openStream(path) {
 /** Why the server refuses what the page asked for, in words for a person; null if it doesn't. */
 export async function refusal(path) {
   const answer = await ask(path, { method: 'HEAD' }).catch(() => null);
-  if (answer?.status === 401) return 'This server needs a token: open this page with ?token=TOKEN at the end of its address.';
-  if (answer?.status === 403) return 'The token of this page does not show who is here: that needs the role admin.';
+  return refusalOf(answer?.status);
+}
+
+/** The same of an answer's status. */
+export function refusalOf(status) {
+  if (status === 401) return 'This server needs a token: open this page with ?token=TOKEN at the end of its address.';
+  if (status === 403) return 'The token of this page does not show who is here: that needs the role admin.';
   return null;
 }

@@ -6,7 +6,7 @@ import { GeckoList } from './geckos.js';
 import { PeopleList } from './people.js';
 import { Stage } from './stage.js';
 
-/** What the address can name: `#device=ID`, `#call=PEER`, `#mesh=ROOM`, `#room=ROOM`, `#gecko=ID`. */
+/** What the address can name: `#device=ID`, `#call=PEER`, `#mesh=ROOM`, `#room=ROOM`, `#gecko=ID`; beside them `#operations`. */
 const KINDS = ['device', 'call', 'mesh', 'room', 'gecko'];
 
 /** The page of each kind but the device's. */
@@ -15,6 +15,7 @@ const PAGES = {
   mesh: async () => (await import('./mesh.js')).MeshPage,
   room: async () => (await import('./room.js')).RoomPage,
   gecko: async () => (await import('./gecko.js')).GeckoPage,
+  operations: async () => (await import('./operations.js')).OperationsPage,
 };
 
 const devices = new DeviceList();
@@ -43,6 +44,7 @@ function targetInAddress() {
     const id = fragment.get(kind);
     if (id) return { kind, id, name: fragment.get('name'), watch: fragment.has('watch'), simulcast: fragment.has('simulcast') };
   }
+  if (fragment.has('operations')) return { kind: 'operations', id: 'Operations', name: null };
   const id = location.hash === '' ? new URLSearchParams(location.search).get('device') : null;
   return id ? { kind: 'device', id, name: null } : null;
 }
@@ -61,10 +63,13 @@ async function play(wanted) {
   stage = null;
   target = wanted;
   wasRegistered = wanted?.kind === 'device' && isRegistered(wanted.id) === true;
-  document.body.dataset.view = wanted ? 'player' : 'list';
+  const isOperations = wanted?.kind === 'operations';
+  document.body.dataset.view = isOperations ? 'operations' : wanted ? 'player' : 'list';
   document.title = wanted ? `${wanted.id} · Switchboard` : 'Switchboard';
   byId('welcome').hidden = wanted !== null;
-  byId('player').hidden = wanted === null;
+  byId('player').hidden = wanted === null || isOperations;
+  byId('operations').hidden = !isOperations;
+  byId('to-operations').ariaCurrent = isOperations ? 'page' : null;
   devices.select(wanted?.kind === 'device' ? wanted.id : null);
   people.select(wanted);
   geckos.select(wanted);

@@ -23,3 +23,28 @@ export function milliseconds(ms) {
 export function count(number, noun) {
   return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }
+
+/** A whole number: `12,345`. */
+export function whole(number) {
+  return Math.round(number).toLocaleString('en');
+}
+
+/** So many a second: `0.5/s`, `1,200/s`. */
+export function rate(perSecond) {
+  return `${perSecond > 0 && perSecond < 10 ? perSecond.toFixed(1) : whole(perSecond)}/s`;
+}
+
+/** Bytes: `870 kB`, `2.4 MB`. */
+export function bytes(number) {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let at = 0;
+  let left = number;
+  for (; left >= 999.5 && at + 1 < units.length; at += 1) left /= 1000;
+  return `${at > 0 && left < 10 ? left.toFixed(1) : Math.round(left)} ${units[at]}`;
+}
+
+/** A share of one: `0.3 %`, `12 %`. */
+export function percent(share) {
+  const hundredths = share * 100;
+  return `${hundredths > 0 && hundredths < 10 ? hundredths.toFixed(1) : Math.round(hundredths)} %`;
+}

@@ -61,6 +61,8 @@ export class Player {
   #deviceFound = false;
   #wasLive = false;
   #over = false;
+  /** Whether the device takes no input; it isn't sent then. */
+  viewOnly = false;
   /** `performance.now()` when the WebSocket opened. */
   openedAt = null;
 
@@ -88,7 +90,7 @@ export class Player {
 
   /** Sends an input event. Dropped while the channel isn't open. */
   sendInput(message) {
-    this.#sendOn(this.#channels.get('input-channel'), message);
+    if (!this.viewOnly) this.#sendOn(this.#channels.get('input-channel'), message);
   }
 
   /** Sends a command to the device. Dropped while the channel isn't open. */

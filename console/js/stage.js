@@ -41,6 +41,8 @@ const STANDARD_KEYS = [
   ['power', 'Power', 'power'],
 ];
 
+const VIEW_ONLY = 'View only: your token does not allow to control this device.';
+
 /** Plays one device on the stage, until `close()`. */
 export class Stage {
   #id;
@@ -55,6 +57,7 @@ export class Stage {
   #statsTimer;
   #numbers = null;
   #firstFrameMs = null;
+  #viewOnly = false;
   #end = null;
 
   /**
@@ -122,7 +125,8 @@ export class Stage {
     if (state === 'live') {
       this.#frame.clearNotice();
       if (soundOnly) this.#frame.notice('This device sends sound and no picture.');
-      byId('microphone').hidden = !this.#player.canTalk;
+      if (this.#viewOnly) this.#frame.notice(VIEW_ONLY);
+      byId('microphone').hidden = this.#viewOnly || !this.#player.canTalk;
     }
   }
 
@@ -247,7 +251,9 @@ export class Stage {
   // The device's own words -----------------------------------------------------------------------
 
   #deviceEvent({ event, metadata }) {
-    if (event === 'VIRTUAL_DEVICE_DISPLAY_POWER_MODE_CHANGED') {
+    if (event === 'SWITCHBOARD_VIEW_ONLY') {
+      this.#nowViewOnly();
+    } else if (event === 'VIRTUAL_DEVICE_DISPLAY_POWER_MODE_CHANGED') {
       const display = this.#displays.get(`display_${metadata?.display}`);
       if (display) display.asleep.hidden = metadata.mode !== 'off';
     } else if (event === 'VIRTUAL_DEVICE_BOOT_STARTED') {
@@ -255,6 +261,15 @@ export class Stage {
     } else if (event === 'VIRTUAL_DEVICE_BOOT_COMPLETED') {
       this.#frame.clearNotice();
     }
+  }
+
+  /** The device takes nothing from this page: its token is for viewing. */
+  #nowViewOnly() {
+    this.#viewOnly = true;
+    this.#player.viewOnly = true;
+    byId('keys').hidden = true;
+    byId('microphone').hidden = true;
+    this.#frame.notice(VIEW_ONLY);
   }
 
   #showKeys(info) {

@@ -1,7 +1,7 @@
 //! `switchboard call`: a GStreamer peer that waits for a call or makes one.
 
 use std::io::BufRead;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
@@ -108,6 +108,7 @@ fn reception(receive: Option<PathBuf>) -> anyhow::Result<Reception> {
     if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
         bail!("there is no directory {}", directory.display());
     }
+    media::writable(directory.unwrap_or(Path::new(".")))?;
     Ok(Reception::File(path, container))
 }
 

@@ -45,6 +45,10 @@ const CAMERA: &str = "test pattern=circular";
 
 /// Run a server, a test device, a waiting caller, rooms with somebody in them and a gecko, and print the pages to open
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  switchboard demo
+  switchboard demo --listen 127.0.0.1:8888 pattern=snow")]
 pub(super) struct Flags {
     /// Values for the variables of the device's pipelines
     #[arg(value_name = "KEY=VALUE")]

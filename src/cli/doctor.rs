@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use anyhow::anyhow;
 use clap::Args;
 
+use super::access::Access;
 use super::addresses::Addresses;
-use super::media::{Access, ice_server};
+use super::media::ice_server;
 use super::{Failure, Outcome, say};
 use crate::config::IceServer;
 use crate::doctor::{self, Finding, Level, Plan, Report};

@@ -3,6 +3,10 @@
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+/// The media engine warns of each packet that it can't read, and any participant can send such packets:
+/// unless someone asks for all of it, it tells errors only.
+const QUIET: &str = "str0m=error,is=error,sctp_proto=error";
+
 #[derive(Debug, Args)]
 pub(super) struct Flags {
     /// What to log: a level, or levels by module as in `info,switchboard::server=debug`
@@ -29,8 +33,10 @@ enum Format {
 impl Flags {
     /// Begins to log; what is in `default` if nothing was asked for.
     pub(super) fn init(&self, default: &str) {
+        let asked = self.log.clone();
+        let filter = asked.unwrap_or_else(|| format!("{default},{QUIET}"));
         let builder = tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::new(self.log.as_deref().unwrap_or(default)))
+            .with_env_filter(EnvFilter::new(filter))
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
             .with_writer(std::io::stderr);
         match self.log_format {

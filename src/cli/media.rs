@@ -1,18 +1,19 @@
 //! What the subcommands for peers have in common: the server's URL, pipelines, and printed events.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, ValueEnum};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::access::Access;
 use super::addresses::Addresses;
 use super::say;
 use super::sessions::Sessions;
-use crate::config::{IceKind, IceServer, IceUrl, Secret};
+use crate::config::{IceKind, IceServer, IceUrl};
 use crate::dialect::gstreamer::client::PeerId;
 use crate::media::pipeline::PipelineFile;
 use crate::media::{Codec, EncoderChoice, Source, SourceOptions, display};
@@ -35,23 +36,6 @@ pub(super) struct Server {
     words: Vec<String>,
     #[command(flatten)]
     access: Access,
-}
-
-/// How to be let in by a server, and whether to trust it.
-#[derive(Debug, Args)]
-pub(super) struct Access {
-    /// Trust these certificates too (PEM)
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// Take any certificate of the server
-    #[arg(long)]
-    insecure: bool,
-    /// Show this certificate to a server that asks for one: two PEM files
-    #[arg(long, value_name = "CERTIFICATE,KEY", value_parser = pair)]
-    client_cert: Option<(PathBuf, PathBuf)>,
-    /// Show this token to a server that asks for one
-    #[arg(long, env = "SWITCHBOARD_TOKEN", hide_env_values = true, value_parser = secret)]
-    token: Option<Secret>,
 }
 
 /// What a peer of GStreamer's dialect sends, and how it gets through.
@@ -127,31 +111,6 @@ impl Server {
         };
         let dialer = self.access.dialer(ServerUrl::new(url, path)?)?;
         Ok((dialer, variables))
-    }
-}
-
-impl Access {
-    /// Whom to trust.
-    pub(super) fn trust(&self) -> Trust {
-        Trust {
-            ca: self.ca.clone(),
-            anyone: self.insecure,
-            identity: self.client_cert.clone(),
-        }
-    }
-
-    /// The connections to make to a server.
-    pub(super) fn dialer(&self, url: ServerUrl) -> anyhow::Result<Dialer> {
-        let dialer = Dialer::new(url, &self.trust())?;
-        match &self.token {
-            Some(token) => dialer.with_token(token).context("--token"),
-            None => Ok(dialer),
-        }
-    }
-
-    /// What to show to a server.
-    pub(super) fn token(&self) -> Option<&Secret> {
-        self.token.as_ref()
     }
 }
 
@@ -309,24 +268,21 @@ pub(super) fn no_file(word: &Path) -> anyhow::Result<Option<Reception>> {
     })
 }
 
+/// Whether files can be made in a directory: better told now than when the first picture comes.
+pub(super) fn writable(directory: &Path) -> anyhow::Result<()> {
+    use rustix::fs::{Access, access};
+    access(directory, Access::WRITE_OK | Access::EXEC_OK).with_context(|| {
+        format!(
+            "no file can be written in the directory {}",
+            directory.display()
+        )
+    })
+}
+
 /// `uri=file:///x` is no URL, `ws://x/?y=z` is.
 fn is_url(word: &str) -> bool {
     word.find("://")
         .is_some_and(|at| word[..at].chars().all(|c| c.is_ascii_alphanumeric()))
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "what clap wants of a parser")]
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
-    Ok(Secret::new(text))
-}
-
-fn pair(text: &str) -> Result<(PathBuf, PathBuf), String> {
-    match text.split_once(',') {
-        Some((certificate, key)) if !certificate.is_empty() && !key.is_empty() => {
-            Ok((certificate.into(), key.into()))
-        }
-        _ => Err("write two PEM files as CERTIFICATE,KEY".to_owned()),
-    }
 }
 
 /// TURN credentials stand before the host, as in other URLs, because a flag is one word.

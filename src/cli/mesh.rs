@@ -73,6 +73,7 @@ pub(super) fn reception(receive: Option<&Path>) -> anyhow::Result<Reception> {
     }
     std::fs::create_dir_all(directory)
         .with_context(|| format!("cannot make the directory {}", directory.display()))?;
+    media::writable(directory)?;
     Ok(Reception::Directory(directory.to_owned(), Container::Webm))
 }
 

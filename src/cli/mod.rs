@@ -2,6 +2,8 @@
 //! prints. Exit codes: 0 success, 1 the thing asked for failed, 2 wrong usage or configuration.
 
 #[cfg(any(feature = "server", feature = "peer"))]
+mod access;
+#[cfg(any(feature = "server", feature = "peer"))]
 mod addresses;
 #[cfg(feature = "peer")]
 mod call;
@@ -13,7 +15,10 @@ mod device;
 mod doctor;
 #[cfg(feature = "peer")]
 mod gecko;
+#[cfg(feature = "server")]
+mod health;
 mod log;
+mod manual;
 #[cfg(feature = "peer")]
 mod media;
 #[cfg(feature = "peer")]
@@ -30,11 +35,13 @@ mod serve;
 mod sessions;
 #[cfg(feature = "server")]
 mod token;
+#[cfg(any(feature = "server", feature = "peer"))]
+mod top;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// WebRTC signaling for four existing dialects, and headless media peers on GStreamer.
@@ -71,6 +78,12 @@ enum Command {
     Pipelines(pipelines::Flags),
     #[cfg(feature = "server")]
     Token(token::Flags),
+    #[cfg(feature = "server")]
+    Health(health::Flags),
+    Completions(manual::Completions),
+    Manual(manual::Flags),
+    #[cfg(any(feature = "server", feature = "peer"))]
+    Top(top::Flags),
 }
 
 /// How a subcommand failed.
@@ -128,6 +141,12 @@ pub fn main() -> ExitCode {
         Command::Pipelines(flags) => pipelines::run(flags),
         #[cfg(feature = "server")]
         Command::Token(flags) => token::run(flags),
+        #[cfg(feature = "server")]
+        Command::Health(flags) => block_on(health::run(flags)),
+        Command::Completions(flags) => manual::complete(&flags, Cli::command()),
+        Command::Manual(flags) => manual::run(&flags, Cli::command()),
+        #[cfg(any(feature = "server", feature = "peer"))]
+        Command::Top(flags) => block_on(top::run(flags)),
     };
     let (error, code) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,
@@ -146,6 +165,9 @@ impl Command {
             // Its own words say what is to be said.
             #[cfg(feature = "peer")]
             Self::Doctor(_) | Self::Probe(_) => "warn",
+            // The screen is its own.
+            #[cfg(any(feature = "server", feature = "peer"))]
+            Self::Top(_) => "error",
             _ => "info",
         }
     }
@@ -196,7 +218,7 @@ fn signals() -> Signals<impl Future<Output = ()>, impl Future<Output = ()>> {
 
 /// Ends at Ctrl-C or SIGTERM. From the call on, and not only when it is awaited, they don't kill the
 /// process any more.
-#[cfg(feature = "peer")]
+#[cfg(any(feature = "server", feature = "peer"))]
 fn interrupted() -> impl Future<Output = ()> {
     let Signals { drain, shutdown } = signals();
     async {

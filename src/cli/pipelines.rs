@@ -12,6 +12,12 @@ use crate::media::{self, Codec, EncoderKind, EncoderState, Kind, Source, SourceO
 
 /// List, check or show the pipeline files that peers play
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  switchboard pipelines list
+  switchboard pipelines check camera device=/dev/video2
+  switchboard pipelines show test pattern=snow
+  switchboard pipelines encoders")]
 pub(super) struct Flags {
     #[command(subcommand)]
     command: Command,

@@ -12,7 +12,8 @@ use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use tokio::sync::watch;
 
-use super::media::{Access, Encoding, Ice};
+use super::access::Access;
+use super::media::{Encoding, Ice};
 use super::{Failure, Outcome, interrupted, say};
 use crate::media::{Codec, SourceOptions};
 use crate::peer::link::{Dialer, ServerUrl};

@@ -15,6 +15,14 @@ use crate::server::{self, Reloader, Server};
 
 /// Run the signaling server
 #[derive(Debug, Args)]
+#[command(after_help = "\
+SIGTERM ends it within 5 seconds, after --drain; SIGHUP reads its configuration again. The configuration file is
+described in /etc/switchboard/switchboard.toml, with every key and its default.
+
+Examples:
+  switchboard serve
+  switchboard serve --listen tls:0.0.0.0:8443 --tls self-signed --insecure
+  switchboard serve --config /etc/switchboard/switchboard.toml --drain 60")]
 pub(super) struct Flags {
     #[command(flatten)]
     pub(super) listen: Listen,

@@ -14,6 +14,11 @@ use crate::server::tokens::{Minted, mint, show};
 
 /// Make tokens for a server that asks for them, or look at one
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  switchboard token mint --key token.key --user robot-7 --for 30d --grant 'device ids=robot-7'
+  switchboard token mint --key token.key --user anna --grant 'participant rooms=lab publish=false'
+  switchboard token show TOKEN")]
 pub(super) struct Flags {
     #[command(subcommand)]
     what: What,
@@ -47,6 +52,10 @@ struct Mint {
     /// its limits, as in "device ids=cam-*", "participant rooms=demo,lab publish=false"
     #[arg(long, value_name = "ROLE [KEY=VALUE…]", required = true, value_parser = grant)]
     grant: Vec<Grant>,
+    /// Only to see and hear: clients may not control a device or run a worker, and participants may
+    /// not publish or send messages. The same as control=false, and publish=false message=false
+    #[arg(long)]
+    view_only: bool,
 }
 
 pub(super) fn run(flags: Flags) -> Outcome {
@@ -56,11 +65,19 @@ pub(super) fn run(flags: Flags) -> Outcome {
             user,
             lifetime,
             grant,
+            view_only,
         }) => {
+            let grants = match view_only {
+                true => grant
+                    .into_iter()
+                    .map(only_viewing)
+                    .collect::<Result<_, _>>(),
+                false => Ok(grant),
+            };
             let what = Minted {
                 user,
                 lifetime,
-                grants: grant,
+                grants: grants.map_err(Failure::usage)?,
             };
             say(mint(&key, &what).map_err(Failure::usage)?.expose());
         }
@@ -88,6 +105,13 @@ fn grant(text: &str) -> anyhow::Result<Grant> {
         fields.insert(key.to_owned(), value);
     }
     Ok(serde_json::from_value(Value::Object(fields))?)
+}
+
+fn only_viewing(grant: Grant) -> anyhow::Result<Grant> {
+    let role = grant.role();
+    grant.only_viewing().ok_or_else(|| {
+        anyhow!("--view-only is for clients and participants, and the grant is for a {role}; leave one out")
+    })
 }
 
 fn time(text: &str) -> anyhow::Result<Duration> {

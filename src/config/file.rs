@@ -48,6 +48,7 @@ pub(super) struct Tls {
 pub(super) struct Cuttlefish {
     pub(super) wait_for_device: Option<bool>,
     pub(super) device_files: Option<bool>,
+    pub(super) unguarded_devices: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -96,7 +97,11 @@ impl<'a> Source<'a> {
             path: path.to_owned(),
             source,
         })?;
-        Ok(Self { path, text })
+        Ok(Self::new(path, text))
+    }
+
+    pub(super) fn new(path: &'a Path, text: String) -> Self {
+        Self { path, text }
     }
 
     pub(super) fn parse(&self) -> Result<File, ConfigError> {

@@ -90,7 +90,7 @@ pub enum Transport {
 pub(super) struct Section {
     servers: Vec<Spanned<IceServer>>,
     secret: Option<Spanned<Secret>>,
-    secret_file: Option<Spanned<PathBuf>>,
+    pub(super) secret_file: Option<Spanned<PathBuf>>,
     lifetime: Option<Spanned<toml::Value>>,
 }
 

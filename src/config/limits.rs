@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+
 /// Makes [`Limits`] from one table, so that a limit can't exist without a key, a default and a line
 /// of documentation.
 macro_rules! limits {
@@ -19,9 +21,25 @@ macro_rules! limits {
             }
         }
 
+        /// As in the configuration file.
+        impl Serialize for Limits {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                let mut map = to.serialize_map(Some(Self::KEYS.len()))?;
+                $( map.serialize_entry(stringify!($name), limits!(@show $kind, self.$name))?; )+
+                map.end()
+            }
+        }
+
         impl Limits {
             /// Every limit's key.
             pub const KEYS: &'static [&'static str] = &[$( stringify!($name), )+];
+
+            /// Every limit that is a number, with its key.
+            #[must_use]
+            pub fn counts(&self) -> Vec<(&'static str, usize)> {
+                let each = [$( limits!(@count $kind, self, $name), )+];
+                each.into_iter().flatten().collect()
+            }
 
             /// Sets one limit by its key.
             ///
@@ -34,10 +52,22 @@ macro_rules! limits {
                 }
                 Ok(())
             }
+
+            /// Every limit's key, meaning and value.
+            #[cfg(test)]
+            pub(super) fn lines(&self) -> Vec<(&'static str, &'static str, String)> {
+                vec![$( (stringify!($name), concat!($($doc),+), limits!(@print $kind, self.$name)), )+]
+            }
         }
     };
+    (@show count, $value:expr) => { &$value };
+    (@show seconds, $value:expr) => { &$value.as_secs_f64() };
+    (@print count, $value:expr) => { $value.to_string() };
+    (@print seconds, $value:expr) => { $value.as_secs_f64().to_string() };
     (@type count) => { usize };
     (@type seconds) => { Duration };
+    (@count count, $self:ident, $name:ident) => { Some((stringify!($name), $self.$name)) };
+    (@count seconds, $self:ident, $name:ident) => { None };
     (@parse count, $value:expr) => {
         match $value.as_integer().and_then(|n| usize::try_from(n).ok()) {
             Some(n) if n > 0 => Ok::<usize, String>(n),
@@ -101,8 +131,10 @@ limits! {
     endpoints: count = 10_000;
     /// Open calls at one endpoint at once.
     calls_per_endpoint: count = 1_000;
-    /// Callers at once that wait for an absent endpoint.
-    waiting_calls: count = 1_000;
+    /// Callers at once that wait for an absent endpoint. One more is refused.
+    waiting_calls: count = 10_000;
+    /// Those of them that wait for the same endpoint. One more is refused.
+    waiting_calls_per_endpoint: count = 1_000;
     /// Endpoint ids whose last call number is remembered after the endpoint has left.
     remembered_endpoints: count = 10_000;
     /// Bytes in the id of a GStreamer peer or room, of a gecko, or in the name of a Kurento user or room. A longer id of a peer closes with 1002.
@@ -119,6 +151,8 @@ limits! {
     gecko_queue_messages: count = 2_048;
     /// Bytes that wait for one gecko, beside one message of any size. The sender of one more message gets errno 429.
     gecko_queue_bytes: count = 1024 * 1024;
+    /// Candidates that one client may send to its gecko. One more ends its session with errno 429.
+    gecko_candidates: count = 256;
     /// Accounts whose gecko is remembered. One more pushes out the one that asked longest ago.
     gecko_accounts: count = 10_000;
     /// How long a gecko that is gone is awaited: its sessions go on if it comes back, and its accounts stay with it.
@@ -169,6 +203,8 @@ limits! {
     scripts_bytes: count = 8 * 1024 * 1024;
     /// How long such a script is kept for geckos to fetch.
     script_kept: seconds = Duration::from_secs(600);
+    /// Connections or calls in one page of the admin API's lists.
+    admin_page: count = 1_000;
     /// Bytes in a token. A longer one is refused without asking anyone.
     token_bytes: count = 16 * 1024;
     /// Tokens at once that are being checked with their authority. More wait within their `token_check`.

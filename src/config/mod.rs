@@ -1,7 +1,11 @@
 //! File + environment + flags → one validated [`Config`]. Every limit with its default and its key.
 
 mod accounts;
+#[cfg(test)]
+mod example;
 mod file;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod ice;
 mod limits;
 mod proxies;
@@ -17,7 +21,7 @@ pub use secret::Secret;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
@@ -206,6 +210,8 @@ pub struct Cuttlefish {
     pub wait_for_device: bool,
     /// Serve `/devices/{id}/files/…` from the HTTP server that the device named as its `device_port`.
     pub device_files: bool,
+    /// Let clients that may only view call devices that don't hold them to it.
+    pub unguarded_devices: bool,
 }
 
 /// What only the GStreamer dialect asks.
@@ -283,6 +289,7 @@ impl Default for Cuttlefish {
         Self {
             wait_for_device: false,
             device_files: true,
+            unguarded_devices: false,
         }
     }
 }
@@ -296,7 +303,7 @@ impl Config {
         let mut config = Self::default();
         let mut insecure = overrides.insecure;
         if let Some(path) = &overrides.file {
-            insecure = config.read(path, insecure)?;
+            insecure = config.read(&file::Source::read(path)?, insecure)?;
         }
         config.apply(overrides)?;
         config.check(insecure)?;
@@ -304,8 +311,7 @@ impl Config {
     }
 
     /// Takes over what a file says; whether it or the flags, `insecure`, allow to go without protection.
-    fn read(&mut self, path: &Path, insecure: bool) -> Result<bool, ConfigError> {
-        let source = file::Source::read(path)?;
+    fn read(&mut self, source: &file::Source<'_>, insecure: bool) -> Result<bool, ConfigError> {
         let file = source.parse()?;
         let insecure = insecure || file.insecure.unwrap_or(false);
         for listen in file.listen {
@@ -461,6 +467,9 @@ fn cuttlefish(typed: &file::Cuttlefish) -> Cuttlefish {
     Cuttlefish {
         wait_for_device: typed.wait_for_device.unwrap_or(defaults.wait_for_device),
         device_files: typed.device_files.unwrap_or(defaults.device_files),
+        unguarded_devices: typed
+            .unguarded_devices
+            .unwrap_or(defaults.unguarded_devices),
     }
 }
 

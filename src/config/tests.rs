@@ -1,8 +1,9 @@
 use std::io::Write;
+use std::path::Path;
 
 use super::*;
 
-fn load(file: &str, change: impl FnOnce(&mut Overrides)) -> Result<Config, ConfigError> {
+pub(super) fn load(file: &str, change: impl FnOnce(&mut Overrides)) -> Result<Config, ConfigError> {
     let mut temporary = tempfile::NamedTempFile::new().unwrap();
     temporary.write_all(file.as_bytes()).unwrap();
     let mut overrides = Overrides {
@@ -13,7 +14,7 @@ fn load(file: &str, change: impl FnOnce(&mut Overrides)) -> Result<Config, Confi
     Config::load(overrides)
 }
 
-fn error(file: &str) -> String {
+pub(super) fn error(file: &str) -> String {
     load(file, |_| {}).unwrap_err().to_string()
 }
 
@@ -23,6 +24,63 @@ fn nothing_said_means_loopback_without_tls() {
     assert_eq!(config.listen, [parse_listen(DEFAULT_LISTEN).unwrap()]);
     assert_eq!(config.limits, Limits::default());
     assert!(config.tls.is_none());
+}
+
+/// The table of docs/limits.md: the cells of each row.
+fn documented_limits() -> Vec<Vec<&'static str>> {
+    let lines = include_str!("../../docs/limits.md").lines();
+    let rows = lines.filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |"));
+    rows.map(|row| row.split(" | ").collect()).collect()
+}
+
+#[test]
+fn every_limit_is_documented_with_its_default() {
+    let rows = documented_limits();
+    let keys: Vec<_> = rows
+        .iter()
+        .map(|row| row[0].trim_end_matches('`'))
+        .collect();
+    assert_eq!(keys, Limits::KEYS, "the first column of docs/limits.md");
+    for (key, row) in keys.into_iter().zip(&rows) {
+        let number = row[1].trim_end_matches(" s");
+        let table: toml::Table = format!("it = {number}").parse().unwrap();
+        let mut limits = Limits::default();
+        limits.set(key, &table["it"]).unwrap();
+        assert_eq!(limits, Limits::default(), "{key} isn't {number}");
+    }
+}
+
+#[test]
+fn every_limit_is_counted_and_reached_where_the_documentation_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = [
+        "src/server/metrics.rs",
+        "src/server/tokens/meters.rs",
+        "src/server/tokens/mod.rs",
+        "src/dialect/cause.rs",
+        "src/dialect/kurento/errors.rs",
+    ];
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let sources = sources.map(read).concat();
+    for row in documented_limits() {
+        let (key, counters) = (row[0], row[4]);
+        let counters = counters.split(", `").filter(|it| *it != "–");
+        for counter in counters.map(|it| it.trim_matches('`')) {
+            let (name, labels) = counter.split_once('{').unwrap_or((counter, ""));
+            let name = name.trim_start_matches("switchboard_");
+            let name = name.trim_end_matches("_total").trim_end_matches("_seconds");
+            assert!(sources.contains(name), "{key}: {counter}");
+            let cause = labels.strip_prefix("cause=");
+            let cause = cause.or_else(|| labels.strip_prefix("result="));
+            let label = cause.map(|it| it.trim_end_matches('}'));
+            assert!(
+                label.is_none_or(|it| sources.contains(it)),
+                "{key}: {counter}"
+            );
+        }
+        let test = row[5].trim_matches('`');
+        assert!(root.join(test).is_file(), "{key}: {test}");
+    }
 }
 
 #[test]

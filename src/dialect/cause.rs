@@ -163,6 +163,11 @@ pub enum Cause<'a> {
     },
     /// Too much waits for the gecko.
     Congested,
+    /// A gecko's client sent more candidates than are taken.
+    TooManyCandidates {
+        /// The limit.
+        limit: usize,
+    },
     /// The gecko didn't answer in time.
     Unanswered {
         /// How many seconds it had.
@@ -197,6 +202,13 @@ pub enum Cause<'a> {
         /// The id.
         id: &'a EndpointId,
     },
+    /// The connection's token is for viewing only, and the endpoint holds nobody to that.
+    Unguarded {
+        /// The endpoint's id.
+        id: &'a EndpointId,
+    },
+    /// The connection's token is for viewing only, and this is more.
+    ViewOnly,
     /// The connection's token isn't for this.
     Forbidden {
         /// What: "call 'x'".
@@ -315,6 +327,7 @@ impl Cause<'_> {
             Self::NoGecko                  => ("no_gecko",           503, Level::Info),
             Self::SessionsFull { .. }      => ("sessions_full",      503, Level::Warn),
             Self::Congested                => ("congested",          503, Level::Warn),
+            Self::TooManyCandidates { .. } => ("too_many_candidates", 429, Level::Info),
             Self::Unanswered { .. }        => ("unanswered",         504, Level::Info),
             Self::Unconnected { .. }       => ("unconnected",        504, Level::Info),
             Self::GeckoLeft                => ("gecko_left",         502, Level::Info),
@@ -323,6 +336,8 @@ impl Cause<'_> {
             Self::NoSuchWorker { .. }      => ("no_such_worker",     404, Level::Info),
             Self::Replaced                 => ("replaced",           410, Level::Info),
             Self::ForbiddenId { .. }       => ("forbidden_id",       403, Level::Info),
+            Self::Unguarded { .. }         => ("unguarded",          403, Level::Info),
+            Self::ViewOnly                 => ("view_only",          403, Level::Info),
             Self::Forbidden { .. }         => ("forbidden",          403, Level::Info),
         }
     }
@@ -357,6 +372,11 @@ impl Cause<'_> {
             Self::UnknownMailbox => close("Unknown connection id"),
             Self::ForbiddenId { id } => close(format!("The token does not allow the device id '{}'", quoted(id.as_str()))),
             Self::Forbidden { what } => close(format!("The token does not allow to {}", quoted(what))),
+            Self::Unguarded { id } => close(format!(
+                "The token allows to view only, and the device '{}' does not hold its clients to that; \
+                 it needs switchboard device, or the server cuttlefish.unguarded_devices",
+                quoted(id.as_str())
+            )),
             // A Cuttlefish peer causes none of these.
             Self::NoHello | Self::InvalidPeerId | Self::MissingPeerId | Self::InvalidRoomId { .. }
             | Self::IncompleteMessage => close("Invalid message"),
@@ -365,9 +385,9 @@ impl Cause<'_> {
             Self::NotJson { .. } | Self::UnknownAction { .. } | Self::MissingField { .. }
             | Self::Unexpected { .. } | Self::NoAuthorization | Self::NotBearer
             | Self::TokenRefused { .. } | Self::AuthorityUnavailable { .. } | Self::NoGecko | Self::SessionsFull { .. }
-            | Self::Congested | Self::Unanswered { .. } | Self::Unconnected { .. } | Self::GeckoLeft
+            | Self::Congested | Self::TooManyCandidates { .. } | Self::Unanswered { .. } | Self::Unconnected { .. } | Self::GeckoLeft
             | Self::GeckoMistake { .. } | Self::GeckoNotJson { .. } | Self::NoSuchWorker { .. }
-            | Self::Replaced => close("Invalid message"),
+            | Self::Replaced | Self::ViewOnly => close("Invalid message"),
         }
     }
 
@@ -403,9 +423,9 @@ impl Cause<'_> {
             Self::NotJson { .. } | Self::UnknownAction { .. } | Self::MissingField { .. }
             | Self::Unexpected { .. } | Self::NoAuthorization | Self::NotBearer
             | Self::TokenRefused { .. } | Self::AuthorityUnavailable { .. } | Self::NoGecko | Self::SessionsFull { .. }
-            | Self::Congested | Self::Unanswered { .. } | Self::Unconnected { .. } | Self::GeckoLeft
+            | Self::Congested | Self::TooManyCandidates { .. } | Self::Unanswered { .. } | Self::Unconnected { .. } | Self::GeckoLeft
             | Self::GeckoMistake { .. } | Self::GeckoNotJson { .. } | Self::NoSuchWorker { .. }
-            | Self::Replaced => stay("invalid msg"),
+            | Self::Replaced | Self::ViewOnly | Self::Unguarded { .. } => stay("invalid msg"),
         }
     }
 }
@@ -426,6 +446,7 @@ impl From<&SessionError> for Cause<'_> {
             SessionError::NoEndpoint => Self::NoGecko,
             SessionError::Full(limit) => Self::SessionsFull { limit },
             SessionError::Congested => Self::Congested,
+            SessionError::TooManyCandidates(limit) => Self::TooManyCandidates { limit },
             SessionError::Unanswered(time) => Self::Unanswered {
                 seconds: time.as_secs_f64(),
             },
@@ -433,6 +454,7 @@ impl From<&SessionError> for Cause<'_> {
                 seconds: time.as_secs_f64(),
             },
             SessionError::EndpointLeft => Self::GeckoLeft,
+            SessionError::ViewOnly => Self::ViewOnly,
             SessionError::Forbidden => Self::Forbidden {
                 what: Cow::Borrowed("ask for a worker"),
             },
@@ -458,6 +480,7 @@ impl<'a> From<&'a CallError> for Cause<'a> {
             CallError::AlreadyInCall => Self::AlreadyInCall,
             CallError::Full(limit) => Self::CallsFull { limit: *limit },
             CallError::Forbidden(id) => Self::call(id),
+            CallError::Unguarded(id) => Self::Unguarded { id },
         }
     }
 }

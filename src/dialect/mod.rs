@@ -29,6 +29,14 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// Every one.
+    pub const ALL: [Self; 4] = [
+        Self::Cuttlefish,
+        Self::GStreamer,
+        Self::Gecko,
+        Self::Kurento,
+    ];
+
     /// The name in logs, metrics and the admin API.
     #[must_use]
     pub const fn name(self) -> &'static str {

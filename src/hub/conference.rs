@@ -15,10 +15,11 @@ use std::time::Instant;
 
 use super::core::{Counts, Output, tell};
 use super::{ConnectionId, Event};
-use tables::{Guest, Member, Tables, Timer};
+use tables::{Guest, Member, Room, Tables, Timer};
 pub use words::{
     Ask, Asked, ConferenceLimits, Denied, Granted, MediaCandidate, MediaCommand, MediaEnd,
-    MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, Told, Visitor,
+    MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, MuteChange, Muted, Rights, Told,
+    Visitor,
 };
 
 /// Visitors and their rooms.
@@ -74,7 +75,7 @@ impl Conference {
         };
         let outcome = match asked.ask {
             Ask::Begin | Ask::Resume => Ok(Granted::Done),
-            Ask::Enter { room, user } => self.enter(request, &room, user, out),
+            Ask::Enter { room, user, rights } => self.enter(request, &room, user, rights, out),
             Ask::Publish { offer, loopback } => match self.publish(request, offer, loopback) {
                 Ok(()) => return,
                 Err(denied) => Err(denied),
@@ -106,6 +107,7 @@ impl Conference {
 
     /// A connection is gone. Its visitor is awaited back.
     pub(super) fn leave(&mut self, now: Instant, connection: ConnectionId) {
+        self.tables.forget_asker(connection);
         if let Some(visitor) = self.tables.bound.get(&connection).copied() {
             self.await_back(now, visitor);
         }
@@ -139,11 +141,22 @@ impl Conference {
         true
     }
 
-    /// Puts everyone out of a room. False if there is no such one.
-    pub(super) fn close_room(&mut self, name: &str, out: &mut Vec<Output>) -> bool {
-        let Some((name, room)) = self.tables.rooms.remove_entry(name) else {
-            return false;
+    /// Puts whoever a connection brings out of its room, and ends that one.
+    pub(super) fn dismiss(&mut self, connection: ConnectionId, out: &mut Vec<Output>) {
+        let Some(visitor) = self.tables.bound.get(&connection).copied() else {
+            return;
         };
+        if self.tables.member(visitor).is_some() {
+            self.put_out(visitor, out);
+            self.tell(visitor, Told::Evicted, out);
+        }
+        self.end(visitor, out);
+    }
+
+    /// Puts everyone out of a room. How many; `None` if there is no such one.
+    pub(super) fn close_room(&mut self, name: &str, out: &mut Vec<Output>) -> Option<usize> {
+        let (name, room) = self.tables.rooms.remove_entry(name)?;
+        let count = room.members.len();
         self.commands.push(MediaCommand::CloseRoom(room.key));
         for visitor in room.members.into_values() {
             let member = self.tables.guests.get_mut(&visitor);
@@ -157,15 +170,16 @@ impl Conference {
             let room = Arc::clone(&name);
             self.tell(visitor, Told::Closed { room }, out);
         }
-        true
+        Some(count)
     }
 
     pub(super) fn rooms(&self) -> impl Iterator<Item = (&Arc<str>, Vec<MemberView>)> {
-        self.tables.rooms.iter().map(|(name, room)| {
-            let members = room.members.values();
-            let members = members.filter_map(|visitor| self.view(*visitor));
-            (name, members.collect())
-        })
+        let rooms = self.tables.rooms.iter();
+        rooms.map(|(name, room)| (name, self.views(room)))
+    }
+
+    pub(super) fn room(&self, name: &str) -> Option<Vec<MemberView>> {
+        self.tables.rooms.get(name).map(|room| self.views(room))
     }
 
     /// Who has a media endpoint.
@@ -188,11 +202,11 @@ impl Conference {
     }
 
     /// Everything that is remembered.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn entries(&self) -> usize {
         let tables = &self.tables;
         let visitors = tables.guests.len() + tables.bound.len();
-        visitors + tables.rooms.len() + tables.ends.len() + tables.timers.len()
+        visitors + tables.rooms.len() + tables.ends.len() + tables.timers.len() + tables.asked()
     }
 
     /// The visitor that a connection brings; a new one if it brought none yet.
@@ -253,6 +267,7 @@ impl Conference {
         request: Request,
         name: &Arc<str>,
         user: Arc<str>,
+        rights: Rights,
         out: &mut Vec<Output>,
     ) -> Outcome {
         let (tables, limits) = (&mut self.tables, &self.limits);
@@ -293,7 +308,7 @@ impl Conference {
             found.members.insert(Arc::clone(&user), request.visitor);
         }
         if let Some(guest) = self.tables.guests.get_mut(&request.visitor) {
-            guest.member = Some(Member::new(room, user));
+            guest.member = Some(Member::new(room, user, rights));
         }
         Ok(Granted::Entered { others })
     }
@@ -321,6 +336,9 @@ impl Conference {
             None => Err(Denied::NotInRoom(request.visitor)),
             Some(member) if member.user != user => Err(Denied::NotOwnName(Arc::clone(&user))),
             Some(member) if member.room != room => Err(Denied::NotOwnRoom(Arc::clone(&room))),
+            Some(member) if !member.rights.message => {
+                Err(Denied::Forbidden("send messages".into()))
+            }
             Some(_) => Ok(Granted::Done),
         };
         let is_said = outcome.is_ok();
@@ -340,7 +358,7 @@ impl Conference {
         }
     }
 
-    fn place(&self, visitor: Visitor) -> Option<(Arc<str>, Arc<str>)> {
+    pub(super) fn place(&self, visitor: Visitor) -> Option<(Arc<str>, Arc<str>)> {
         let member = self.tables.member(visitor)?;
         Some((Arc::clone(&member.room), Arc::clone(&member.user)))
     }
@@ -407,6 +425,11 @@ impl Conference {
         }
     }
 
+    fn views(&self, room: &Room) -> Vec<MemberView> {
+        let members = room.members.values();
+        members.filter_map(|visitor| self.view(*visitor)).collect()
+    }
+
     fn view(&self, visitor: Visitor) -> Option<MemberView> {
         let guest = self.tables.guests.get(&visitor)?;
         let member = guest.member.as_ref()?;
@@ -414,17 +437,20 @@ impl Conference {
             user: Arc::clone(&member.user),
             publishing: member.is_publishing(),
             receives: member.receiving.keys().cloned().collect(),
-            away: guest.connection.is_none(),
+            connection: guest.connection,
+            muted: member.muted,
             ends: member.ends().collect(),
         })
     }
 }
 
 impl Member {
-    fn new(room: Arc<str>, user: Arc<str>) -> Self {
+    fn new(room: Arc<str>, user: Arc<str>, rights: Rights) -> Self {
         Self {
             room,
             user,
+            muted: Muted::default(),
+            rights,
             publishing: None,
             receiving: std::collections::BTreeMap::new(),
         }

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::conference::{
     Conference, ConferenceLimits, MediaCommand, MediaEnd, MediaEvent, MediaOwner, MemberView,
+    MuteChange, Muted,
 };
 use super::pool::Pool;
 use super::store::{Call, EndedCall, LAST_NUMBER, Newcomer, Registration, Seat, Store};
 use super::{
-    CallError, CallNumber, Command, ConnectionId, EndpointId, Event, Namespace, Payload,
-    PoolLimits, RegistrationError, RoomId, Undelivered, WhenAbsent,
+    Access, CallError, CallNumber, Command, ConnectionId, EndpointId, Event, Namespace, Payload,
+    PoolLimits, RegistrationError, RoomId, Undelivered, Visitor, WhenAbsent,
 };
 
 /// How much the hub takes. All but the durations bound its memory.
@@ -22,6 +23,8 @@ pub struct Limits {
     pub calls_per_endpoint: usize,
     /// Callers at once that wait for an absent endpoint; one more is refused.
     pub waiting_calls: usize,
+    /// Those of them that wait for the same one.
+    pub waiting_calls_per_endpoint: usize,
     /// Ids whose last call number is remembered after the endpoint has left. One more pushes out
     /// the id that left longest ago; from then on, ids that aren't remembered start above its last
     /// number instead of at 1, so that a number still is never reused for one id.
@@ -151,13 +154,18 @@ impl Hub {
         out: &mut Vec<Output>,
     ) {
         match command {
-            Command::Register { id, info } => self.register(now, from, id, info, out),
+            Command::Register {
+                id,
+                info,
+                holds_viewers,
+            } => self.register(now, from, id, (info, holds_viewers), out),
             Command::Call {
                 endpoint,
                 when_absent,
-            } => self.call(from, &endpoint, when_absent, out),
-            Command::ToCaller { call, payload } => self.to_caller(from, call, payload, out),
-            Command::ToEndpoint { payload } => self.to_endpoint(from, payload, out),
+                access,
+            } => self.call(now, from, &endpoint, when_absent, access, out),
+            Command::ToCaller { call, payload } => self.tell_caller(from, call, payload, out),
+            Command::ToEndpoint { payload } => self.tell_endpoint(from, payload, out),
             Command::ToPartner { frame, otherwise } => {
                 self.relay_or_obey(now, from, frame, otherwise, out);
             }
@@ -193,19 +201,43 @@ impl Hub {
         self.conference.commands.drain(..)
     }
 
+    /// Puts whoever a connection brings out of its room, for good: that one isn't awaited back.
+    pub fn dismiss(&mut self, connection: ConnectionId, out: &mut Vec<Output>) {
+        self.conference.dismiss(connection, out);
+    }
+
+    /// Stops, or no longer, what a member of a room publishes whose media the server forwards; what
+    /// isn't named stays as it is. How that is now; `None` if there is no such member.
+    pub fn mute(&mut self, room: &str, user: &str, change: MuteChange) -> Option<Muted> {
+        self.conference.mute(room, user, change)
+    }
+
+    /// One room whose media the server forwards: its members.
+    #[must_use]
+    pub fn forwarding_room(&self, room: &str) -> Option<Vec<MemberView>> {
+        self.conference.room(room)
+    }
+
     /// Puts a member out of a room whose media the server forwards. False if there is no such one.
     pub fn evict(&mut self, room: &str, user: &str, out: &mut Vec<Output>) -> bool {
         self.conference.evict(room, user, out)
     }
 
-    /// Closes a room whose media the server forwards. False if there is no such one.
-    pub fn close_room(&mut self, room: &str, out: &mut Vec<Output>) -> bool {
+    /// Closes a room whose media the server forwards. How many were in it; `None` if there is no
+    /// such one.
+    pub fn close_room(&mut self, room: &str, out: &mut Vec<Output>) -> Option<usize> {
         self.conference.close_room(room, out)
     }
 
     /// Every room whose media the server forwards, in order of name, with its members.
     pub fn forwarding_rooms(&self) -> impl Iterator<Item = (&Arc<str>, Vec<MemberView>)> {
         self.conference.rooms()
+    }
+
+    /// The room of a visitor, and its name there.
+    #[must_use]
+    pub fn visitor_place(&self, visitor: Visitor) -> Option<(Arc<str>, Arc<str>)> {
+        self.conference.place(visitor)
     }
 
     /// Who has a media endpoint.
@@ -260,7 +292,7 @@ impl Hub {
         self.store
             .entry(id)
             .map(|(id, registration)| self.shown(id, registration))
-            .or_else(|| self.pool.endpoints().find(|it| it.id == id))
+            .or_else(|| self.pool.endpoint(id))
     }
 
     /// Every room, in order of namespace and id.
@@ -299,7 +331,7 @@ impl Hub {
         now: Instant,
         from: ConnectionId,
         id: EndpointId,
-        info: Option<Payload>,
+        (info, holds_viewers): (Option<Payload>, bool),
         out: &mut Vec<Output>,
     ) {
         let refuse =
@@ -313,6 +345,7 @@ impl Hub {
             let newcomer = Newcomer {
                 connection: from,
                 info,
+                holds_viewers,
                 deadline: now + self.limits.probe,
             };
             return match self.store.add_newcomer(&id, newcomer) {
@@ -323,7 +356,7 @@ impl Hub {
         if self.store.endpoints().len() + self.pool.len() >= self.limits.endpoints {
             return refuse(out, RegistrationError::Full(self.limits.endpoints));
         }
-        self.seat(now, from, &id, info, out);
+        self.seat(now, from, &id, (info, holds_viewers), out);
     }
 
     /// Gives a free id to a connection, and connects those who wait for it.
@@ -332,21 +365,24 @@ impl Hub {
         now: Instant,
         connection: ConnectionId,
         id: &EndpointId,
-        info: Option<Payload>,
+        (info, holds_viewers): (Option<Payload>, bool),
         out: &mut Vec<Output>,
     ) {
-        self.store.register(now, connection, id, info);
+        self.store
+            .register(now, connection, id, info, holds_viewers);
         tell(out, connection, Event::Registered);
-        for caller in self.store.take_waiting(id) {
-            self.open(caller, id, out);
+        for (caller, access) in self.store.take_waiting(id) {
+            self.open(now, caller, id, access, out);
         }
     }
 
     fn call(
         &mut self,
+        now: Instant,
         from: ConnectionId,
         endpoint: &EndpointId,
         when_absent: WhenAbsent,
+        access: Access,
         out: &mut Vec<Output>,
     ) {
         let refused = if self
@@ -356,37 +392,50 @@ impl Hub {
         {
             CallError::AlreadyInCall
         } else if self.store.endpoint(endpoint).is_some() {
-            return self.open(from, endpoint, out);
+            return self.open(now, from, endpoint, access, out);
         } else if when_absent == WhenAbsent::Refuse {
             CallError::Absent(endpoint.clone())
         } else if self.store.waiting_calls() >= self.limits.waiting_calls {
             CallError::Full(self.limits.waiting_calls)
+        } else if self.store.waiting_for(endpoint) >= self.limits.waiting_calls_per_endpoint {
+            CallError::Full(self.limits.waiting_calls_per_endpoint)
         } else {
-            self.store.wait(endpoint, from);
+            self.store.wait(endpoint, from, access);
             return tell(out, from, Event::CallWaiting);
         };
         tell(out, from, Event::CallRefused(refused));
     }
 
     /// Opens a call to an endpoint that is registered.
-    fn open(&mut self, caller: ConnectionId, id: &EndpointId, out: &mut Vec<Output>) {
+    fn open(
+        &mut self,
+        now: Instant,
+        caller: ConnectionId,
+        id: &EndpointId,
+        access: Access,
+        out: &mut Vec<Output>,
+    ) {
         let Some(registration) = self.store.endpoint(id) else {
             return;
         };
+        if access == Access::View && !registration.holds_viewers {
+            let unguarded = CallError::Unguarded(id.clone());
+            return tell(out, caller, Event::CallRefused(unguarded));
+        }
         let info = registration.info.clone();
         if registration.calls.len() >= self.limits.calls_per_endpoint {
             let full = CallError::Full(self.limits.calls_per_endpoint);
             return tell(out, caller, Event::CallRefused(full));
         }
-        let event = match self.store.open_call(id, caller) {
+        let event = match self.store.open_call(now, id, caller, access) {
             Some(call) => Event::CallOpened { call, info },
             None => Event::CallRefused(CallError::Full(LAST_NUMBER as usize)),
         };
         tell(out, caller, event);
     }
 
-    fn to_caller(
-        &self,
+    fn tell_caller(
+        &mut self,
         from: ConnectionId,
         call: CallNumber,
         payload: Payload,
@@ -398,7 +447,12 @@ impl Hub {
         };
         let why = match registration {
             Some(registration) => match registration.calls.get(&call) {
-                Some(caller) => return tell(out, *caller, Event::FromEndpoint { payload }),
+                Some(&caller) => {
+                    if let Some(talk) = self.store.talk(caller) {
+                        talk.received += 1;
+                    }
+                    return tell(out, caller, Event::FromEndpoint { payload });
+                }
                 None if registration.issued(call) => Undelivered::CallerLeft,
                 None => Undelivered::NoSuchCall,
             },
@@ -407,17 +461,21 @@ impl Hub {
         tell(out, from, Event::NotDelivered { call, why });
     }
 
-    fn to_endpoint(&self, from: ConnectionId, payload: Payload, out: &mut Vec<Output>) {
-        if let Some(Call::Open(id, call)) =
+    fn tell_endpoint(&mut self, from: ConnectionId, payload: Payload, out: &mut Vec<Output>) {
+        if let Some(Call::Open(id, call, access)) =
             self.store.connection(from).and_then(|it| it.call.as_ref())
             && let Some(registration) = self.store.endpoint(id)
         {
-            let call = *call;
-            tell(
-                out,
-                registration.connection,
-                Event::FromCaller { call, payload },
-            );
+            let event = Event::FromCaller {
+                call: *call,
+                access: *access,
+                payload,
+            };
+            let to = registration.connection;
+            if let Some(talk) = self.store.talk(from) {
+                talk.sent += 1;
+            }
+            tell(out, to, event);
         }
     }
 
@@ -435,7 +493,7 @@ impl Hub {
 
     /// Ends everything that a connection holds or wants, and tells everyone but itself. The other
     /// end of a pair ends with it.
-    fn end(&mut self, now: Instant, who: ConnectionId, out: &mut Vec<Output>) {
+    pub(super) fn end(&mut self, now: Instant, who: ConnectionId, out: &mut Vec<Output>) {
         let Some(seat) = self.store.connection(who).map(|it| it.seat.clone()) else {
             return;
         };
@@ -468,7 +526,8 @@ impl Hub {
             tell(out, caller, Event::EndpointLeft);
         }
         if let Some(newcomer) = registration.newcomer {
-            self.seat(now, newcomer.connection, id, newcomer.info, out);
+            let said = (newcomer.info, newcomer.holds_viewers);
+            self.seat(now, newcomer.connection, id, said, out);
         }
     }
 
@@ -496,7 +555,7 @@ pub(super) fn tell(out: &mut Vec<Output>, to: ConnectionId, event: Event) {
     out.push(Output { to, event });
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl Hub {
     pub(super) fn entries(&self) -> usize {
         self.store.entries() + self.pool.entries() + self.conference.entries()
@@ -506,6 +565,7 @@ impl Hub {
         self.store.remembered()
     }
 
+    #[cfg(test)]
     pub(super) fn skip_to(&mut self, id: &EndpointId, last: u32) {
         self.store.skip_to(id, last);
     }

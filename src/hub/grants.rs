@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::conference::{Ask, Denied, Told};
+use super::conference::{Ask, Asked, Denied, Rights, Told};
 use super::{
-    CallError, Command, EndpointId, Event, JoinError, Namespace, NotGranted, Offer, PairError,
-    RegistrationError, Request, RoomId, SessionError,
+    Access, CallError, Command, EndpointId, Event, JoinError, Namespace, NotGranted, Offer,
+    PairError, RegistrationError, Request, RoomId, SessionError,
 };
 
 /// What a connection may do. By default everything, as where no tokens are asked for.
@@ -49,6 +49,10 @@ pub enum Grant {
         /// Which devices.
         #[serde(default)]
         ids: Names,
+        /// Do more than see and hear what a device or a gecko shows: touch, type, talk, use adb, run
+        /// workers.
+        #[serde(default = "yes")]
+        control: bool,
     },
     /// Be in rooms whose media the server forwards.
     Participant {
@@ -64,6 +68,9 @@ pub enum Grant {
         /// Receive the others' media.
         #[serde(default = "yes")]
         subscribe: bool,
+        /// Say something to the others in text, and over data channels.
+        #[serde(default = "yes")]
+        message: bool,
     },
     /// See and change everything over HTTP, and nothing else.
     Admin,
@@ -107,7 +114,21 @@ impl Grants {
     /// Whether this device may be called, and its files read.
     #[must_use]
     pub fn allows_call(&self, device: &EndpointId) -> bool {
-        self.any(|grant| matches!(grant, Grant::Client { ids } if ids.has(device.as_str())))
+        self.access(device).is_some()
+    }
+
+    /// What may be done at this device, if it may be called at all.
+    fn access(&self, device: &EndpointId) -> Option<Access> {
+        let may = |wanted: bool| {
+            self.any(|grant| {
+                matches!(grant, Grant::Client { ids, control } if (*control || !wanted) && ids.has(device.as_str()))
+            })
+        };
+        match (may(true), may(false)) {
+            (true, _) => Some(Access::Control),
+            (false, true) => Some(Access::View),
+            (false, false) => None,
+        }
     }
 
     /// The command as it is allowed.
@@ -126,6 +147,19 @@ impl Grants {
                 frame,
                 otherwise: Some(self.request(request)),
             }),
+            Command::Call {
+                endpoint,
+                when_absent,
+                ..
+            } => match self.access(&endpoint) {
+                Some(access) => Ok(Command::Call {
+                    endpoint,
+                    when_absent,
+                    access,
+                }),
+                None => Err(Event::CallRefused(CallError::Forbidden(endpoint))),
+            },
+            Command::Conference(asked) => self.conference(asked),
             command => match self.refusal(&command) {
                 Some(event) => Err(event),
                 None => Ok(command),
@@ -139,15 +173,7 @@ impl Grants {
                 let why = || RegistrationError::Forbidden(id.clone());
                 (!self.may_be(id)).then(|| Event::RegistrationRefused(why()))
             }
-            Command::Call { endpoint, .. } => (!self.allows_call(endpoint))
-                .then(|| Event::CallRefused(CallError::Forbidden(endpoint.clone()))),
-            Command::Demand(_) => (!self.has_any(&[Role::Client]))
-                .then_some(Event::SessionEnded(SessionError::Forbidden)),
-            Command::Conference(asked) => self.denied(&asked.ask).map(|denied| {
-                let visitor = asked.named.unwrap_or(asked.own);
-                let outcome = Err(denied);
-                Event::Conference(Told::Answer { visitor, outcome })
-            }),
+            Command::Demand(demand) => self.no_demand(demand.access).map(Event::SessionEnded),
             _ => None,
         }
     }
@@ -180,28 +206,47 @@ impl Grants {
         }
     }
 
-    fn denied(&self, ask: &Ask) -> Option<Denied> {
-        let may = |allows: &dyn Fn(&Names, &Names, bool, bool) -> bool| {
-            self.any(|grant| match grant {
-                Grant::Participant {
-                    rooms,
-                    ids,
-                    publish,
-                    subscribe,
-                } => allows(rooms, ids, *publish, *subscribe),
-                _ => false,
-            })
+    fn no_demand(&self, access: Access) -> Option<SessionError> {
+        if !self.has_any(&[Role::Client]) {
+            return Some(SessionError::Forbidden);
+        }
+        let controls = || self.any(|grant| matches!(grant, Grant::Client { control: true, .. }));
+        (access == Access::Control && !controls()).then_some(SessionError::ViewOnly)
+    }
+
+    /// Whoever enters gets the rights that the grants for this room and name give; the hub keeps to them.
+    fn conference(&self, mut asked: Asked) -> Result<Command, Event> {
+        let Ask::Enter { room, user, rights } = &mut asked.ask else {
+            return Ok(Command::Conference(asked));
         };
-        let (is_allowed, what) = match ask {
-            Ask::Enter { room, user } => (
-                may(&|rooms, ids, _, _| rooms.has(room) && ids.has(user)),
-                format!("join room \"{room}\" as \"{user}\""),
-            ),
-            Ask::Publish { .. } => (may(&|_, _, publish, _| publish), "publish".to_owned()),
-            Ask::Receive { .. } => (may(&|_, _, _, subscribe| subscribe), "receive".to_owned()),
-            _ => return None,
-        };
-        (!is_allowed).then(|| Denied::Forbidden(what.into()))
+        let mut is_meant = false;
+        let mut given = Rights::NONE;
+        for grant in self.0.iter().flat_map(|grants| grants.iter()) {
+            if let Grant::Participant {
+                rooms,
+                ids,
+                publish,
+                subscribe,
+                message,
+            } = grant
+                && rooms.has(room)
+                && ids.has(user)
+            {
+                is_meant = true;
+                given.publish |= publish;
+                given.subscribe |= subscribe;
+                given.message |= message;
+            }
+        }
+        if is_meant {
+            *rights = given;
+            return Ok(Command::Conference(asked));
+        }
+        let what = format!("join room \"{room}\" as \"{user}\"");
+        Err(Event::Conference(Told::Answer {
+            visitor: asked.named.unwrap_or(asked.own),
+            outcome: Err(Denied::Forbidden(what.into())),
+        }))
     }
 
     fn any(&self, is_meant: impl Fn(&Grant) -> bool) -> bool {
@@ -222,6 +267,30 @@ impl Grant {
             Self::Client { .. } => Role::Client,
             Self::Participant { .. } => Role::Participant,
             Self::Admin => Role::Admin,
+        }
+    }
+
+    /// The same, and only to see and hear. `None` for roles in which there is nothing to see.
+    #[must_use]
+    pub fn only_viewing(self) -> Option<Self> {
+        match self {
+            Self::Client { ids, .. } => Some(Self::Client {
+                ids,
+                control: false,
+            }),
+            Self::Participant {
+                rooms,
+                ids,
+                subscribe,
+                ..
+            } => Some(Self::Participant {
+                rooms,
+                ids,
+                publish: false,
+                subscribe,
+                message: false,
+            }),
+            Self::Device { .. } | Self::Gecko { .. } | Self::Peer { .. } | Self::Admin => None,
         }
     }
 }
@@ -271,7 +340,7 @@ const fn yes() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Payload, WhenAbsent};
+    use super::super::{AccountId, Demand, Payload, SessionId, Visitor, WhenAbsent};
     use super::*;
 
     fn grants(json: serde_json::Value) -> Grants {
@@ -280,7 +349,11 @@ mod tests {
 
     fn register(space: Namespace, id: &str) -> Command {
         let id = EndpointId::new(space, id).unwrap();
-        Command::Register { id, info: None }
+        Command::Register {
+            id,
+            info: None,
+            holds_viewers: false,
+        }
     }
 
     #[test]
@@ -314,6 +387,7 @@ mod tests {
         let call = Command::Call {
             endpoint: EndpointId::new(Namespace::Device, "ab").unwrap(),
             when_absent: WhenAbsent::Wait,
+            access: Access::Control,
         };
         assert!(device.check(call.clone()).is_err());
         assert!(
@@ -321,6 +395,86 @@ mod tests {
                 .check(call)
                 .is_ok()
         );
+    }
+
+    fn call(id: &str, access: Access) -> Command {
+        Command::Call {
+            endpoint: EndpointId::new(Namespace::Device, id).unwrap(),
+            when_absent: WhenAbsent::Wait,
+            access,
+        }
+    }
+
+    #[test]
+    fn a_call_is_for_what_the_best_grant_for_that_device_allows() {
+        let client = grants(serde_json::json!([
+            {"role": "client", "ids": ["cam-*"], "control": false},
+            {"role": "client", "ids": ["cam-1"]},
+        ]));
+        for (id, access) in [("cam-1", Access::Control), ("cam-2", Access::View)] {
+            let checked = client.check(call(id, Access::Control));
+            assert_eq!(checked, Ok(call(id, access)), "{id}");
+        }
+        assert!(client.check(call("x", Access::Control)).is_err());
+        assert_eq!(
+            Grants::default().check(call("x", Access::Control)),
+            Ok(call("x", Access::Control))
+        );
+    }
+
+    #[test]
+    fn who_only_views_may_see_what_a_gecko_shows_and_run_nothing() {
+        let demand = |access| {
+            Command::Demand(Demand {
+                session: SessionId(1),
+                access,
+                account: AccountId::new("anna"),
+                payload: Payload::from(""),
+            })
+        };
+        let viewer = grants(serde_json::json!([{"role": "client", "control": false}]));
+        assert!(viewer.check(demand(Access::View)).is_ok());
+        assert_eq!(
+            viewer.check(demand(Access::Control)),
+            Err(Event::SessionEnded(SessionError::ViewOnly))
+        );
+        let device = grants(serde_json::json!([{"role": "device"}]));
+        assert_eq!(
+            device.check(demand(Access::View)),
+            Err(Event::SessionEnded(SessionError::Forbidden))
+        );
+    }
+
+    #[test]
+    fn a_members_rights_are_those_of_its_own_room() {
+        let guest = grants(serde_json::json!([
+            {"role": "participant", "rooms": ["lab"], "publish": false, "message": false},
+            {"role": "participant", "rooms": ["hall"], "subscribe": false},
+        ]));
+        let enter = |room: &str, rights| {
+            Command::Conference(Asked {
+                named: None,
+                own: Visitor(1),
+                ask: Ask::Enter {
+                    room: room.into(),
+                    user: "anna".into(),
+                    rights,
+                },
+            })
+        };
+        let rights = |publish, subscribe, message| Rights {
+            publish,
+            subscribe,
+            message,
+        };
+        for (room, given) in [
+            ("lab", rights(false, true, false)),
+            ("hall", rights(true, false, true)),
+        ] {
+            let checked = guest.check(enter(room, Rights::ALL));
+            assert_eq!(checked, Ok(enter(room, given)), "{room}");
+        }
+        assert!(guest.check(enter("attic", Rights::ALL)).is_err());
     }
 
     #[test]

@@ -22,11 +22,14 @@ impl Hub {
         out: &mut Vec<Output>,
     ) {
         let call = self.store.connection(from).and_then(|it| it.call.as_ref());
-        if let Some(Call::Paired(partner)) = call {
-            return tell(out, *partner, Event::FromPartner { payload: frame });
+        if let Some(&Call::Paired(partner)) = call {
+            if let Some(talk) = self.store.talk(from) {
+                talk.sent += 1;
+            }
+            return tell(out, partner, Event::FromPartner { payload: frame });
         }
         match otherwise {
-            Some(Request::Pair(with)) => self.pair(from, with, out),
+            Some(Request::Pair(with)) => self.pair(now, from, with, out),
             Some(Request::Join(room)) => self.join(from, &room, out),
             Some(Request::ToMember { to, payload }) => match self.room_of(from) {
                 Some(room) => self.to_member(now, room, to, payload, from, out),
@@ -72,7 +75,7 @@ impl Hub {
         }
     }
 
-    fn pair(&mut self, from: ConnectionId, with: EndpointId, out: &mut Vec<Output>) {
+    fn pair(&mut self, now: Instant, from: ConnectionId, with: EndpointId, out: &mut Vec<Output>) {
         let refused = if self.holder(from).is_none() {
             PairError::NotRegistered
         } else if self.is_engaged(from) {
@@ -82,7 +85,7 @@ impl Hub {
                 None => PairError::Absent(with),
                 Some(other) if self.is_engaged(other) => PairError::Busy(with),
                 Some(other) => {
-                    self.store.pair(from, other);
+                    self.store.pair(now, from, other);
                     tell(out, from, Event::Paired);
                     if other != from {
                         tell(out, other, Event::PairedBy);

@@ -8,8 +8,11 @@
 //! four dialects translate their own words into these, so that the rules about
 //! duplicate ids, goodbyes and numbering stand once, here.
 
+mod calls;
 mod conference;
 mod core;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod grants;
 mod mesh;
 mod payload;
@@ -21,9 +24,11 @@ mod store;
 mod tests;
 
 pub use self::core::{Counts, Endpoint, Hub, Limits, Output, Place, Room};
+pub use calls::{CallId, NoCallId, OpenCall};
 pub use conference::{
     Ask, Asked, ConferenceLimits, Denied, Granted, MediaCandidate, MediaCommand, MediaEnd,
-    MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, Told, Visitor,
+    MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, MuteChange, Muted, Rights, Told,
+    Visitor,
 };
 pub use grants::{Grant, Grants, Names, Role};
 pub use payload::Payload;
@@ -78,6 +83,17 @@ pub struct RoomId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallNumber(pub u32);
 
+/// What a caller may do at its endpoint. The server relays both alike: it is the endpoint that holds
+/// its callers to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Everything.
+    #[default]
+    Control,
+    /// See and hear, and nothing that changes the endpoint.
+    View,
+}
+
 /// What a connection asks of the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -88,6 +104,9 @@ pub enum Command {
         id: EndpointId,
         /// What the endpoint says of itself, as it was sent; `None` when it said nothing.
         info: Option<Payload>,
+        /// Whether it holds its callers to their [`Access`]. To one that doesn't, whoever may only
+        /// view gets no call.
+        holds_viewers: bool,
     },
     /// Call an endpoint. Answered by [`Event::CallOpened`], [`Event::CallWaiting`] or [`Event::CallRefused`].
     Call {
@@ -95,6 +114,8 @@ pub enum Command {
         endpoint: EndpointId,
         /// What to do when nobody has that id now.
         when_absent: WhenAbsent,
+        /// What the caller asks to do there; less, if its [`Grants`] say so.
+        access: Access,
     },
     /// From an endpoint to one of its callers. A failure is answered by [`Event::NotDelivered`].
     ToCaller {
@@ -257,6 +278,8 @@ pub enum Event {
     FromCaller {
         /// Which call.
         call: CallNumber,
+        /// What its caller may do.
+        access: Access,
         /// The message, as it was sent.
         payload: Payload,
     },
@@ -365,6 +388,9 @@ pub enum CallError {
     /// The connection's token is for other endpoints, or none.
     #[error("the token doesn't allow to call {0}")]
     Forbidden(EndpointId),
+    /// The connection's token is for viewing only, and the endpoint holds nobody to that.
+    #[error("the token allows to view only, and {0} doesn't hold its callers to that")]
+    Unguarded(EndpointId),
 }
 
 /// Why there is no pair.

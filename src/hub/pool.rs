@@ -12,7 +12,9 @@ use super::core::{Endpoint, Output, Place, tell};
 use super::sessions::{
     AccountId, Addressee, Closed, Demand, Offer, PoolLimits, SessionError, SessionId, Step, Ticket,
 };
-use super::{ByConnection, ConnectionId, EndpointId, Event, Payload, RegistrationError};
+use super::{
+    ByConnection, CallId, ConnectionId, EndpointId, Event, OpenCall, Payload, RegistrationError,
+};
 use tables::{Content, Holder, Item, Server, Session, Stage, Ties, Timer};
 
 /// The endpoints that serve, and their sessions.
@@ -65,16 +67,32 @@ impl Pool {
     }
 
     pub(super) fn endpoints(&self) -> impl Iterator<Item = Endpoint<'_>> {
-        self.servers.iter().filter_map(|(id, server)| {
-            Some(Endpoint {
-                id,
-                connection: server.connection()?,
-                info: None,
-                calls: server.sessions.len(),
-                capacity: server.capacity,
-                since: server.since,
-                place: Place::Idle,
-            })
+        self.servers.iter().filter_map(shown)
+    }
+
+    pub(super) fn endpoint(&self, id: &EndpointId) -> Option<Endpoint<'_>> {
+        self.servers.get_key_value(id).and_then(shown)
+    }
+
+    pub(super) fn registered_as(&self, connection: ConnectionId) -> Option<&EndpointId> {
+        self.holders.get(&connection)
+    }
+
+    pub(super) fn session_ids(&self) -> impl Iterator<Item = SessionId> {
+        self.sessions.keys().copied()
+    }
+
+    pub(super) fn session(&self, id: SessionId) -> Option<OpenCall> {
+        let session = self.sessions.get(&id)?;
+        let server = self.servers.get(&session.endpoint)?;
+        Some(OpenCall {
+            id: CallId::Session(id),
+            endpoint: session.endpoint.clone(),
+            endpoint_connection: server.connection(),
+            caller: session.caller,
+            since: session.since,
+            to_endpoint: 1 + session.candidates as u64,
+            to_caller: session.to_caller,
         })
     }
 
@@ -172,6 +190,9 @@ impl Pool {
             stage: Stage::Queued,
             deadline,
             tags: Vec::new(),
+            since: now,
+            candidates: 0,
+            to_caller: 0,
         };
         self.sessions.insert(id, session);
         self.settle(id, &endpoint);
@@ -179,9 +200,17 @@ impl Pool {
     }
 
     pub(super) fn pass_on(&mut self, from: ConnectionId, payload: Payload, out: &mut Vec<Output>) {
-        if let Some(session) = self.callers.get(&from) {
-            self.enqueue(*session, Content::Message(payload), out);
+        let Some(id) = self.callers.get(&from).copied() else {
+            return;
+        };
+        let limit = self.limits.candidates;
+        if let Some(session) = self.sessions.get_mut(&id) {
+            if session.candidates >= limit {
+                return self.end(id, SessionError::TooManyCandidates(limit), out);
+            }
+            session.candidates += 1;
         }
+        self.enqueue(id, Content::Message(payload), out);
     }
 
     pub(super) fn taken(&mut self, from: ConnectionId, ticket: Ticket) {
@@ -239,9 +268,15 @@ impl Pool {
 
     /// Ends everything that a connection holds. An endpoint is awaited back if that can matter.
     pub(super) fn leave(&mut self, now: Instant, from: ConnectionId, out: &mut Vec<Output>) {
+        // Its endpoint goes first: it isn't told that its own caller leaves with it.
+        self.part(now, from);
         if let Some(session) = self.callers.get(&from) {
             self.close(*session, Closed::CallerLeft, out);
         }
+    }
+
+    /// The connection of an endpoint is gone.
+    fn part(&mut self, now: Instant, from: ConnectionId) {
         let Some(id) = self.holders.remove(&from) else {
             return;
         };
@@ -280,6 +315,7 @@ impl Pool {
             session.stage = Stage::Answered(self.answers);
         }
         let caller = session.caller;
+        session.to_caller += 1;
         if step.ends() {
             self.remove(id);
         }
@@ -394,7 +430,7 @@ impl Pool {
     }
 
     /// Tells a caller that there is no session, and the endpoint that the caller is gone.
-    fn end(&mut self, id: SessionId, why: SessionError, out: &mut Vec<Output>) {
+    pub(super) fn end(&mut self, id: SessionId, why: SessionError, out: &mut Vec<Output>) {
         if let Some(session) = self.sessions.get(&id) {
             tell(out, session.caller, Event::SessionEnded(why));
             self.close(id, Closed::CallerLeft, out);
@@ -451,7 +487,19 @@ impl Pool {
     }
 }
 
-#[cfg(test)]
+fn shown<'a>((id, server): (&'a EndpointId, &'a Server)) -> Option<Endpoint<'a>> {
+    Some(Endpoint {
+        id,
+        connection: server.connection()?,
+        info: None,
+        calls: server.sessions.len(),
+        capacity: server.capacity,
+        since: server.since,
+        place: Place::Idle,
+    })
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
 impl Pool {
     /// How many entries there are.
     pub(super) fn entries(&self) -> usize {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{EndpointId, Payload};
+use super::{Access, EndpointId, Payload};
 
 /// A session's id, on the wire in the form of a UUID (RFC 9562 section 4). Chosen by the edge at
 /// random.
@@ -33,6 +33,8 @@ pub struct Offer {
 pub struct Demand {
     /// The session's id.
     pub session: SessionId,
+    /// What it is for: to run something there, or only to see and hear what the endpoint shows.
+    pub access: Access,
     /// For whom. One account stays at one endpoint.
     pub account: AccountId,
     /// The demand, as the endpoint shall get it.
@@ -101,6 +103,9 @@ pub enum SessionError {
     /// Too much waits for the endpoint already.
     #[error("more waits for the endpoint than is kept")]
     Congested,
+    /// The caller sent more than a session takes.
+    #[error("no more than {0} candidates are taken")]
+    TooManyCandidates(usize),
     /// No answer came.
     #[error("no answer came in {} s", .0.as_secs_f64())]
     Unanswered(Duration),
@@ -110,6 +115,9 @@ pub enum SessionError {
     /// The endpoint is gone, and didn't come back.
     #[error("the endpoint is gone")]
     EndpointLeft,
+    /// The connection's token is for viewing only.
+    #[error("the token allows to view only")]
+    ViewOnly,
     /// The connection's token is not for this.
     #[error("the token doesn't allow to ask for a session")]
     Forbidden,
@@ -125,6 +133,9 @@ pub struct PoolLimits {
     /// Bytes that wait for one endpoint, beside one message of any size; a message more ends its
     /// own session.
     pub queue_bytes: usize,
+    /// Messages that one session's caller may send; one more ends the session. They are candidates, of
+    /// which browsers send about a dozen.
+    pub candidates: usize,
     /// Accounts whose endpoint is remembered. One more pushes out the one that asked longest ago;
     /// should that one ask again, an endpoint is chosen anew.
     pub accounts: usize,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use super::rooms::Rooms;
-use super::{ByConnection, CallNumber, ConnectionId, EndpointId, Payload, RoomId};
+use super::{Access, ByConnection, CallNumber, ConnectionId, EndpointId, Payload, RoomId};
 
 /// Ids longer than this are not remembered after they left, so that the memory is bounded in bytes too.
 const REMEMBERED_ID_BYTES: usize = 256;
@@ -20,7 +20,9 @@ pub(super) struct Store {
     connections: ByConnection<Connection>,
     endpoints: BTreeMap<EndpointId, Registration>,
     /// Callers of absent endpoints, in order of arrival. No queue is empty.
-    waiting: HashMap<EndpointId, VecDeque<ConnectionId>>,
+    waiting: HashMap<EndpointId, VecDeque<(ConnectionId, Access)>>,
+    /// How many these are.
+    waiting_calls: usize,
     /// When the holders' time to answer ends; one entry for each newcomer.
     probes: BTreeSet<(Instant, EndpointId)>,
     numbers: Numbers,
@@ -32,6 +34,21 @@ pub(super) struct Store {
 pub(super) struct Connection {
     pub(super) seat: Option<Seat>,
     pub(super) call: Option<Call>,
+    /// What has been said in it.
+    pub(super) talk: Talk,
+}
+
+/// What a connection has said and heard in its call or pair.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Talk {
+    /// When it was opened.
+    pub(super) since: Option<Instant>,
+    /// Whether this connection asked for it.
+    pub(super) began: bool,
+    /// Messages from this connection.
+    pub(super) sent: u64,
+    /// Messages to it; in a pair they count as sent by the partner.
+    pub(super) received: u64,
 }
 
 /// A connection's part as an endpoint.
@@ -47,7 +64,7 @@ pub(super) enum Seat {
 #[derive(Debug, Clone)]
 pub(super) enum Call {
     /// It talks with the endpoint.
-    Open(EndpointId, CallNumber),
+    Open(EndpointId, CallNumber, Access),
     /// It waits for the endpoint to register.
     Waiting(EndpointId),
     /// It is one end of a pair, and this is the other one.
@@ -72,6 +89,8 @@ pub(super) enum EndedCall {
 pub(super) struct Registration {
     pub(super) connection: ConnectionId,
     pub(super) info: Option<Payload>,
+    /// Whether it holds its callers to their [`Access`].
+    pub(super) holds_viewers: bool,
     pub(super) since: Instant,
     pub(super) calls: BTreeMap<CallNumber, ConnectionId>,
     pub(super) newcomer: Option<Newcomer>,
@@ -83,6 +102,7 @@ pub(super) struct Registration {
 pub(super) struct Newcomer {
     pub(super) connection: ConnectionId,
     pub(super) info: Option<Payload>,
+    pub(super) holds_viewers: bool,
     /// When the holder's silence means death.
     pub(super) deadline: Instant,
 }
@@ -111,6 +131,15 @@ impl Store {
         self.connections.get(&id)
     }
 
+    pub(super) fn connections(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
+        self.connections.iter().map(|(id, it)| (*id, it))
+    }
+
+    /// What a connection says and hears in its call or pair.
+    pub(super) fn talk(&mut self, id: ConnectionId) -> Option<&mut Talk> {
+        Some(&mut self.connections.get_mut(&id)?.talk)
+    }
+
     pub(super) fn endpoint(&self, id: &EndpointId) -> Option<&Registration> {
         self.endpoints.get(id)
     }
@@ -123,8 +152,13 @@ impl Store {
         self.endpoints.iter()
     }
 
-    pub(super) fn waiting_calls(&self) -> usize {
-        self.waiting.values().map(VecDeque::len).sum()
+    pub(super) const fn waiting_calls(&self) -> usize {
+        self.waiting_calls
+    }
+
+    /// How many callers wait for one endpoint.
+    pub(super) fn waiting_for(&self, id: &EndpointId) -> usize {
+        self.waiting.get(id).map_or(0, VecDeque::len)
     }
 
     pub(super) fn probes(&self) -> usize {
@@ -143,11 +177,13 @@ impl Store {
         connection: ConnectionId,
         id: &EndpointId,
         info: Option<Payload>,
+        holds_viewers: bool,
     ) {
         let issued = self.numbers.recall(id);
         let registration = Registration {
             connection,
             info,
+            holds_viewers,
             since: now,
             calls: BTreeMap::new(),
             newcomer: None,
@@ -201,8 +237,10 @@ impl Store {
     /// Opens a call to a registered endpoint. `None` if there is no such endpoint or no number left.
     pub(super) fn open_call(
         &mut self,
+        now: Instant,
         id: &EndpointId,
         caller: ConnectionId,
+        access: Access,
     ) -> Option<CallNumber> {
         let registration = self.endpoints.get_mut(id)?;
         if registration.issued.last >= LAST_NUMBER {
@@ -211,31 +249,47 @@ impl Store {
         registration.issued.last += 1;
         let number = CallNumber(registration.issued.last);
         registration.calls.insert(number, caller);
-        self.connections.entry(caller).or_default().call = Some(Call::Open(id.clone(), number));
+        let connection = self.connections.entry(caller).or_default();
+        connection.call = Some(Call::Open(id.clone(), number, access));
+        connection.talk = Talk::new(now, true);
         Some(number)
     }
 
-    pub(super) fn wait(&mut self, id: &EndpointId, caller: ConnectionId) {
+    pub(super) fn wait(&mut self, id: &EndpointId, caller: ConnectionId, access: Access) {
+        self.waiting_calls += 1;
         self.waiting
             .entry(id.clone())
             .or_default()
-            .push_back(caller);
+            .push_back((caller, access));
         self.connections.entry(caller).or_default().call = Some(Call::Waiting(id.clone()));
     }
 
     /// Everyone who waits for an endpoint, in order of arrival; they wait no longer.
-    pub(super) fn take_waiting(&mut self, id: &EndpointId) -> VecDeque<ConnectionId> {
+    pub(super) fn take_waiting(&mut self, id: &EndpointId) -> VecDeque<(ConnectionId, Access)> {
         let callers = self.waiting.remove(id).unwrap_or_default();
-        for caller in &callers {
+        self.waiting_calls -= callers.len();
+        for (caller, _) in &callers {
             self.set_call(*caller, None);
         }
         callers
     }
 
     /// Makes a pair of two registered connections, or of one with itself.
-    pub(super) fn pair(&mut self, one: ConnectionId, other: ConnectionId) {
-        self.set_call(one, Some(Call::Paired(other)));
-        self.set_call(other, Some(Call::Paired(one)));
+    pub(super) fn pair(&mut self, now: Instant, one: ConnectionId, other: ConnectionId) {
+        for (who, partner, began) in [(other, one, false), (one, other, true)] {
+            self.set_call(who, Some(Call::Paired(partner)));
+            if let Some(talk) = self.talk(who) {
+                *talk = Talk::new(now, began);
+            }
+        }
+    }
+
+    /// Ends an open call. Who the endpoint is, and the call's number there.
+    pub(super) fn hang_up(&mut self, caller: ConnectionId) -> Option<(ConnectionId, CallNumber)> {
+        match self.end_call(caller)? {
+            EndedCall::Open(endpoint, number) => Some((endpoint, number)),
+            EndedCall::Paired(_) | EndedCall::Member(_) => None,
+        }
     }
 
     /// Makes a registered connection a member of a room.
@@ -250,14 +304,15 @@ impl Store {
         let call = self.connections.get_mut(&who)?.call.take()?;
         self.set_call(who, None);
         match call {
-            Call::Open(id, number) => {
+            Call::Open(id, number, _) => {
                 let registration = self.endpoints.get_mut(&id)?;
                 registration.calls.remove(&number)?;
                 Some(EndedCall::Open(registration.connection, number))
             }
             Call::Waiting(id) => {
                 if let Some(queue) = self.waiting.get_mut(&id) {
-                    queue.retain(|waiting| *waiting != who);
+                    queue.retain(|(waiting, _)| *waiting != who);
+                    self.waiting_calls -= 1;
                     if queue.is_empty() {
                         self.waiting.remove(&id);
                     }
@@ -296,9 +351,21 @@ impl Store {
         if let Some(Connection {
             seat: None,
             call: None,
+            ..
         }) = self.connections.get(&id)
         {
             self.connections.remove(&id);
+        }
+    }
+}
+
+impl Talk {
+    const fn new(now: Instant, began: bool) -> Self {
+        Self {
+            since: Some(now),
+            began,
+            sent: 0,
+            received: 0,
         }
     }
 }
@@ -350,7 +417,7 @@ impl Numbers {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl Store {
     /// How many entries there are, beside the bounded memory of numbers.
     pub(super) fn entries(&self) -> usize {
@@ -368,6 +435,7 @@ impl Store {
     }
 
     /// Pretends that an endpoint has had callers up to this number.
+    #[cfg(test)]
     pub(super) fn skip_to(&mut self, id: &EndpointId, last: u32) {
         if let Some(registration) = self.endpoints.get_mut(id) {
             registration.issued.last = last;

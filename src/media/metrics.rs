@@ -1,7 +1,7 @@
 //! What the sessions of this process count, for Prometheus. Labels take few values only, none of which
 //! the other side can choose.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -11,13 +11,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::Kind;
+use super::session::{PHASES, Reason as Cause};
+use super::{Codec, Kind};
+use crate::vitals::{CONTENT_TYPE, Process, TIMES};
 
-/// The upper bounds of times, in seconds: from a packet on a quick network to a connection that is
-/// given up.
-const TIMES: [f64; 14] = [
-    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0,
-];
+/// The encoders that run. They belong to the process's sources, whoever watches them.
+static ENCODERS: LazyLock<Family<Encoding, Gauge>> = LazyLock::new(Family::default);
 
 type Times<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -27,6 +26,7 @@ pub struct Metrics(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    process: Process,
     registry: Registry,
     instruments: Instruments,
 }
@@ -39,12 +39,14 @@ pub(super) struct Instruments {
     pub(super) sessions_connected: Counter,
     failures: Family<Reason, Counter>,
     troubles: Family<Reason, Counter>,
+    controls_refused: Family<Channel, Counter>,
     phases: Times<Phase>,
     frame_age: Times<Media>,
     round_trip: Times<Media>,
     jitter: Times<Media>,
     sent: [Family<Media, Counter>; 3],
     pub(super) retransmitted: Counter,
+    pub(super) received_bytes: Counter,
     lost_by_others: Family<Media, Counter>,
     received: [Family<Media, Counter>; 4],
     pub(super) estimate: Gauge,
@@ -85,6 +87,11 @@ struct Reason {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Channel {
+    channel: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Phase {
     phase: &'static str,
 }
@@ -94,12 +101,29 @@ struct Media {
     kind: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Encoding {
+    codec: &'static str,
+    encoder: String,
+}
+
+/// Counts an encoder until the share is dropped. There are as many kinds as the table of encoders and
+/// the pipeline files have.
+pub(super) fn encoder_runs(codec: Codec, encoder: &str) -> Share {
+    let gauge = ENCODERS.get_or_create_owned(&Encoding {
+        codec: codec.name(),
+        encoder: encoder.to_owned(),
+    });
+    Share::one(&gauge)
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let instruments = Instruments::new();
         let mut registry = Registry::with_prefix("switchboard_peer");
         instruments.register(&mut registry);
         Self(Arc::new(Inner {
+            process: Process::begin(),
             registry,
             instruments,
         }))
@@ -108,13 +132,14 @@ impl Default for Metrics {
 
 impl Metrics {
     /// The type of [`Self::text`].
-    pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    pub const CONTENT_TYPE: &str = CONTENT_TYPE;
 
     /// Everything in the OpenMetrics text format.
     #[must_use]
     pub fn text(&self) -> String {
         let mut out = String::new();
         // Writing to a string can't fail.
+        let _ = self.0.process.encode(&mut out, "switchboard_peer");
         let _ = text::encode(&mut out, &self.0.registry);
         out
     }
@@ -125,6 +150,12 @@ impl Metrics {
         gauge.set(latency.as_secs_f64());
     }
 
+    /// A message on this kind of data channel wasn't taken, because its sender may only view.
+    pub fn control_refused(&self, channel: &'static str) {
+        let family = &self.0.instruments.controls_refused;
+        family.get_or_create(&Channel { channel }).inc();
+    }
+
     pub(super) fn instruments(&self) -> &Instruments {
         &self.0.instruments
     }
@@ -133,23 +164,48 @@ impl Metrics {
 impl Instruments {
     fn new() -> Self {
         let times: fn() -> Histogram = || Histogram::new(TIMES);
-        Self {
+        let this = Self {
             sessions: Gauge::default(),
             sessions_started: Counter::default(),
             sessions_connected: Counter::default(),
             failures: Family::default(),
             troubles: Family::default(),
+            controls_refused: Family::default(),
             phases: Family::new_with_constructor(times),
             frame_age: Family::new_with_constructor(times),
             round_trip: Family::new_with_constructor(times),
             jitter: Family::new_with_constructor(times),
             sent: Default::default(),
             retransmitted: Counter::default(),
+            received_bytes: Counter::default(),
             lost_by_others: Family::default(),
             received: Default::default(),
             estimate: Gauge::default(),
             target: Gauge::default(),
             receive_latency: Gauge::default(),
+        };
+        this.show_zeros();
+        this
+    }
+
+    /// What hasn't happened yet is there with 0, so that dashboards and alerts find it.
+    fn show_zeros(&self) {
+        for reason in Cause::ALL.map(Cause::name) {
+            self.failures.get_or_create_owned(&Reason { reason });
+            self.troubles.get_or_create_owned(&Reason { reason });
+        }
+        for phase in PHASES {
+            self.phases.get_or_create_owned(&Phase { phase });
+        }
+        for kind in [Kind::Audio, Kind::Video] {
+            let media = Media::of(kind);
+            for times in [&self.frame_age, &self.round_trip, &self.jitter] {
+                times.get_or_create_owned(&media);
+            }
+            let counts = self.sent.iter().chain(&self.received);
+            for count in counts.chain([&self.lost_by_others]) {
+                count.get_or_create_owned(&media);
+            }
         }
     }
 
@@ -218,9 +274,11 @@ impl Instruments {
             "sessions_connected": self.sessions_connected, "Media sessions that connected";
             "failures": self.failures, "Media sessions that never connected or were lost, by reason";
             "troubles": self.troubles, "Warnings that media doesn't come, by reason";
+            "controls_refused": self.controls_refused, "Messages that weren't taken from viewers that may only view, by channel";
             "sent_frames": self.sent[0], "Frames sent";
             "sent_packets": self.sent[1], "RTP packets sent, without retransmissions";
             "retransmitted_packets": self.retransmitted, "RTP packets sent once more";
+            "encoders": *ENCODERS, "Encoders that run, by codec and element";
             "lost_packets": self.lost_by_others, "RTP packets of ours that others miss, by their reports";
             "received_packets": self.received[0], "RTP packets that left a jitter buffer in time";
             "received_lost_packets": self.received[1], "RTP packets that never came, or not in time";
@@ -231,6 +289,8 @@ impl Instruments {
         }
         let help = "RTP payload sent";
         to.register_with_unit("sent", help, Unit::Bytes, self.sent[2].clone());
+        let help = "Received, with RTP headers";
+        to.register_with_unit("received", help, Unit::Bytes, self.received_bytes.clone());
         macro_rules! seconds {
             ($($name:literal: $what:expr, $help:literal;)+) => {
                 $( to.register_with_unit($name, $help, Unit::Seconds, $what.clone()); )+

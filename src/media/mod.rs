@@ -30,6 +30,7 @@ pub mod pipeline;
 mod received;
 mod session;
 mod source;
+mod spare;
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
@@ -213,6 +214,23 @@ pub enum MediaError {
         /// Of which range.
         ports: PortRange,
     },
+    /// One more session could leave this process without descriptors.
+    #[error(
+        "too few files may be opened for one more session: {open} of {limit} are open; allow more, with \
+         `ulimit -n 4096` or LimitNOFILE= of the systemd unit"
+    )]
+    Descriptors {
+        /// How many are.
+        open: u64,
+        /// How many may be.
+        limit: u64,
+    },
+    /// One more session could leave this process without threads.
+    #[error(
+        "too few threads are left for one more session ({0}); allow more, with `ulimit -u`, TasksMax= of the \
+         systemd unit, or --pids-limit of the container"
+    )]
+    Threads(String),
     /// A session description that can't be used.
     #[error("the session description can't be used: {0}")]
     Description(String),
@@ -262,6 +280,7 @@ pub fn init() -> Result<(), MediaError> {
     static ONCE: OnceLock<Result<(), MediaError>> = OnceLock::new();
     ONCE.get_or_init(|| {
         arenas::limit();
+        spare::raise();
         start()?;
         guard::base_time();
         let missing: Vec<_> = CORE_ELEMENTS

@@ -36,6 +36,7 @@ use gstreamer_webrtc::{
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::MediaError;
 use super::codec::{Codec, Kind};
@@ -61,6 +62,7 @@ pub use meter::FrameAge;
 pub use receive::{MakeReceiver, Receive, ReceivedTrack};
 pub use stats::{OutboundStats, Stats};
 pub use verdict::{Reason, Verdict};
+pub(super) use witness::PHASES;
 pub use witness::Phases;
 
 /// How long received packets wait for late ones if nothing else is said.
@@ -198,17 +200,15 @@ impl Session {
             .await
             .map_err(|error| MediaError::Run(error.to_string()))??;
         if let Some(relays) = relays {
-            tasks.spawn(ice::judge(relays, witness.clone()));
+            tasks.spawn(ice::judge(relays, witness.clone()).in_current_span());
         }
-        tasks.spawn(silence.watch(emitter.clone()));
-        tasks.spawn(sampler::run(
-            webrtc.downgrade(),
-            jitter.clone(),
-            witness.clone(),
-        ));
+        tasks.spawn(silence.watch(emitter.clone()).in_current_span());
+        let samples = sampler::run(webrtc.downgrade(), jitter.clone(), witness.clone());
+        tasks.spawn(samples.in_current_span());
         if let Some(bus) = pipeline.get()?.bus() {
             let (pipeline, witness) = (pipeline.get()?.downgrade(), witness.clone());
-            tasks.spawn(watch_bus(pipeline, bus, emitter.clone(), witness));
+            let watch = watch_bus(pipeline, bus, emitter.clone(), witness);
+            tasks.spawn(watch.in_current_span());
         }
         let shared = (witness.clone(), paths);
         let negotiation = Negotiation::new(config, webrtc.clone(), mids, shared);
@@ -434,6 +434,7 @@ fn build(
     witness: &Arc<Witness>,
 ) -> Result<Parts, MediaError> {
     super::init()?;
+    super::spare::check()?;
     let pipeline = Guard::new(gst::Pipeline::new());
     pipeline.use_common_time();
     let webrtc = gst::ElementFactory::make("webrtcbin")

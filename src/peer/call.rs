@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
+use tracing::{Instrument as _, error_span};
 
 use super::backoff::Backoff;
 use super::conversation::{Conversation, INBOX, Number, Opening, Outcome, Shared, until};
@@ -162,6 +163,7 @@ impl Caller {
     ///
     /// # Errors
     /// If there was no call, or its recording isn't complete.
+    #[tracing::instrument(level = "error", name = "call", skip_all, fields(id = %self.id))]
     pub async fn run<F: Future<Output = ()>>(
         mut self,
         dialer: Dialer,
@@ -169,10 +171,17 @@ impl Caller {
     ) -> Result<(), CallError> {
         tokio::pin!(shutdown);
         let mut backoff = Backoff::default();
+        let mut recorded = Ok(());
         loop {
             let error = match self.register(&dialer, shutdown.as_mut()).await {
-                End::Stopped(result) => return result,
+                End::Stopped(result) => return recorded.and(result),
                 End::Hung(result) if !self.keep => return result,
+                End::Hung(Err(error @ CallError::Recording(_))) => {
+                    // It is logged; there may be better luck with the next call.
+                    recorded = recorded.and(Err(error));
+                    backoff.reset();
+                    None
+                }
                 End::Hung(Ok(())) => {
                     backoff.reset();
                     None
@@ -188,7 +197,7 @@ impl Caller {
             }
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = shutdown.as_mut() => return Ok(()),
+                () = shutdown.as_mut() => return recorded,
             }
         }
     }
@@ -342,6 +351,10 @@ impl Caller {
         self.number += 1;
         let (inbox, messages) = mpsc::channel(INBOX);
         let lines = std::mem::replace(&mut self.lines, Lines::Ended);
+        let session = error_span!(
+            "session",
+            peer = partner.as_ref().map_or("caller", PeerId::as_str)
+        );
         let conversation = Conversation::new(
             self.number,
             partner.map(|partner| partner.as_str().into()),
@@ -351,7 +364,7 @@ impl Caller {
         );
         Call {
             inbox: Some(inbox),
-            task: tokio::spawn(conversation.run(opening, messages)),
+            task: tokio::spawn(conversation.run(opening, messages).instrument(session)),
             fault: None,
         }
     }

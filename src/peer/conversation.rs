@@ -198,14 +198,13 @@ impl Conversation {
         };
         // Tells the task that owns the signaling, before files are complete.
         drop(inbox);
-        let peer = self.name();
         let why = match end {
             End::Left => {
-                tracing::info!(peer, "conversation ended");
+                tracing::info!("conversation ended");
                 None
             }
             End::Failed(why) => {
-                tracing::warn!(peer, %why, "conversation ended");
+                tracing::warn!(%why, "conversation ended");
                 Some(why)
             }
         };
@@ -291,7 +290,7 @@ impl Conversation {
         match (message, &mut self.live) {
             (Message::Offer(sdp), _) => return self.answer(&sdp).await,
             (Message::OfferRequest, _) if negotiated => {
-                tracing::debug!(peer = self.name(), "an offer is asked for once more");
+                tracing::debug!("an offer is asked for once more");
             }
             (Message::OfferRequest, _) => return self.offer().await,
             (Message::Answer(sdp), Some(live)) => {
@@ -313,12 +312,12 @@ impl Conversation {
                 );
             }
             (Message::Candidate(_), None) => {
-                tracing::debug!(peer = self.name(), "a candidate before any description");
+                tracing::debug!("a candidate before any description");
             }
             (Message::Error(error), _) => {
                 return Err(End::Failed(format!("the other side gives up: {error}")));
             }
-            (Message::Other, _) => tracing::debug!(peer = self.name(), "an unknown message"),
+            (Message::Other, _) => tracing::debug!("an unknown message"),
         }
         Ok(())
     }
@@ -385,17 +384,17 @@ impl Conversation {
                 self.deadline = None;
                 let milliseconds = self.began.elapsed().as_millis();
                 match is_back {
-                    false => tracing::info!(peer = self.name(), milliseconds, "connected"),
-                    true => tracing::info!(peer = self.name(), "the connection is back"),
+                    false => tracing::info!(milliseconds, "connected"),
+                    true => tracing::info!("the connection is back"),
                 }
             }
             SessionEvent::Disconnected => {
-                tracing::info!(peer = self.name(), "the connection is lost, for now");
+                tracing::info!("the connection is lost, for now");
                 self.deadline = Some(Instant::now() + MEND_TIMEOUT);
             }
             SessionEvent::Failed { why } => return Err(End::Failed(why)),
             SessionEvent::ChannelOpen { label } => {
-                tracing::info!(peer = self.name(), channel = label, "channel opened");
+                tracing::info!(channel = label, "channel opened");
                 if self.channels.len() < CHANNELS {
                     self.channels.push(label);
                 }
@@ -404,7 +403,7 @@ impl Conversation {
             SessionEvent::Text { label, text } => self.tell(&label, Content::of_text(&text)),
             SessionEvent::Binary { label, bytes } => self.tell(&label, Content::Bytes(bytes.len())),
             SessionEvent::Track { kind, .. } => {
-                tracing::info!(peer = self.name(), kind = kind.name(), "media comes");
+                tracing::info!(kind = kind.name(), "media comes");
             }
             SessionEvent::Trouble { verdict } => self.trouble(&verdict),
             SessionEvent::GatheringDone | SessionEvent::Checked => {}
@@ -437,10 +436,7 @@ impl Conversation {
     /// Sends a message to the partner. Without signaling, or when it is far behind, there is no way.
     fn send(&self, message: Message) {
         if self.outgoing.try_send((self.number, message)).is_err() {
-            tracing::debug!(
-                peer = self.name(),
-                "a message is lost: there is no signaling"
-            );
+            tracing::debug!("a message is lost: there is no signaling");
         }
     }
 

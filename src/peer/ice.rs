@@ -99,6 +99,12 @@ impl Ice {
         self
     }
 
+    /// Where sessions are counted, if they are.
+    #[must_use]
+    pub const fn metrics(&self) -> Option<&Metrics> {
+        self.metrics.as_ref()
+    }
+
     /// Uses this machine's network so.
     #[must_use]
     pub fn through(mut self, network: Network) -> Self {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
+use tracing::{Instrument as _, error_span};
 
 use super::backoff::Backoff;
 use super::conversation::{Conversation, INBOX, Lines, Number, Opening, Outcome, Shared, until};
@@ -19,7 +20,7 @@ use super::events::Events;
 use super::link::{Dialer, Link, LinkError};
 use crate::dialect::gstreamer::client::{self, PeerId, RoomClient, RoomEvent, RoomId};
 use crate::dialect::gstreamer::payload::{Message, PayloadError};
-use crate::media::Codec;
+use crate::media::{Codec, MediaError};
 
 pub use super::conversation::Media;
 
@@ -62,6 +63,9 @@ pub enum MeshError {
         /// In the server's words.
         why: String,
     },
+    /// We left, but a recording isn't complete.
+    #[error("a recording is not complete")]
+    Recording(#[source] MediaError),
 }
 
 /// A peer for rooms, ready to join.
@@ -89,6 +93,8 @@ struct Running {
     answer_by: Option<Instant>,
     /// Whether we were ever in the room.
     welcome: bool,
+    /// The first recording that is not complete.
+    recording: Option<MediaError>,
 }
 
 /// A member that we talk with.
@@ -147,7 +153,8 @@ impl Mesh {
     /// until `shutdown` ends. Then the others are told goodbye and files are complete.
     ///
     /// # Errors
-    /// If the server refuses the id or the room at the first time.
+    /// If the server refuses the id or the room at the first time, or a recording isn't complete.
+    #[tracing::instrument(level = "error", name = "mesh", skip_all, fields(id = %self.id, room = %self.room))]
     pub async fn run(
         self,
         dialer: Dialer,
@@ -167,13 +174,13 @@ impl Mesh {
             stay: 0,
             answer_by: None,
             welcome: false,
+            recording: None,
         };
         let result = tokio::select! {
             error = running.stay_joined(&dialer, &mut outgoing) => Err(error),
             () = shutdown => Ok(()),
         };
-        running.stop().await;
-        result
+        result.and(running.stop().await)
     }
 }
 
@@ -341,7 +348,9 @@ impl Running {
             self.replies.clone(),
             Lines::Ended,
         );
-        self.sessions.spawn(conversation.run(opening, messages));
+        let session = error_span!("session", peer = peer.as_str());
+        self.sessions
+            .spawn(conversation.run(opening, messages).instrument(session));
         let member = Member {
             number: self.number,
             inbox,
@@ -387,6 +396,9 @@ impl Running {
             Ok(outcome) => outcome,
             Err(error) => return tracing::error!(%error, "a member's session died"),
         };
+        if self.recording.is_none() {
+            self.recording = outcome.recording;
+        }
         let mut members = self.members.iter();
         let found = members.find(|(_, member)| member.number == outcome.number);
         let Some(peer) = found.map(|(peer, _)| peer.clone()) else {
@@ -407,11 +419,17 @@ impl Running {
     }
 
     /// Lets every session end.
-    async fn stop(mut self) {
+    async fn stop(mut self) -> Result<(), MeshError> {
         self.members.clear();
-        let all = async { while self.sessions.join_next().await.is_some() {} };
+        let all = async {
+            while let Some(ended) = self.sessions.join_next().await {
+                self.forget(ended);
+            }
+        };
         if timeout(STOP_TIMEOUT, all).await.is_err() {
             tracing::warn!("some sessions did not end in time");
         }
+        self.recording
+            .map_or(Ok(()), |error| Err(MeshError::Recording(error)))
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::now;
 use super::outcome::{Growth, Resources, Usage};
+use crate::vitals::Vitals;
 
 /// The shortest time that is judged.
 const LONG_ENOUGH: Duration = Duration::from_secs(5 * 60);
@@ -42,15 +43,6 @@ pub(super) struct Recorder {
     samples: Vec<Usage>,
 }
 
-/// What the system says.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Now {
-    memory: u64,
-    threads: u64,
-    descriptors: u64,
-    processor_seconds: f64,
-}
-
 impl Recorder {
     /// For a run of so long, from now on.
     pub(super) fn new(length: Duration) -> Self {
@@ -74,7 +66,7 @@ impl Recorder {
             return;
         }
         self.next = at + self.step;
-        let Some(read) = Now::read() else { return };
+        let Some(read) = Vitals::read() else { return };
         let processors = self.before.map_or(0.0, |(before, when)| {
             (read.processor_seconds - before) / (at - when).as_secs_f64().max(0.001)
         });
@@ -98,30 +90,6 @@ impl Recorder {
             growth,
         }
     }
-}
-
-impl Now {
-    /// `None` where there is no `/proc`.
-    fn read() -> Option<Self> {
-        let status = fs::read_to_string("/proc/self/status").ok()?;
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.split_whitespace().next()?.parse::<u64>().ok()
-        };
-        Some(Self {
-            memory: field("VmRSS:")? * 1024,
-            threads: field("Threads:")?,
-            // The directory that is read is open itself.
-            descriptors: (fs::read_dir("/proc/self/fd").ok()?.count() as u64).saturating_sub(1),
-            processor_seconds: processor_seconds(),
-        })
-    }
-}
-
-/// What all of this process's threads have used.
-fn processor_seconds() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// How busy the machine's processors were, of 100, since `before`; and the counts, for the next time.
@@ -247,7 +215,7 @@ mod tests {
 
     #[test]
     fn this_process_has_memory_threads_and_descriptors() {
-        let Some(now) = Now::read() else { return };
+        let Some(now) = Vitals::read() else { return };
         assert!(now.memory > 0 && now.threads > 0 && now.descriptors > 2);
         let (_, counts) = machine(None);
         let (percent, _) = machine(counts);

@@ -63,6 +63,7 @@ pub(super) fn open(
     if estimates {
         config = config.enable_bwe(Some(Bitrate::from(ESTIMATE)));
     }
+    let sections = offer.sections();
     // str0m asserts where an offer contradicts itself; what remains of that must cost this endpoint only.
     guarded(|| {
         let mut rtc = config.build(Instant::now());
@@ -74,10 +75,15 @@ pub(super) fn open(
             .sdp_api()
             .accept_offer(offer)
             .map_err(|e| e.to_string())?;
-        Ok(Opened {
-            rtc,
-            answer: answer.to_sdp_string(),
-        })
+        let answer = answer.to_sdp_string();
+        // At a line that it can't read it stops, and takes what it has for the whole.
+        let read = answer.lines().filter(|it| it.starts_with("m=")).count();
+        if read != sections {
+            return Err(format!(
+                "only {read} of its {sections} m= sections can be read; is each line of the form letter=value?"
+            ));
+        }
+        Ok(Opened { rtc, answer })
     })
     .map_err(MediaError::Sdp)
 }
@@ -118,4 +124,40 @@ fn extensions(feedback: bool) -> ExtensionMap {
         map = less;
     }
     map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rooms::config::VideoCodec;
+
+    const SENDING: &str = include_str!("../../fuzz/offers/sending.sdp");
+
+    fn opened(offer: &str) -> Result<Opened, MediaError> {
+        let provider = Arc::new(str0m::crypto::from_feature_flags());
+        let certificate = provider.dtls_provider.generate_certificate().unwrap();
+        let common = Common {
+            provider,
+            certificate,
+        };
+        let offer = Offer::parse(offer)?;
+        let selection = offer.published(&[VideoCodec::Vp8], None)?;
+        open(
+            &common,
+            &[],
+            IceCreds::new(),
+            &offer,
+            &selection,
+            false,
+            true,
+        )
+    }
+
+    #[test]
+    fn an_offer_of_which_a_part_cannot_be_read_is_refused() {
+        assert!(opened(SENDING).is_ok());
+        let broken = SENDING.replacen("a=ssrc:1000 msid", "a<ssrc:1000 msid", 1);
+        let why = opened(&broken).err().unwrap().to_string();
+        assert!(why.contains("only 1 of its 3 m= sections"), "{why}");
+    }
 }

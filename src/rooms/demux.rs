@@ -82,6 +82,14 @@ impl Demux {
     }
 }
 
+#[cfg(feature = "fuzzing")]
+impl Demux {
+    /// How many entries there are.
+    pub(super) fn entries(&self) -> usize {
+        self.fragments.len() + self.addresses.len()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

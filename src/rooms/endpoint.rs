@@ -1,6 +1,6 @@
 //! One peer connection: str0m, and what it is for.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,6 +54,7 @@ pub(super) struct Endpoint {
     pub(super) outgoing: Option<Outgoing>,
     pub(super) born: Instant,
     pub(super) connected: bool,
+    pub(super) beginning: Beginning,
     /// What it was told, and how far it has come.
     pub(super) addresses: Arc<Addresses>,
     pub(super) reach: Reach,
@@ -73,6 +74,16 @@ pub(super) struct Endpoint {
     pub(super) channels: Channels,
     /// Where its datagrams must come from, on a machine with several addresses.
     pub(super) local: Option<IpAddr>,
+}
+
+/// When an endpoint came how far.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Beginning {
+    checked: Option<Instant>,
+    connected: Option<Instant>,
+    flows: bool,
+    /// How long after it was connected its first media came or went, until that is told.
+    pub(super) news: Option<Duration>,
 }
 
 /// What an endpoint has done.
@@ -96,6 +107,14 @@ pub(super) struct Incoming {
     pub(super) next_tick: Instant,
     /// When it was last told its limit.
     pub(super) reminded: Instant,
+    pub(super) muted: Muted,
+}
+
+/// What of a publisher its subscribers don't get.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Muted {
+    pub(super) audio: bool,
+    pub(super) video: bool,
 }
 
 /// One encoding of a publisher's video.
@@ -118,6 +137,8 @@ pub(super) struct Outgoing {
     pub(super) retry: Retry,
     pub(super) estimate: Option<u64>,
     pub(super) strain: Strain,
+    /// Whether its video goes on with a keyframe only, after a pause.
+    pub(super) awaits_keyframe: bool,
 }
 
 struct Track {
@@ -151,6 +172,7 @@ impl Endpoint {
             outgoing: None,
             born: now,
             connected: false,
+            beginning: Beginning::default(),
             ice_down: false,
             heard: now,
             wake: now,
@@ -239,12 +261,12 @@ impl Endpoint {
         let rtc = &mut self.rtc;
         let closed = guarded(|| rtc.close().map_err(|e| e.to_string()));
         if let Err(error) = closed {
-            tracing::debug!(endpoint = self.key.0, error, "cannot close cleanly");
+            tracing::debug!(media = self.key.0, error, "cannot close cleanly");
         }
     }
 
     /// Whether str0m spreads what is sent, by what it measures.
-    fn is_paced(&self) -> bool {
+    pub(super) fn is_paced(&self) -> bool {
         let outgoing = self.outgoing.as_ref();
         outgoing.is_some_and(|outgoing| outgoing.estimate.is_some())
     }
@@ -271,6 +293,31 @@ impl Endpoint {
         }
         let strain = self.outgoing.as_ref().and_then(|o| o.strain.due());
         strain.map_or(due, |at| due.min(at))
+    }
+
+    /// A connectivity check came, whose password is right or wrong.
+    pub(super) fn checked(&mut self, now: Instant, from: SocketAddr, is_right: bool) {
+        self.reach.checked(from, is_right);
+        if is_right && self.beginning.checked.is_none() {
+            self.beginning.checked = Some(now);
+        }
+    }
+
+    /// ICE and DTLS are up. How long it took to the first check, and from there.
+    pub(super) fn connect(&mut self, now: Instant) -> (Duration, Duration) {
+        self.connected = true;
+        self.reach.connected();
+        let checked = self.beginning.checked.unwrap_or(self.born);
+        self.beginning.connected = Some(now);
+        (checked - self.born, now - checked)
+    }
+
+    /// Media came or went.
+    pub(super) fn flows(&mut self, now: Instant) {
+        if !self.beginning.flows {
+            self.beginning.flows = true;
+            self.beginning.news = self.beginning.connected.map(|since| now - since);
+        }
     }
 
     /// Why it isn't connected, if it isn't.
@@ -335,6 +382,7 @@ impl Endpoint {
             self.counts.bytes_out += payload.len() as u64;
             self.queued += 1;
             self.dirty = true;
+            self.flows(now);
         }
     }
 
@@ -358,8 +406,8 @@ impl Endpoint {
                 outgoing.strain.relieve(now);
             }
             let rtt = stats.rtt.unwrap_or_default().as_millis();
-            let endpoint = self.key.0;
-            tracing::debug!(endpoint, loss, rtt, falls, "the path can't take the video");
+            let media = self.key.0;
+            tracing::debug!(media, loss, rtt, falls, "the path can't take the video");
         }
     }
 
@@ -437,6 +485,7 @@ impl Incoming {
             subscribers: itself.into_iter().collect(),
             next_tick: now,
             reminded: now,
+            muted: Muted::default(),
         }
     }
 
@@ -512,6 +561,7 @@ impl Outgoing {
             retry: Retry::default(),
             estimate,
             strain: Strain::default(),
+            awaits_keyframe: false,
         }
     }
 
@@ -524,17 +574,29 @@ impl Outgoing {
         [&self.audio, &self.video].map(|track| track.as_ref().map(|track| track.ssrc))
     }
 
+    /// The publisher's sound or picture comes again after a pause that shall not look like a loss.
+    pub(super) fn go_on(&mut self, audio: bool, video: bool) {
+        if let Some(track) = self.audio.as_mut().filter(|_| audio) {
+            track.rewriter.cut();
+        }
+        self.awaits_keyframe |= video;
+    }
+
     /// Whether the subscriber gets a packet. Switches to its layer if it should.
     fn takes(&mut self, now: Instant, packet: &Packet<'_>) -> bool {
         let Some(layer) = packet.layer else {
             return true;
         };
-        if !self.strain.is_open() {
+        if self.awaits_keyframe || !self.strain.is_open() {
             let fits = self.choice.wanted().is_none_or(|wanted| wanted == layer);
-            if !(self.strain.is_ajar() && packet.keyframe && fits) {
+            let may_go_on = self.strain.is_open() || self.strain.is_ajar();
+            if !(may_go_on && packet.keyframe && fits) {
                 return false;
             }
-            self.strain.open(now);
+            self.awaits_keyframe = false;
+            if !self.strain.is_open() {
+                self.strain.open(now);
+            }
             self.layer = Some(layer);
             if let Some(track) = &mut self.video {
                 track.rewriter.cut();

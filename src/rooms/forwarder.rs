@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod media;
+mod mute;
 mod opening;
 
 pub(super) use arrivals::check;
@@ -22,12 +23,13 @@ use super::addresses::Addresses;
 use super::config::Config;
 use super::connection::Common;
 use super::demux::Demux;
-use super::endpoint::{Endpoint, Happened};
+use super::endpoint::{Endpoint, Happened, Muted};
 use super::mapping::Mapping;
 use super::sdp::Payload;
 use super::socket::{Outbox, Socket};
 use super::streams::Streams;
 use super::timers::Timers;
+use super::totals::Totals;
 use super::{Command, EndpointKey, EndpointStats, Event, Failure, Role, RoomKey};
 
 /// How long a peer may be silent once its checks have stopped. Browsers check every few seconds;
@@ -66,6 +68,10 @@ pub(super) struct Forwarder {
     /// Slots with something to send.
     dirty: Vec<usize>,
     happened: Vec<Happened>,
+    /// Of endpoints that are gone.
+    past: Totals,
+    /// Datagrams that were no endpoint's.
+    strays: u64,
 }
 
 /// A room, while it has publishers.
@@ -127,6 +133,8 @@ impl Forwarder {
             frame: Vec::new(),
             dirty: Vec::new(),
             happened: Vec::new(),
+            past: Totals::default(),
+            strays: 0,
         })
     }
 
@@ -160,8 +168,14 @@ impl Forwarder {
                 endpoint,
                 offer,
                 loopback,
+                channels,
             } => {
                 let answer = self.publish(now, room, endpoint, &offer, loopback);
+                if let Some(slot) = self.keys.get(&endpoint).filter(|_| answer.is_ok())
+                    && let Some(endpoint) = self.endpoints.get_mut(*slot)
+                {
+                    endpoint.channels.permitted = channels;
+                }
                 self.answer(endpoint, answer);
             }
             Command::Subscribe {
@@ -179,6 +193,12 @@ impl Forwarder {
                     self.remove(now, slot);
                 }
             }
+            Command::Mute {
+                endpoint,
+                audio,
+                video,
+                ..
+            } => self.mute(now, endpoint, Muted { audio, video }),
             Command::CloseRoom { room } => {
                 if let Some(room) = self.rooms.get(&room) {
                     for slot in room.publishers.clone() {
@@ -281,6 +301,16 @@ impl Forwarder {
         self.endpoints.iter().map(stats).collect()
     }
 
+    /// What endpoints did that are gone.
+    pub(super) fn past(&self) -> Totals {
+        self.past
+    }
+
+    /// Datagrams that were no endpoint's.
+    pub(super) fn strays(&self) -> u64 {
+        self.strays
+    }
+
     fn wake(&mut self, now: Instant, slot: usize) {
         let Some(endpoint) = self.endpoints.get_mut(slot) else {
             return;
@@ -303,6 +333,10 @@ impl Forwarder {
             &mut happened,
         );
         let due = endpoint.due(now, self.config.connect, SILENCE);
+        if let Some(after) = endpoint.beginning.news.take() {
+            let endpoint = endpoint.key;
+            (self.on_event)(Event::Flows { endpoint, after });
+        }
         self.timers.set(slot, due);
         for what in happened.drain(..) {
             self.happened(now, slot, what);
@@ -328,7 +362,7 @@ impl Forwarder {
     fn fail(&mut self, now: Instant, slot: usize, why: Failure) {
         if let Some(endpoint) = self.endpoints.get(slot) {
             let key = endpoint.key;
-            debug!(endpoint = key.0, %why, "a media endpoint failed");
+            debug!(media = key.0, %why, "a media endpoint failed");
             self.remove(now, slot);
             (self.on_event)(Event::Failed { endpoint: key, why });
         }
@@ -348,6 +382,11 @@ impl Forwarder {
         let Some(mut endpoint) = self.endpoints.try_remove(slot) else {
             return;
         };
+        self.past += Totals::new(
+            &endpoint.counts,
+            self.streams.dropped(&endpoint.streams),
+            &endpoint.reports.last(),
+        );
         self.keys.remove(&endpoint.key);
         self.demux.remove(&endpoint.held);
         self.timers.clear(slot);
@@ -382,6 +421,15 @@ impl Forwarder {
                 }
             }
         }
+    }
+}
+
+#[cfg(feature = "fuzzing")]
+impl Forwarder {
+    /// How many entries there are.
+    pub(super) fn left(&self) -> usize {
+        let of_endpoints = self.endpoints.len() + self.keys.len() + self.demux.entries();
+        of_endpoints + self.rooms.len() + usize::from(self.timers.next().is_some())
     }
 }
 

@@ -17,6 +17,8 @@ mod connection;
 mod demux;
 mod endpoint;
 mod forwarder;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod keyframes;
 mod layers;
 mod mapping;
@@ -29,17 +31,20 @@ mod strain;
 mod streams;
 mod thread;
 mod timers;
+mod totals;
 mod trouble;
 mod video;
 
+pub use channels::ChannelUse;
 pub use config::Config;
 pub use report::Report;
+pub use totals::{Stages, ThreadStats, Totals};
 pub use trouble::{Reach, Unconnected};
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 
@@ -73,6 +78,8 @@ pub enum Command {
         offer: String,
         /// Send its own media back on the same connection; the offer must be `sendrecv`.
         loopback: bool,
+        /// What its data channels are for.
+        channels: ChannelUse,
     },
     /// Answer a subscriber's offer, and send it a publisher's media. [`Event::Answered`] or
     /// [`Event::Refused`] follows.
@@ -92,6 +99,18 @@ pub enum Command {
         room: RoomKey,
         /// Which; one that isn't there is ignored.
         endpoint: EndpointKey,
+    },
+    /// Keep what a publisher sends from its subscribers, those that come later too, or no longer. No
+    /// event follows.
+    Mute {
+        /// The endpoint's room.
+        room: RoomKey,
+        /// Which; one that isn't there, or is no publisher, is ignored.
+        endpoint: EndpointKey,
+        /// Its sound.
+        audio: bool,
+        /// Its picture.
+        video: bool,
     },
     /// Close all endpoints of a room. No event follows.
     CloseRoom {
@@ -133,6 +152,17 @@ pub enum Event {
     Connected {
         /// Which.
         endpoint: EndpointKey,
+        /// How long it took from the answer to the first good connectivity check.
+        checks: Duration,
+        /// How long it took from there.
+        handshake: Duration,
+    },
+    /// The first packet of media came from this endpoint, or went to it. Once per endpoint.
+    Flows {
+        /// Which.
+        endpoint: EndpointKey,
+        /// How long after it was connected.
+        after: Duration,
     },
     /// The endpoint is gone; with a publisher also its subscribers, of whom no event tells.
     Failed {
@@ -406,7 +436,7 @@ impl Plane {
         local: SocketAddr,
         first: Vec<u8>,
     ) -> Result<(), Unwanted> {
-        let thread = check(&first).and_then(|fragment| thread_of(&fragment));
+        let thread = check(&first).and_then(thread_of);
         let thread = thread.and_then(|number| self.threads.get(number));
         let thread = thread.ok_or(Unwanted::Stranger)?;
         let place = Place::take(&self.streams, self.most_streams);
@@ -443,6 +473,12 @@ impl Plane {
     pub fn stats(&self) -> Vec<EndpointStats> {
         self.threads.iter().flat_map(Thread::stats).collect()
     }
+
+    /// Each thread's numbers in sums, about a second old.
+    #[must_use]
+    pub fn thread_stats(&self) -> Vec<ThreadStats> {
+        self.threads.iter().map(Thread::totals).collect()
+    }
 }
 
 impl Command {
@@ -451,6 +487,7 @@ impl Command {
             Self::Publish { room, .. }
             | Self::Subscribe { room, .. }
             | Self::Remove { room, .. }
+            | Self::Mute { room, .. }
             | Self::CloseRoom { room } => *room,
         }
     }

@@ -138,6 +138,11 @@ impl Offer {
         Ok(Self { sections, text })
     }
 
+    /// How many `m=` sections it has.
+    pub(super) fn sections(&self) -> usize {
+        self.sections.len()
+    }
+
     /// For str0m.
     pub(super) fn text(&self) -> &str {
         &self.text

@@ -14,6 +14,8 @@ use tracing::debug;
 
 /// The longest frame: what could come in one datagram. A longer one is nothing of ours.
 pub(super) const FRAME: usize = 2_000;
+/// Bytes of a frame's head: the length of the rest.
+pub(super) const HEAD: usize = 2;
 /// Bytes that are read of one connection at once.
 const READ: usize = 16 * 1024;
 /// How long a packet may wait for a slow peer, and how many bytes. What is older is dropped, what
@@ -185,19 +187,12 @@ impl Streams {
     /// over, or speaks another language.
     pub(super) fn frame(&mut self, id: usize, frame: &mut Vec<u8>) -> Option<bool> {
         let stream = self.streams.get_mut(id)?;
-        let Some((head, rest)) = stream.incoming[stream.taken..].split_first_chunk() else {
-            return Some(false);
-        };
-        let length = usize::from(u16::from_be_bytes(*head));
-        if length > FRAME {
-            return None;
-        }
-        let Some(bytes) = rest.get(..length) else {
+        let Some(bytes) = first_frame(&stream.incoming[stream.taken..])? else {
             return Some(false);
         };
         frame.clear();
         frame.extend_from_slice(bytes);
-        stream.taken += head.len() + length;
+        stream.taken += HEAD + bytes.len();
         Some(true)
     }
 
@@ -314,6 +309,16 @@ impl Stream {
             self.waiting -= frame.len();
         }
     }
+}
+
+/// The first frame of these bytes, without its head (RFC 4571, section 2). Some(None): it isn't whole yet;
+/// None: it is longer than any of ours.
+pub(super) fn first_frame(bytes: &[u8]) -> Option<Option<&[u8]>> {
+    let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else {
+        return Some(None);
+    };
+    let length = usize::from(u16::from_be_bytes(*head));
+    (length <= FRAME).then(|| rest.get(..length))
 }
 
 fn watch(epoll: &OwnedFd, tcp: &TcpStream, id: usize, what: EventFlags) {

@@ -16,6 +16,7 @@ use tracing::{debug, error};
 use super::forwarder::Forwarder;
 use super::socket::{Inbox, Socket};
 use super::streams::Connection;
+use super::totals::ThreadStats;
 use super::{Busy, Command, EndpointStats};
 
 /// Orders that wait for one thread; one more is refused.
@@ -53,7 +54,14 @@ pub(super) enum Order {
 struct Shared {
     wake: OwnedFd,
     stop: AtomicBool,
-    stats: Mutex<Vec<EndpointStats>>,
+    stats: Mutex<Stats>,
+}
+
+/// What a thread tells of itself.
+#[derive(Default)]
+struct Stats {
+    endpoints: Vec<EndpointStats>,
+    sums: ThreadStats,
 }
 
 impl Thread {
@@ -113,7 +121,12 @@ impl Thread {
 
     /// Its endpoints' numbers.
     pub(super) fn stats(&self) -> Vec<EndpointStats> {
-        self.shared.stats().clone()
+        self.shared.stats().endpoints.clone()
+    }
+
+    /// The sums of these, and what was before.
+    pub(super) fn totals(&self) -> ThreadStats {
+        self.shared.stats().sums
     }
 }
 
@@ -130,7 +143,7 @@ impl Drop for Thread {
 }
 
 impl Shared {
-    fn stats(&self) -> MutexGuard<'_, Vec<EndpointStats>> {
+    fn stats(&self) -> MutexGuard<'_, Stats> {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -153,6 +166,7 @@ impl Worker {
     fn run(mut self) {
         let mut next_stats = Instant::now();
         let mut shown = 0;
+        let mut sums = ThreadStats::default();
         let mut more = false;
         let mut ready = Vec::with_capacity(READY);
         while !self.shared.stop.load(Ordering::Relaxed) {
@@ -172,9 +186,11 @@ impl Worker {
             self.forwarder.settle(now);
             if now >= next_stats {
                 next_stats = now + STATS;
-                let stats = self.forwarder.stats(now);
-                shown = stats.len();
-                *self.shared.stats() = stats;
+                let endpoints = self.forwarder.stats(now);
+                shown = endpoints.len();
+                let (past, strays) = (self.forwarder.past(), self.forwarder.strays());
+                sums = sums.next(&endpoints, past, strays);
+                *self.shared.stats() = Stats { endpoints, sums };
             }
         }
         self.forwarder.close(Instant::now());

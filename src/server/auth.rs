@@ -15,9 +15,9 @@ use hyper::header::{
 };
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
-use serde_json::json;
 use tracing::info;
 
+use super::admin::Deed;
 use super::listener::Origin;
 use super::tokens::{Account, TokenError};
 use super::{App, http, upgrade};
@@ -30,7 +30,8 @@ pub(super) const SUBPROTOCOL: &str = "switchboard";
 /// What comes before a token among the subprotocols that a page offers: pages can set no header.
 const BEARER_PROTOCOL: &str = "bearer.";
 /// What is said of a revoked one.
-const REVOKED: &str = "the token is not valid: it was revoked";
+const REVOKED: &str =
+    "the token is not valid: it was revoked; ask whoever runs this server for another";
 /// How often expired tokens are looked for among the connections.
 const EXPIRY_CHECK: Duration = Duration::from_secs(1);
 
@@ -47,6 +48,12 @@ pub(super) struct Pass {
 /// Tokens that are no good any more, whatever they say.
 #[derive(Debug, Default)]
 pub(super) struct Revoked(Mutex<VecDeque<Revocation>>);
+
+/// Someone isn't let in: for the log and the counter, and for the one who asked.
+struct Refused {
+    cause: &'static str,
+    answer: Box<Response>,
+}
 
 /// What is revoked until the server's next start: one token, or a user with all tokens, also later ones.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -122,14 +129,12 @@ pub(super) async fn guard(
     let path = request.uri().path().to_owned();
     let token = token(&request).filter(|_| asks_all);
     let pass = match (token, certificate) {
-        (None, Some(names)) if needed.contains(&Role::Device) => app
-            .admitted(Pass::by_certificate(&names))
-            .ok_or_else(|| unauthorized(REVOKED)),
+        (None, Some(names)) if needed.contains(&Role::Device) => {
+            app.admitted(Pass::by_certificate(&names))
+        }
         (None, _) if !asks_all => {
-            app.metrics.refused("no_certificate");
-            Err(unauthorized(&format!(
-                "{path} needs a certificate of the client; connect by TLS with one"
-            )))
+            let text = format!("{path} needs a certificate of the client; connect by TLS with one");
+            Err(Refused::new("no_certificate", unauthorized(&text)))
         }
         (token, _) => pass(&app, token, &path, needed).await,
     };
@@ -138,7 +143,13 @@ pub(super) async fn guard(
             request.extensions_mut().insert(Arc::new(pass));
             next.run(request).await
         }
-        Err(refusal) => refusal,
+        Err(Refused { cause, answer }) => {
+            app.metrics.refused(cause);
+            let peer = origin.map(|it| app.addresses.client(it.peer, request.headers()));
+            let peer = peer.map(tracing::field::display);
+            info!(path, peer, cause, "refused at the door");
+            *answer
+        }
     }
 }
 
@@ -172,7 +183,7 @@ pub(super) async fn expire(app: &App) {
 
 /// `POST /api/revocations` with `{"id": "…"}` or `{"user": "…"}`: no such token is taken from now on,
 /// and who is there by one has to go.
-pub(super) async fn revoke(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(super) async fn revoke(State(app): State<Arc<App>>, deed: Deed, request: Request) -> Response {
     if app.settings().auth.is_none() {
         let text = "this server asks for no tokens; name who checks them under [auth]";
         return http::error(StatusCode::CONFLICT, text);
@@ -185,14 +196,13 @@ pub(super) async fn revoke(State(app): State<Arc<App>>, request: Request) -> Res
         let text = "say what to revoke: {\"id\": \"a token's jti\"} or {\"user\": \"its sub\"}";
         return http::error(StatusCode::BAD_REQUEST, text);
     };
-    info!(?revocation, "tokens revoked");
     app.revoked
         .add(revocation.clone(), app.config.limits.tokens_revoked);
     let is_meant = |pass: &Pass| pass.is_meant_by(&revocation);
     let closed = app
         .switch
         .expel(is_meant, super::outbox::Ended::TokenRevoked);
-    http::json_text(StatusCode::OK, json!({ "closed": closed }).to_string())
+    deed.done(&app, "revoke", &format!("{revocation:?}"), closed)
 }
 
 async fn pass(
@@ -200,42 +210,39 @@ async fn pass(
     token: Option<Secret>,
     path: &str,
     needed: &[Role],
-) -> Result<Pass, Response> {
+) -> Result<Pass, Refused> {
     let settings = app.settings();
     let Some(verifier) = &settings.auth else {
         return Ok(Pass::default());
     };
     let Some(token) = token else {
-        app.metrics.refused("no_authorization");
-        return Err(unauthorized(&format!(
+        let text = format!(
             "{path} needs a token; send Authorization: Bearer TOKEN, or use {path}?token=TOKEN"
-        )));
+        );
+        return Err(Refused::new("no_authorization", unauthorized(&text)));
     };
     let account = match verifier.verify(&token).await {
         Ok(account) => account,
         Err(error @ TokenError::Unreachable(_)) => {
-            app.metrics.refused("authority_unavailable");
-            let text = error.to_string();
-            return Err(http::error(StatusCode::SERVICE_UNAVAILABLE, &text));
+            let answer = http::error(StatusCode::SERVICE_UNAVAILABLE, &error.to_string());
+            return Err(Refused::new("authority_unavailable", answer));
         }
         Err(error) => {
-            app.metrics.refused("token_refused");
-            return Err(unauthorized(&error.to_string()));
+            let answer = unauthorized(&error.to_string());
+            return Err(Refused::new("token_refused", answer));
         }
     };
-    let pass = app
-        .admitted(Pass::new(account))
-        .ok_or_else(|| unauthorized(REVOKED))?;
+    let pass = app.admitted(Pass::new(account))?;
     if pass.grants.has_any(needed) {
         return Ok(pass);
     }
-    app.metrics.refused("forbidden");
     let needed: Vec<String> = needed.iter().map(ToString::to_string).collect();
     let text = format!(
         "the token does not allow this; it needs the role {}",
         needed.join(" or ")
     );
-    Err(http::error(StatusCode::FORBIDDEN, &text))
+    let answer = http::error(StatusCode::FORBIDDEN, &text);
+    Err(Refused::new("forbidden", answer))
 }
 
 /// RFC 6750 sections 2.1 and 2.3, or a WebSocket's subprotocol; the header goes first.
@@ -274,12 +281,18 @@ pub(super) fn unauthorized(text: &str) -> Response {
 
 impl App {
     /// The pass, unless it was revoked.
-    fn admitted(&self, pass: Pass) -> Option<Pass> {
-        if !self.revoked.has(&pass) {
-            return Some(pass);
+    fn admitted(&self, pass: Pass) -> Result<Pass, Refused> {
+        if self.revoked.has(&pass) {
+            return Err(Refused::new("token_revoked", unauthorized(REVOKED)));
         }
-        self.metrics.refused("token_revoked");
-        None
+        Ok(pass)
+    }
+}
+
+impl Refused {
+    fn new(cause: &'static str, answer: Response) -> Self {
+        let answer = Box::new(answer);
+        Self { cause, answer }
     }
 }
 
@@ -301,6 +314,11 @@ impl Pass {
             user: names.first().cloned().unwrap_or_default(),
             ..Self::default()
         }
+    }
+
+    /// Whose it is.
+    pub(super) fn user(&self) -> &str {
+        &self.user
     }
 
     /// Whether it is one of those that are revoked.
@@ -328,5 +346,24 @@ impl Revoked {
     fn has(&self, pass: &Pass) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().any(|it| pass.is_meant_by(it))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_revocations_are_remembered_and_each_once() {
+        let revoked = Revoked::default();
+        let of = |user: &str| Pass {
+            user: user.to_owned(),
+            ..Pass::default()
+        };
+        for user in ["anna", "bert", "bert", "cleo"] {
+            revoked.add(Revocation::User(user.to_owned()), 2);
+        }
+        assert!(!revoked.has(&of("anna")));
+        assert!(revoked.has(&of("bert")) && revoked.has(&of("cleo")));
     }
 }

@@ -1,5 +1,6 @@
 //! One WebSocket: a task that owns a dialect's session, and all that is between it and the socket.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -19,7 +20,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tracing::{debug, info, warn};
+use tracing::{Span, debug, error_span, info, warn};
 
 use super::outbox::{Ended, Load, Outbox};
 use super::pace::Pace;
@@ -62,8 +63,11 @@ pub(super) async fn run(
     // room for it.
     let mut connection = Box::pin(Connection::open(stream, read_ahead, session, guest, app)).await;
     let end = connection.talk().await;
+    // Afterwards the switch knows nothing of it.
+    let span = connection.span();
     connection.command(Instant::now(), Command::Leave);
-    connection.report(&end);
+    connection.report(&end, &span);
+    drop(span);
     Box::pin(connection.close(end)).await;
     connection.counted.dec();
 }
@@ -112,7 +116,10 @@ type Asking = Pin<Box<dyn Future<Output = Result<Payload, String>> + Send>>;
 /// How a conversation ended.
 enum End {
     /// The server closes.
-    Close { code: u16, reason: &'static str },
+    Close {
+        code: u16,
+        reason: Cow<'static, str>,
+    },
     /// The other side broke the WebSocket protocol; nothing more can be read as frames.
     Broken { code: u16, reason: &'static str },
     /// The other side closed, with this code.
@@ -141,6 +148,7 @@ impl Connection {
         app: Arc<App>,
     ) -> Self {
         let Guest {
+            id,
             member,
             pass,
             places,
@@ -167,11 +175,12 @@ impl Connection {
         let now = Instant::now();
         let counted = app.metrics.websockets(member.dialect_name(), member.role);
         counted.inc();
+        app.switch.join(id, member, pass, Arc::clone(&outbox) as _);
         Self {
             counted,
             verifying: None,
             asking: None,
-            id: app.switch.join(member, pass, Arc::clone(&outbox) as _),
+            id,
             app,
             socket,
             session,
@@ -244,7 +253,7 @@ impl Connection {
                 }
                 Step::Ended(ended) => Err(end_by(ended)),
                 Step::WriteFailed(error) => {
-                    debug!(connection = self.id.0, %error, "write failed");
+                    self.span().in_scope(|| debug!(%error, "write failed"));
                     Err(End::Lost)
                 }
             };
@@ -412,6 +421,7 @@ impl Connection {
     fn pay(&mut self) {
         let now = std::time::Instant::now();
         let bytes = self.socket.get_mut().get_mut().pay();
+        self.outbox.traffic.received(bytes);
         let own = self.pace.note(self.app.rate, bytes, now);
         let until = own.max(self.places.note(bytes, now));
         if until.is_some() {
@@ -459,6 +469,7 @@ impl Connection {
         let mut effects = std::mem::take(&mut self.effects);
         let result = effects.drain(..).try_for_each(|effect| match effect {
             Effect::Send(payload) => {
+                self.outbox.traffic.sent(payload.len());
                 let kind = if payload.is_binary() {
                     Data::Binary
                 } else {
@@ -468,14 +479,14 @@ impl Connection {
                 let frame = Frame::message(payload.into_bytes(), OpCode::Data(kind), true);
                 self.send(Message::Frame(frame))
             }
-            Effect::Close { code, reason } => Err(End::Close { code, reason }),
+            Effect::Close { code, reason } => Err(close(code, reason)),
             Effect::Hub(command) => {
                 self.command(now, command);
                 Ok(())
             }
             Effect::Report { label, level } => {
                 self.app.metrics.refused(label);
-                log_refusal(self.id, label, level);
+                self.span().in_scope(|| log_refusal(label, level));
                 Ok(())
             }
             Effect::Handled { method, outcome } => {
@@ -507,6 +518,14 @@ impl Connection {
         Pin::new(&mut self.socket)
             .start_send(message)
             .map_err(|_| End::Lost)
+    }
+
+    /// What log lines about it carry.
+    fn span(&self) -> Span {
+        self.app.switch.span(self.id).unwrap_or_else(|| {
+            let (dialect, role) = (self.session.dialect().name(), self.session.role());
+            error_span!("connection", id = self.id.0, dialect, role)
+        })
     }
 
     fn command(&self, now: Instant, command: Command) {
@@ -552,17 +571,13 @@ impl Connection {
             self.answer_probe();
         }
         if !self.spoke && now >= self.opened + self.app.config.limits.first_message {
-            return Err(End::Close {
-                code: 1008,
-                reason: "no message came",
-            });
+            return Err(close(1008, "no message came"));
         }
         match self.pinged {
             _ if self.verifying.is_some() => Ok(()),
-            Some(pinged) if now >= pinged + self.ping_timeout => Err(End::Close {
-                code: 1011,
-                reason: "no answer to a ping",
-            }),
+            Some(pinged) if now >= pinged + self.ping_timeout => {
+                Err(close(1011, "no answer to a ping"))
+            }
             None if now >= self.heard + self.ping_after => {
                 self.pinged = Some(now);
                 self.send(Message::Ping(Bytes::new()))
@@ -571,14 +586,14 @@ impl Connection {
         }
     }
 
-    fn report(&self, end: &End) {
+    fn report(&self, end: &End, span: &Span) {
         let (by, code) = match *end {
             End::Close { code, .. } | End::Broken { code, .. } => ("server", code),
             End::PeerClosed(code) => ("peer", code),
             End::Lost => ("peer", 1006),
         };
         self.app.metrics.websocket_closed(by, code);
-        debug!(connection = self.id.0, by, code, "WebSocket closed");
+        span.in_scope(|| debug!(by, code, "WebSocket closed"));
     }
 
     /// The closing handshake, within [`Limits::write`](crate::config::Limits::write). Everything
@@ -595,7 +610,8 @@ impl Connection {
                     self.finish(false).await
                 }
                 End::Broken { code, reason } => {
-                    self.socket.close(Some(close_frame(code, reason))).await?;
+                    let frame = close_frame(code, reason.into());
+                    self.socket.close(Some(frame)).await?;
                     self.finish(true).await
                 }
                 End::PeerClosed(_) => {
@@ -618,29 +634,23 @@ impl Connection {
     }
 }
 
-fn log_refusal(connection: ConnectionId, cause: &'static str, level: Level) {
-    let connection = connection.0;
+fn log_refusal(cause: &'static str, level: Level) {
     match level {
-        Level::Debug => debug!(connection, cause, "refused"),
-        Level::Info => info!(connection, cause, "refused"),
-        Level::Warn => warn!(connection, cause, "refused"),
+        Level::Debug => debug!(cause, "refused"),
+        Level::Info => info!(cause, "refused"),
+        Level::Warn => warn!(cause, "refused"),
     }
 }
 
 fn end_by(ended: Ended) -> End {
     match ended {
         Ended::Overflowed => too_slow(),
-        Ended::ShuttingDown => End::Close {
-            code: 1001,
-            reason: "the server is shutting down",
-        },
-        Ended::TokenExpired => End::Close {
+        Ended::ShuttingDown => close(1001, "the server is shutting down"),
+        Ended::TokenExpired => close(1008, "the token has expired"),
+        Ended::TokenRevoked => close(1008, "the token was revoked"),
+        Ended::Kicked(reason) => End::Close {
             code: 1008,
-            reason: "the token has expired",
-        },
-        Ended::TokenRevoked => End::Close {
-            code: 1008,
-            reason: "the token was revoked",
+            reason: reason.as_str().to_owned().into(),
         },
     }
 }
@@ -671,16 +681,21 @@ fn not_utf8() -> End {
 }
 
 fn too_slow() -> End {
-    End::Close {
-        code: 1013,
-        reason: "too slow",
-    }
+    close(1013, "too slow")
 }
 
-fn close_frame(code: u16, reason: &'static str) -> CloseFrame {
+const fn close(code: u16, reason: &'static str) -> End {
+    let reason = Cow::Borrowed(reason);
+    End::Close { code, reason }
+}
+
+fn close_frame(code: u16, reason: Cow<'static, str>) -> CloseFrame {
     CloseFrame {
         code: code.into(),
-        reason: reason.into(),
+        reason: match reason {
+            Cow::Borrowed(reason) => reason.into(),
+            Cow::Owned(reason) => reason.into(),
+        },
     }
 }
 

@@ -28,6 +28,17 @@ pub(super) enum Phase {
     Stopping,
 }
 
+impl Phase {
+    /// In the admin API.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Draining => "draining",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
 impl App {
     pub(super) fn phase(&self) -> Phase {
         *self.phase.borrow()

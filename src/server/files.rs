@@ -114,7 +114,7 @@ async fn fetch(
 }
 
 /// What follows `/devices/{id}/files`, as it was sent, without the token for this server.
-fn device_path(uri: &Uri) -> Result<Uri, hyper::http::uri::InvalidUri> {
+pub(super) fn device_path(uri: &Uri) -> Result<Uri, hyper::http::uri::InvalidUri> {
     let path = uri.path().splitn(5, '/').nth(4).unwrap_or_default();
     let query = uri.query().unwrap_or_default().split('&');
     let kept: Vec<&str> = query

@@ -18,8 +18,8 @@ use tower::ServiceExt as _;
 use tower_http::services::ServeDir;
 
 use super::{
-    App, admin, auth, console, cuttlefish, documents, files, gecko, gstreamer, ice, kurento,
-    polling, scripts, upgrade,
+    App, admin, auth, console, cuttlefish, documents, files, gecko, gstreamer, kurento, polling,
+    upgrade,
 };
 use crate::hub::Payload;
 
@@ -46,8 +46,6 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/register_device", get(cuttlefish::register_device))
         .route("/connect_client", get(cuttlefish::connect_client))
         .route("/infra_config", get(cuttlefish::infra_config))
-        .route("/devices", get(cuttlefish::devices))
-        .route("/devices/{id}", get(cuttlefish::device))
         .route("/devices/{id}/connect", get(cuttlefish::connect_to_device))
         .route("/devices/{id}/files/{*path}", get(files::get))
         .route("/polled_connections", post(polling::new_connect))
@@ -59,25 +57,16 @@ pub(super) fn router(app: &Arc<App>) -> Router {
             "/polled_connections/{connection}/messages",
             get(polling::new_messages),
         )
-        .route("/ice-servers", get(ice::servers).options(ice::preflight))
         .route("/worker", get(gecko::worker))
         .route("/worker/", get(gecko::worker))
         .route("/v1/", get(documents::root))
         .route("/v1/fxa-oauth/params", get(documents::login))
         .route("/v0/fxa-oauth/params", get(documents::login))
         .route("/__heartbeat__", get(documents::heartbeat))
-        .route("/health", get(admin::health))
-        .route("/ready", get(admin::ready))
-        .route("/metrics", get(admin::metrics))
-        .route("/api/endpoints", get(admin::endpoints))
-        .route("/api/endpoints/stream", get(admin::endpoint_stream))
-        .route("/api/scripts", post(scripts::publish))
-        .route("/api/scripts/{name}", get(scripts::get))
-        .route("/api/rooms", get(admin::rooms))
-        .route("/api/revocations", post(auth::revoke))
         .route("/console", get(console::redirect))
         .route("/console/", get(console::index))
         .route("/console/{*path}", get(console::file))
+        .merge(admin::router())
         .merge(old_polling)
         .merge(forwarding_rooms())
         .fallback_service(any(fallback).with_state(Arc::clone(app)))
@@ -100,14 +89,6 @@ fn forwarding_rooms() -> Router<Arc<App>> {
         .route("/getThresholdSpeaker", any(kurento::threshold_speaker))
         .route("/getClientConfig", any(kurento::client_config))
         .route("/close", get(kurento::close).post(kurento::close))
-        .route(
-            "/api/rooms/{room}",
-            post(kurento::close_room).delete(kurento::close_room),
-        )
-        .route(
-            "/api/rooms/{room}/participants/{user}",
-            post(kurento::evict).delete(kurento::evict),
-        )
 }
 
 /// An answer with `{"error": …}`.
@@ -151,6 +132,7 @@ pub(super) async fn text_within(
     let bytes = match tokio::time::timeout(app.config.limits.handshake, body.collect()).await {
         Ok(Ok(collected)) => collected.to_bytes(),
         Ok(Err(failure)) if failure.is::<http_body_util::LengthLimitError>() => {
+            app.metrics.refused("body_too_large");
             let text = format!("the body has more than {most} bytes");
             return Err(error(StatusCode::PAYLOAD_TOO_LARGE, &text));
         }

@@ -51,10 +51,9 @@ struct Answer<'a> {
 impl IceServers {
     pub(super) fn new(config: &Config) -> Self {
         let servers = &config.ice.servers;
-        let wait_for_device = config.cuttlefish.wait_for_device;
         Self {
             ice: config.ice.clone(),
-            cuttlefish: Arc::new(cuttlefish::Settings::new(servers, wait_for_device)),
+            cuttlefish: Arc::new(cuttlefish::Settings::new(servers, &config.cuttlefish)),
             gecko: Arc::new(gecko::Settings {
                 legacy_progress_errors: config.gecko.legacy_progress_errors,
                 id_bytes: config.limits.id_bytes,
@@ -66,10 +65,7 @@ impl IceServers {
     /// For a Cuttlefish session that begins now.
     pub(super) fn cuttlefish(&self) -> Arc<cuttlefish::Settings> {
         match self.minted() {
-            Some(servers) => Arc::new(cuttlefish::Settings::new(
-                &servers,
-                self.cuttlefish.wait_for_device,
-            )),
+            Some(servers) => Arc::new(self.cuttlefish.with(&servers)),
             None => Arc::clone(&self.cuttlefish),
         }
     }

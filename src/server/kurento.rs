@@ -3,20 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use hyper::StatusCode;
-use hyper::header::{HOST, HeaderMap, ORIGIN};
-use hyper::http::uri::Uri;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tracing::info;
 
-use super::{App, http, upgrade};
-use crate::dialect::kurento::errors::Fault;
+use super::{App, admin, http, upgrade};
 use crate::dialect::kurento::server::ClientSession;
 pub(super) use crate::dialect::kurento::server::Settings;
-use crate::hub::{Denied, Visitor};
+use crate::hub::Visitor;
 
 /// Whom a query names.
 #[derive(Debug, Deserialize)]
@@ -65,80 +61,19 @@ pub(super) async fn client_config(State(app): State<Arc<App>>) -> Response {
 pub(super) async fn close(
     State(app): State<Arc<App>>,
     Query(asked): Query<Asked>,
-    headers: HeaderMap,
+    deed: admin::Deed,
 ) -> Response {
     match asked.room {
-        Some(room) => closed(&app, &headers, &room, StatusCode::OK),
+        // The reference answers without a body.
+        Some(room) => match admin::close_room(&app, &deed, &room) {
+            done if done.status().is_success() => StatusCode::OK.into_response(),
+            fault => fault,
+        },
         None => http::error(
             StatusCode::BAD_REQUEST,
             "name the room, as in /close?room=ROOM",
         ),
     }
-}
-
-/// `POST` or `DELETE /api/rooms/{room}`: everyone in it is told that it was closed.
-pub(super) async fn close_room(
-    State(app): State<Arc<App>>,
-    Path(room): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    closed(&app, &headers, &room, StatusCode::NO_CONTENT)
-}
-
-/// `POST` or `DELETE /api/rooms/{room}/participants/{user}`: the user is put out of the room.
-pub(super) async fn evict(
-    State(app): State<Arc<App>>,
-    Path((room, user)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Response {
-    if is_foreign(&headers) {
-        return foreign();
-    }
-    if app.switch.evict(&room, &user) {
-        info!(room, user, "participant evicted");
-        return StatusCode::NO_CONTENT.into_response();
-    }
-    let (room, user) = (room.into(), user.into());
-    fault(&Fault::Denied(&Denied::NoSuchUser { room, user }))
-}
-
-fn closed(app: &App, headers: &HeaderMap, room: &str, done: StatusCode) -> Response {
-    if is_foreign(headers) {
-        return foreign();
-    }
-    if app.switch.close_room(room) {
-        info!(room, "room closed");
-        return done.into_response();
-    }
-    fault(&Fault::NoSuchRoom { room })
-}
-
-fn fault(fault: &Fault<'_>) -> Response {
-    let status = StatusCode::from_u16(fault.row().http);
-    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    http::error(status, &fault.text())
-}
-
-/// Whether a browser asks for a page of another server: that page's user may reach this server, but
-/// doesn't know what the page does.
-fn is_foreign(headers: &HeaderMap) -> bool {
-    let is_cross_site = headers
-        .get("sec-fetch-site")
-        .is_some_and(|site| site == "cross-site");
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let is_other = headers.get(ORIGIN).is_some_and(|origin| {
-        let origin = origin.to_str().ok().and_then(|it| it.parse::<Uri>().ok());
-        let authority = origin.as_ref().and_then(Uri::authority);
-        authority.map(|it| it.as_str()) != host
-    });
-    is_cross_site || is_other
-}
-
-fn foreign() -> Response {
-    http::error(
-        StatusCode::FORBIDDEN,
-        "a page of another server asks for this; use a page of this server, or no browser",
-    )
 }
 
 fn json_value(value: &Value) -> Response {

@@ -18,13 +18,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
-use tracing::{debug, warn};
+use tracing::{Span, debug, error_span, warn};
 
 use super::addresses::Place;
 use super::stream::Stream;
 use super::tls::{self, Tls};
 use super::{App, Bound, StartError, http};
 use crate::config::Listen;
+use crate::hub::ConnectionId;
 
 /// Connections that the system keeps while none is accepted.
 const BACKLOG: u32 = 4096;
@@ -49,6 +50,10 @@ pub(super) struct Listener {
 #[derive(Clone)]
 pub(super) struct Origin {
     pub(super) peer: SocketAddr,
+    /// The connection's number, which its WebSocket has too.
+    pub(super) number: ConnectionId,
+    /// Whether it speaks TLS.
+    pub(super) secure: bool,
     /// The names in the client's certificate, if it has a good one.
     pub(super) certificate: Option<Arc<[String]>>,
     /// Keeps the connection's place while an upgraded socket lives.
@@ -197,6 +202,8 @@ fn admit(
     let slot = Slot::new(Arc::clone(app), place, permit);
     let origin = Origin {
         peer,
+        number: app.switch.number(),
+        secure: tls.is_some(),
         certificate: None,
         slot: Arc::new(slot),
     };
@@ -214,7 +221,9 @@ async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, router: Router, mut ori
     let _ = socket2::SockRef::from(&tcp).set_tcp_user_timeout(Some(patience));
     let tcp = match timeout(limits.handshake, sort(tcp, &app)).await {
         Ok(Ok(Sorted::Http(tcp))) => tcp,
-        Ok(Ok(Sorted::Media(tcp, first))) => return hand_over(tcp, first, &app),
+        Ok(Ok(Sorted::Media(tcp, first))) => {
+            return origin.span().in_scope(|| hand_over(tcp, first, &app));
+        }
         Ok(Err(_)) | Err(_) => {
             if tls.is_some() {
                 app.metrics.tls_handshake_failures.inc();
@@ -224,21 +233,12 @@ async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, router: Router, mut ori
     };
     let stream = match tls {
         None => Stream::plain(tcp, limits.write),
-        Some(acceptor) => match timeout(limits.handshake, acceptor.accept(tcp)).await {
-            Ok(Ok(tls)) => {
-                origin.certificate = tls::names(tls.get_ref().1.peer_certificates());
-                Stream::tls(tls, limits.write)
-            }
-            failure => {
-                app.metrics.tls_handshake_failures.inc();
-                let error = failure.map_or("timeout".to_owned(), |result| {
-                    result.map_or_else(|error| error.to_string(), |_| String::new())
-                });
-                debug!(peer = %origin.peer, error, "TLS handshake failed");
-                return;
-            }
+        Some(acceptor) => match secured(tcp, &acceptor, &mut origin).await {
+            Some(stream) => stream,
+            None => return,
         },
     };
+    let (number, peer) = (origin.number, origin.peer);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(origin.clone());
         router.clone().oneshot(request.map(Body::new))
@@ -259,8 +259,38 @@ async fn serve(tcp: TcpStream, tls: Option<TlsAcceptor>, router: Router, mut ori
         }
     };
     if let Err(error) = result {
-        debug!(%error, "HTTP connection failed");
+        span(number, peer).in_scope(|| debug!(%error, "HTTP connection failed"));
     }
+}
+
+/// Takes the TLS handshake, and who the client is by its certificate.
+async fn secured(tcp: TcpStream, acceptor: &TlsAcceptor, origin: &mut Origin) -> Option<Stream> {
+    let app = &origin.slot.app;
+    let limits = &app.config.limits;
+    let error = match timeout(limits.handshake, acceptor.accept(tcp)).await {
+        Ok(Ok(tls)) => {
+            let patience = limits.write;
+            origin.certificate = tls::names(tls.get_ref().1.peer_certificates());
+            return Some(Stream::tls(tls, patience));
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "timeout".to_owned(),
+    };
+    app.metrics.tls_handshake_failures.inc();
+    let span = origin.span();
+    span.in_scope(|| debug!(error, "TLS handshake failed"));
+    None
+}
+
+impl Origin {
+    /// What log lines about the connection carry, before it is a WebSocket.
+    pub(super) fn span(&self) -> Span {
+        span(self.number, self.peer)
+    }
+}
+
+fn span(number: ConnectionId, peer: SocketAddr) -> Span {
+    error_span!("connection", id = number.0, %peer)
 }
 
 /// What a connection is for, by its first byte.

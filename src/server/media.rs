@@ -12,13 +12,14 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, info, warn};
 
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Phase};
 use crate::config::{self, Config, TlsSource, stun_servers};
+use crate::dialect::Dialect;
 use crate::hub::{MediaCandidate, MediaCommand, MediaEnd, MediaEvent, MediaRefusal, MediaRoom};
 use crate::net::{self, Advertise, AdvertiseError};
 use crate::rooms::{
-    self, Busy, Command, EndpointKey, EndpointStats, Event, Failure, MediaError, Plane, RoomKey,
-    Unwanted,
+    self, Busy, ChannelUse, Command, EndpointKey, EndpointStats, Event, Failure, MediaError, Plane,
+    RoomKey, Unwanted,
 };
 
 /// Events that may wait for each media endpoint: its answer, a few candidates, its connection, and
@@ -137,6 +138,11 @@ impl Media {
         self.plane.stats()
     }
 
+    /// Each media thread's numbers in sums.
+    pub(super) fn thread_stats(&self) -> Vec<rooms::ThreadStats> {
+        self.plane.thread_stats()
+    }
+
     /// Gives the plane a command. Commands of one room must come in order.
     pub(super) fn pass(&self, command: MediaCommand) -> Result<(), Busy> {
         self.plane.command(match command {
@@ -145,11 +151,16 @@ impl Media {
                 end,
                 offer,
                 loopback,
+                rights,
             } => Command::Publish {
                 room: room_key(room),
                 endpoint: endpoint_key(end),
                 offer,
                 loopback,
+                channels: ChannelUse {
+                    says: rights.message,
+                    hears: rights.subscribe,
+                },
             },
             MediaCommand::Receive {
                 room,
@@ -165,6 +176,12 @@ impl Media {
             MediaCommand::Remove { room, end } => Command::Remove {
                 room: room_key(room),
                 endpoint: endpoint_key(end),
+            },
+            MediaCommand::Mute { room, end, muted } => Command::Mute {
+                room: room_key(room),
+                endpoint: endpoint_key(end),
+                audio: muted.audio,
+                video: muted.video,
             },
             MediaCommand::CloseRoom(room) => Command::CloseRoom {
                 room: room_key(room),
@@ -312,15 +329,26 @@ fn translated(event: Event, metrics: &Metrics) -> Option<MediaEvent> {
                 candidate,
             },
         },
-        Event::Connected { endpoint } => {
-            debug!(endpoint = endpoint.0, "media connected");
+        Event::Connected {
+            endpoint,
+            checks,
+            handshake,
+        } => {
+            metrics.set_up(Dialect::Kurento, Phase::Checks, checks);
+            metrics.set_up(Dialect::Kurento, Phase::Dtls, handshake);
+            debug!(media = endpoint.0, "media connected");
+            return None;
+        }
+        Event::Flows { endpoint, after } => {
+            metrics.set_up(Dialect::Kurento, Phase::FirstPacket, after);
+            debug!(media = endpoint.0, "media flows");
             return None;
         }
         Event::Failed { endpoint, why } => {
             if why != Failure::Closed {
                 metrics.media_failed(why.reason());
             }
-            debug!(endpoint = endpoint.0, %why, "media failed");
+            debug!(media = endpoint.0, %why, "media failed");
             MediaEvent::Failed {
                 end: MediaEnd(endpoint.0),
                 closed: why == Failure::Closed,
@@ -329,7 +357,7 @@ fn translated(event: Event, metrics: &Metrics) -> Option<MediaEvent> {
         }
         Event::GaveUp { endpoint, why } => {
             metrics.media_failed(why.reach.reason());
-            info!(endpoint = endpoint.0, %why, "gave up before media was connected");
+            info!(media = endpoint.0, %why, "gave up before media was connected");
             return None;
         }
     })

@@ -1,21 +1,83 @@
 //! What the server counts, for `/metrics`.
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text};
+mod now;
+mod setup;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+pub(super) use now::Now;
+pub(super) use setup::{Beginning, Phase};
+
 use super::tokens::Meters;
-use crate::hub::Counts;
+use crate::dialect::Dialect;
+use crate::vitals::Process;
 
 /// The type of the text that [`Metrics::text`] gives.
-pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(super) use crate::vitals::CONTENT_TYPE;
+
+/// Every role of WebSockets.
+const ROLES: [(Dialect, &str); 6] = [
+    (Dialect::Cuttlefish, "device"),
+    (Dialect::Cuttlefish, "client"),
+    (Dialect::GStreamer, "peer"),
+    (Dialect::Gecko, "gecko"),
+    (Dialect::Gecko, "client"),
+    (Dialect::Kurento, "participant"),
+];
+/// Causes that dashboards ask for before they occur: limits, and what operators must hear of.
+const CAUSES: [&str; 18] = [
+    "authority_unavailable",
+    "body_too_large",
+    "calls_full",
+    "congested",
+    "draining",
+    "endpoints_full",
+    "forbidden",
+    "forbidden_id",
+    "media_full",
+    "no_authorization",
+    "publishers_full",
+    "room_full",
+    "rooms_full",
+    "sessions_full",
+    "token_refused",
+    "token_revoked",
+    "too_many_candidates",
+    "too_many_requests",
+];
+/// The same of codes by which WebSockets are closed.
+const CLOSES: [(&str, u16); 8] = [
+    ("peer", 1000),
+    ("peer", 1006),
+    ("server", 1001),
+    ("server", 1002),
+    ("server", 1008),
+    ("server", 1009),
+    ("server", 1011),
+    ("server", 1013),
+];
+/// Why media connections fail: the words of [`Failure::reason`](crate::rooms::Failure::reason).
+const FAILURES: [&str; 6] = [
+    "handshake_unfinished",
+    "lost",
+    "no_handshake",
+    "no_packets",
+    "protocol",
+    "wrong_password",
+];
 
 /// Every counter and gauge. Labels take few values only, none of which a client can choose.
-#[derive(Default)]
 pub(super) struct Metrics {
+    process: Process,
+    setup: setup::Setup,
+    /// When the certificate ends that new connections are shown, in seconds since 1970; 0 without one.
+    tls_expiry: Gauge,
     pub(super) connections_accepted: Counter,
     pub(super) connections_refused: Counter,
     pub(super) connections: Gauge,
@@ -26,7 +88,11 @@ pub(super) struct Metrics {
     pub(super) tls_reloads: Counter,
     pub(super) tls_reload_failures: Counter,
     pub(super) queue_overflows: Counter,
+    /// Of all causes together.
+    pub(super) refusals: Counter,
+    admin_deeds: Family<Deed, Counter>,
     pub(super) polling_clients: Gauge,
+    pub(super) polling_dropped: Counter,
     pub(super) tokens: Meters,
     websockets: Family<Kind, Gauge>,
     websocket_closes: Family<Close, Counter>,
@@ -96,6 +162,11 @@ struct Reason {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Deed {
+    deed: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
     route: String,
     status: &'static str,
@@ -125,17 +196,76 @@ impl Receiver {
 
 impl Metrics {
     pub(super) fn new() -> Self {
-        let mut metrics = Self::default();
-        metrics.relayed = Receiver::ALL.map(|receiver| {
+        let relayed_messages = Family::default();
+        let relayed_bytes = Family::default();
+        let relayed = Receiver::ALL.map(|receiver| {
             let labels = Direction {
                 direction: receiver.direction(),
             };
             Relayed {
-                messages: metrics.relayed_messages.get_or_create_owned(&labels),
-                bytes: metrics.relayed_bytes.get_or_create_owned(&labels),
+                messages: relayed_messages.get_or_create_owned(&labels),
+                bytes: relayed_bytes.get_or_create_owned(&labels),
             }
         });
+        let metrics = Self {
+            process: Process::begin(),
+            setup: setup::Setup::default(),
+            tls_expiry: Gauge::default(),
+            connections_accepted: Counter::default(),
+            connections_refused: Counter::default(),
+            connections: Gauge::default(),
+            accept_errors: Counter::default(),
+            address_refusals: Counter::default(),
+            held_back: Counter::default(),
+            tls_handshake_failures: Counter::default(),
+            tls_reloads: Counter::default(),
+            tls_reload_failures: Counter::default(),
+            queue_overflows: Counter::default(),
+            polling_clients: Gauge::default(),
+            polling_dropped: Counter::default(),
+            tokens: Meters::default(),
+            websockets: Family::default(),
+            websocket_closes: Family::default(),
+            relayed_messages,
+            relayed_bytes,
+            relayed,
+            causes: Family::default(),
+            requests: Family::default(),
+            http_requests: Family::default(),
+            media_failures: Family::default(),
+            media_tcp_connections: Counter::default(),
+            media_tcp_refused: Counter::default(),
+            refusals: Counter::default(),
+            admin_deeds: Family::default(),
+        };
+        metrics.show_zeros();
         metrics
+    }
+
+    /// What hasn't happened yet is there with 0, so that dashboards and alerts find it.
+    fn show_zeros(&self) {
+        for (dialect, role) in ROLES {
+            self.websockets(dialect.name(), role);
+        }
+        for cause in CAUSES {
+            self.causes.get_or_create_owned(&Cause { cause });
+        }
+        for (by, code) in CLOSES {
+            self.websocket_closes
+                .get_or_create_owned(&Close { by, code });
+        }
+        for reason in FAILURES {
+            self.media_failures.get_or_create_owned(&Reason { reason });
+        }
+        self.requests.get_or_create_owned(&Handled {
+            dialect: Dialect::Kurento.name(),
+            method: "joinRoom",
+            outcome: "ok",
+        });
+        self.http_requests.get_or_create_owned(&Request {
+            route: "/metrics".to_owned(),
+            status: "2xx",
+        });
     }
 
     /// The open WebSockets of a role.
@@ -164,8 +294,34 @@ impl Metrics {
         counters.bytes.inc_by(bytes as u64);
     }
 
+    /// Messages and bytes that went through the hub, to receivers of all kinds.
+    pub(super) fn relayed_in_all(&self) -> (u64, u64) {
+        self.relayed.iter().fold((0, 0), |(messages, bytes), to| {
+            (messages + to.messages.get(), bytes + to.bytes.get())
+        })
+    }
+
+    /// An operator has done something to somebody.
+    pub(super) fn deed(&self, deed: &'static str) {
+        self.admin_deeds.get_or_create(&Deed { deed }).inc();
+    }
+
+    /// A phase on the way to media is over.
+    pub(super) fn set_up(&self, dialect: Dialect, phase: Phase, took: Duration) {
+        self.setup.observe(dialect, phase, took);
+    }
+
+    /// New connections are shown a certificate that ends then.
+    pub(super) fn certificate_ends(&self, at: Option<SystemTime>) {
+        let since = at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let seconds = since.unwrap_or_default().as_secs();
+        self.tls_expiry
+            .set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+
     /// Something was refused.
     pub(super) fn refused(&self, cause: &'static str) {
+        self.refusals.inc();
         self.causes.get_or_create(&Cause { cause }).inc();
     }
 
@@ -204,12 +360,13 @@ impl Metrics {
     }
 
     /// Everything in the OpenMetrics text format.
-    pub(super) fn text(&self, counts: Counts) -> String {
+    pub(super) fn text(&self, now: &Now) -> String {
         let mut registry = Registry::with_prefix("switchboard");
         self.register(&mut registry);
-        registry.register_collector(Box::new(HubCounts(counts)));
+        now.register(&mut registry);
         let mut out = String::new();
         // Writing to a string cannot fail.
+        let _ = self.process.encode(&mut out, "switchboard");
         let _ = text::encode(&mut out, &registry);
         out
     }
@@ -233,8 +390,10 @@ impl Metrics {
             websockets: "Open WebSockets",
             websocket_closes: "WebSockets that were closed, by whom and with which code (1006: without one, 0: another)",
             polling_clients: "Polling clients",
+            polling_dropped: "Messages for polling clients that newer ones pushed out",
             relayed_messages: "Messages relayed, by kind of receiver",
             queue_overflows: "Connections that were closed because they took their messages too slowly",
+            admin_deeds: "Deeds of operators by the admin API",
             causes: "Refusals by cause",
             requests: "Requests answered on WebSockets, by method and by what came of them",
             http_requests: "HTTP requests answered",
@@ -248,74 +407,21 @@ impl Metrics {
             Unit::Bytes,
             self.relayed_bytes.clone(),
         );
+        to.register_with_unit(
+            "tls_certificate_expiry_timestamp",
+            "When the certificate ends that new connections are shown, since 1970; 0 without one",
+            Unit::Seconds,
+            self.tls_expiry.clone(),
+        );
+        self.setup.register(to);
         self.tokens.register(to);
-    }
-}
-
-/// What the hub counts itself, read at each scrape.
-#[derive(Debug)]
-struct HubCounts(Counts);
-
-impl Collector for HubCounts {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let gauges = [
-            ("endpoints", "Registered endpoints", self.0.endpoints),
-            ("calls", "Open calls and pairs", self.0.calls),
-            ("rooms", "Rooms with a member", self.0.rooms),
-            (
-                "geckos_away",
-                "Geckos that are gone and awaited back",
-                self.0.endpoints_away,
-            ),
-            (
-                "gecko_sessions",
-                "Sessions of geckos that aren't connected yet",
-                self.0.sessions,
-            ),
-            (
-                "forwarding_rooms",
-                "Rooms whose media this server forwards",
-                self.0.forwarding_rooms,
-            ),
-            (
-                "participants",
-                "Participants of these rooms",
-                self.0.participants,
-            ),
-            ("publishers", "Participants that publish", self.0.publishers),
-            (
-                "subscriptions",
-                "Participants that receive another, each counted by whom it receives",
-                self.0.subscriptions,
-            ),
-            (
-                "kurento_sessions",
-                "Sessions of Kurento's participants, in a room or not",
-                self.0.visitors,
-            ),
-            (
-                "waiting_calls",
-                "Callers that wait for an absent endpoint",
-                self.0.waiting_calls,
-            ),
-        ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            let encoder = encoder.encode_descriptor(
-                name,
-                help,
-                None,
-                prometheus_client::metrics::MetricType::Gauge,
-            )?;
-            gauge.encode(encoder)?;
-        }
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::Counts;
 
     #[test]
     fn the_text_is_openmetrics() {
@@ -323,15 +429,24 @@ mod tests {
         metrics.relayed(Receiver::Caller, 12);
         metrics.websocket_closed("peer", 4999);
         metrics.http_request("/devices".to_owned(), 404);
-        let text = metrics.text(Counts {
-            endpoints: 3,
-            ..Counts::default()
+        let text = metrics.text(&Now {
+            counts: Counts {
+                endpoints: 3,
+                ..Counts::default()
+            },
+            phase: crate::server::drain::Phase::Draining,
+            media: Vec::new(),
+            limits: vec![("rooms", 7)],
         });
         for line in [
             "switchboard_relayed_bytes_total{direction=\"to_caller\"} 12",
             "switchboard_websocket_closes_total{by=\"peer\",code=\"0\"} 1",
             "switchboard_http_requests_total{route=\"/devices\",status=\"4xx\"} 1",
             "switchboard_endpoints 3",
+            "switchboard_phase{phase=\"draining\"} 1",
+            "switchboard_phase{phase=\"serving\"} 0",
+            "switchboard_limit{name=\"rooms\"} 7",
+            "switchboard_setup_seconds_count{dialect=\"kurento\",phase=\"dtls\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

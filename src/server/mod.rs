@@ -14,6 +14,8 @@ mod cuttlefish;
 mod documents;
 mod drain;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gecko;
 mod gstreamer;
 mod hook;
@@ -33,6 +35,7 @@ mod stream;
 mod switch;
 mod tls;
 pub mod tokens;
+mod traffic;
 mod upgrade;
 
 pub use settings::Reloader;
@@ -51,6 +54,7 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::hub::MediaEvent;
 use addresses::Addresses;
+use admin::Begun;
 use auth::Revoked;
 use drain::Phase;
 use hook::Hook;
@@ -194,6 +198,7 @@ pub enum StartError {
 
 /// What all of the edge shares.
 struct App {
+    begun: Begun,
     config: Config,
     settings: RwLock<Arc<Settings>>,
     kurento: Arc<kurento::Settings>,
@@ -243,6 +248,7 @@ pub async fn bind(config: Config) -> Result<Server, StartError> {
         .map(|&listen| listener::bind(listen, tls.as_ref(), &mut inherited))
         .collect::<Result<Vec<_>, _>>()?;
     let metrics = Arc::new(Metrics::new());
+    metrics.certificate_ends(tls.as_ref().and_then(Tls::ends));
     let bound: Vec<_> = listeners.iter().map(|it| it.bound.address).collect();
     let (plane, media) = Media::start(&config, &bound, Arc::clone(&metrics)).await?;
     Ok(Server {
@@ -352,6 +358,7 @@ impl App {
             Arc::clone(&media),
         ));
         Ok(Self {
+            begun: Begun::now(),
             snapshots: Snapshots::new(switch.changes(), config.limits.event_streams),
             settings: RwLock::new(Arc::new(settings)),
             addresses: Arc::new(Addresses::new(&config)),

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use super::admin::Reason;
+use super::traffic::{Traffic, Usage};
 use crate::hub::Event;
 
 /// The queue between the switch, which pushes, and one connection's task, which takes.
@@ -15,10 +17,12 @@ use crate::hub::Event;
 pub(super) struct Outbox {
     queue: Mutex<Queue>,
     max: Load,
+    /// What went through the connection; counted by its task.
+    pub(super) traffic: Traffic,
 }
 
 /// Why an [`Outbox`] gives no more events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ended {
     /// The connection took its events too slowly.
     Overflowed,
@@ -28,6 +32,8 @@ pub(super) enum Ended {
     TokenExpired,
     /// The connection's token was revoked.
     TokenRevoked,
+    /// The operator closes it, after what waits.
+    Kicked(Reason),
 }
 
 /// The event that didn't fit.
@@ -54,6 +60,7 @@ impl Outbox {
         Self {
             queue: Mutex::default(),
             max,
+            traffic: Traffic::default(),
         }
     }
 
@@ -73,7 +80,15 @@ impl Outbox {
         Ok(())
     }
 
-    /// Ends the queue. Events that wait are dropped.
+    /// What went through the connection, and what waits for it.
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            traffic: self.traffic.counted(),
+            queued: self.lock().load,
+        }
+    }
+
+    /// Ends the queue. Events that wait are dropped, but for [`Ended::Kicked`].
     pub(super) fn end(&self, why: Ended) {
         self.lock().end(why);
     }
@@ -85,10 +100,10 @@ impl Outbox {
         into: &mut VecDeque<Event>,
     ) -> Poll<Result<(), Ended>> {
         let mut queue = self.lock();
-        if let Some(ended) = queue.ended {
-            return Poll::Ready(Err(ended));
-        }
         if queue.events.is_empty() {
+            if let Some(ended) = &queue.ended {
+                return Poll::Ready(Err(ended.clone()));
+            }
             queue.wait(cx);
             return Poll::Pending;
         }
@@ -101,8 +116,8 @@ impl Outbox {
     /// Waits for the end, and takes nothing.
     pub(super) fn poll_ended(&self, cx: &Context<'_>) -> Poll<Ended> {
         let mut queue = self.lock();
-        match queue.ended {
-            Some(ended) => Poll::Ready(ended),
+        match &queue.ended {
+            Some(ended) => Poll::Ready(ended.clone()),
             None => {
                 queue.wait(cx);
                 Poll::Pending
@@ -131,7 +146,9 @@ impl Load {
 impl Queue {
     fn end(&mut self, why: Ended) {
         if self.ended.is_none() {
-            self.events = VecDeque::new();
+            if !matches!(why, Ended::Kicked(_)) {
+                self.events = VecDeque::new();
+            }
             self.ended = Some(why);
             self.wake();
         }

@@ -12,17 +12,21 @@ use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     HeaderName,
 };
+use prometheus_client::metrics::counter::Counter;
 use serde::Deserialize;
 
 use super::auth::Pass;
 use super::listener::Origin;
-use super::outbox::{Ended, Overflow};
+use super::outbox::{Ended, Load, Overflow};
 use super::switch::{Inbox, Member};
+use super::traffic::{Traffic, Usage};
 use super::{App, cuttlefish, http};
 use crate::dialect::Dialect;
 use crate::dialect::cause::Cause;
 use crate::dialect::cuttlefish::polled::{self, Mailbox};
-use crate::hub::{CallError, Command, ConnectionId, EndpointId, Event, Payload, WhenAbsent};
+use crate::hub::{
+    Access, CallError, Command, ConnectionId, EndpointId, Event, Payload, WhenAbsent,
+};
 
 /// Characters of a connection id (cuttlefish.md A6).
 const ID_LENGTH: usize = 64;
@@ -41,11 +45,16 @@ struct Client {
 }
 
 /// What the hub told a polling client.
-struct PollingInbox(Mutex<Told>);
+struct PollingInbox {
+    told: Mutex<Told>,
+    // Messages that newer ones pushed out.
+    dropped: Counter,
+}
 
 struct Told {
     call: Call,
     mailbox: Mailbox,
+    traffic: Traffic,
 }
 
 enum Call {
@@ -151,6 +160,7 @@ pub(super) async fn new_messages(
     let messages = told
         .mailbox
         .from(range.start, range.count.unwrap_or(usize::MAX));
+    told.note_sent(&messages);
     drop(told);
     http::json_text(StatusCode::OK, polled::messages(&messages))
 }
@@ -224,24 +234,32 @@ fn open(
         limits.polling_bytes,
         Instant::now(),
     );
-    let inbox = Arc::new(PollingInbox(Mutex::new(Told {
-        call: Call::Unanswered,
-        mailbox,
-    })));
+    let inbox = Arc::new(PollingInbox {
+        told: Mutex::new(Told {
+            call: Call::Unanswered,
+            mailbox,
+            traffic: Traffic::default(),
+        }),
+        dropped: app.metrics.polling_dropped.clone(),
+    });
     let member = Member {
         dialect: Dialect::Cuttlefish,
         role: "client",
+        secure: origin.as_ref().is_some_and(|origin| origin.secure),
         peer: origin.map_or([0, 0, 0, 0].into(), |origin| origin.peer.ip()),
         indirect: true,
         files_port: None,
     };
-    let connection = app.switch.join(member, pass, Arc::clone(&inbox) as _);
+    let connection = app.switch.number();
+    app.switch
+        .join(connection, member, pass, Arc::clone(&inbox) as _);
     let endpoint = device.clone();
     let when_absent = WhenAbsent::Refuse;
     // The hub answers a call that may not wait before this returns.
     let call = Command::Call {
         endpoint,
         when_absent,
+        access: Access::default(),
     };
     app.switch.command(connection, call);
     let outcome = match &inbox.lock().call {
@@ -284,6 +302,7 @@ async fn exchange(app: &App, request: Request, with_payload: bool) -> Response {
     }
     let mut told = client.inbox.lock();
     let messages = told.mailbox.drain();
+    told.note_sent(&messages);
     let over = matches!(told.call, Call::Over);
     drop(told);
     // What the device said before it left still arrives.
@@ -357,14 +376,23 @@ impl PollingClients {
 impl Client {
     fn to_device(&self, app: &App, payload: &Payload) {
         let payload = payload.clone();
+        self.inbox.lock().traffic.received(payload.len());
         app.switch
             .command(self.connection, Command::ToEndpoint { payload });
     }
 }
 
+impl Told {
+    fn note_sent(&self, messages: &[Payload]) {
+        for message in messages {
+            self.traffic.sent(message.len());
+        }
+    }
+}
+
 impl PollingInbox {
     fn lock(&self) -> MutexGuard<'_, Told> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -375,7 +403,9 @@ impl Inbox for PollingInbox {
         match event {
             Event::CallOpened { info, .. } => told.call = Call::Open(info),
             Event::CallRefused(error) => told.call = Call::Refused(error),
-            Event::FromEndpoint { payload } => told.mailbox.push(&payload),
+            Event::FromEndpoint { payload } => {
+                self.dropped.inc_by(told.mailbox.push(&payload));
+            }
             Event::EndpointLeft | Event::Evicted => told.call = Call::Over,
             // An endpoint's, and a waiting caller's.
             _ => {}
@@ -385,8 +415,20 @@ impl Inbox for PollingInbox {
 
     fn end(&self, why: Ended) {
         // While the server stops, clients may still take what waits.
-        if matches!(why, Ended::TokenExpired | Ended::TokenRevoked) {
+        if matches!(
+            why,
+            Ended::TokenExpired | Ended::TokenRevoked | Ended::Kicked(_)
+        ) {
             self.lock().call = Call::Over;
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        let told = self.lock();
+        let (messages, bytes) = told.mailbox.load();
+        Usage {
+            traffic: told.traffic.counted(),
+            queued: Load { messages, bytes },
         }
     }
 }

@@ -52,12 +52,6 @@ impl Snapshots {
         latest.event = Some(event.clone());
         event
     }
-
-    /// The same without what makes an event of it.
-    pub(super) fn json(&self, print: impl FnOnce() -> String) -> Bytes {
-        let event = self.event(print);
-        event.slice(EVENT.0.len()..event.len() - EVENT.1.len())
-    }
 }
 
 fn in_an_event(json: &str) -> Bytes {
@@ -84,9 +78,9 @@ mod tests {
         let snapshots = Snapshots::new(sender.subscribe(), 1);
         let first = snapshots.event(|| "{\"a\":\r\n1}".to_owned());
         assert_eq!(first, "data: {\"a\":  1}\n\n");
-        assert_eq!(snapshots.json(|| panic!("nothing changed")), "{\"a\":  1}");
+        assert_eq!(snapshots.event(|| panic!("nothing changed")), first);
         sender.send_replace(());
-        assert_eq!(snapshots.json(|| "2".to_owned()), "2");
+        assert_eq!(snapshots.event(|| "2".to_owned()), "data: 2\n\n");
     }
 
     #[test]

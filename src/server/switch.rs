@@ -1,5 +1,9 @@
 //! The hub, and the way from it to every connection.
 
+mod roster;
+
+pub(super) use roster::{CallView, ConnectionView};
+
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,18 +11,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tracing::{debug, info, warn};
+use tracing::{Span, debug, error_span, info, warn};
 
 use super::auth::Pass;
 use super::media::Media;
-use super::metrics::{Metrics, Receiver};
+use super::metrics::{Beginning, Metrics, Receiver};
 use super::outbox::{Ended, Outbox, Overflow, bytes_of};
+use super::traffic::Usage;
 use crate::config;
 use crate::dialect::Dialect;
 use crate::hub::{
-    self, ByConnection, Command, ConnectionId, Counts, EndpointId, Event, Granted, Hub,
+    self, ByConnection, CallNumber, Command, ConnectionId, Counts, EndpointId, Event, Granted, Hub,
     MediaCommand, MediaEvent, MediaOwner, MediaRefusal, MemberView, Namespace, Offer, Output,
-    Payload, Place, RoomId, Told,
+    Payload, Place, RoomId, SessionId, Told,
 };
 
 /// How long the media plane is left alone that couldn't be told that something is over.
@@ -30,6 +35,8 @@ pub(super) trait Inbox: Send + Sync {
     fn push(&self, event: Event) -> Result<(), Overflow>;
     /// Nothing more comes.
     fn end(&self, why: Ended);
+    /// What the connection has sent and been sent, and what waits for it.
+    fn usage(&self) -> Usage;
 }
 
 /// What the edge knows of a connection.
@@ -41,6 +48,8 @@ pub(super) struct Member {
     pub(super) peer: IpAddr,
     /// Whether it came through a proxy, so that `peer` isn't its own address, or from a web page.
     pub(super) indirect: bool,
+    /// Whether it came by TLS.
+    pub(super) secure: bool,
     /// The port of its own machine where it serves files for its callers' pages.
     pub(super) files_port: Option<u16>,
 }
@@ -49,6 +58,7 @@ pub(super) struct Member {
 #[derive(Debug, Clone)]
 pub(super) struct EndpointView {
     pub(super) member: Member,
+    pub(super) connection: ConnectionId,
     pub(super) id: EndpointId,
     pub(super) info: Option<Payload>,
     pub(super) calls: usize,
@@ -81,7 +91,8 @@ struct State {
     hub: Hub,
     seats: ByConnection<Seat>,
     stopping: bool,
-    /// Ends of media that the plane couldn't be told of yet. No more than there are media endpoints.
+    /// Ends of media, and what is muted, that the plane couldn't be told of yet. No more than two for
+    /// each media endpoint.
     overdue: VecDeque<MediaCommand>,
     /// What [`Switch::keep_time`] was told last.
     deadline: Option<Instant>,
@@ -94,9 +105,23 @@ struct Seat {
     /// What its token says, where tokens are asked for.
     pass: Option<Arc<Pass>>,
     inbox: Arc<dyn Inbox>,
-    /// What it registers as, for the log.
+    since: Instant,
+    /// What it registers as, or calls, for the log.
     id: Option<EndpointId>,
+    /// What else the log says of it. Boxed, because the many that only wait have nothing here.
+    whose: Option<Box<Whose>>,
     is_registered: bool,
+    /// What is timed of it.
+    beginning: Beginning,
+}
+
+/// What log lines about a connection name beside its endpoint.
+#[derive(Default)]
+struct Whose {
+    call: Option<CallNumber>,
+    /// The room, and the name there.
+    place: Option<(Arc<str>, Arc<str>)>,
+    worker: Option<SessionId>,
 }
 
 impl Switch {
@@ -105,6 +130,7 @@ impl Switch {
             endpoints: limits.endpoints,
             calls_per_endpoint: limits.calls_per_endpoint,
             waiting_calls: limits.waiting_calls,
+            waiting_calls_per_endpoint: limits.waiting_calls_per_endpoint,
             remembered_endpoints: limits.remembered_endpoints,
             rooms: limits.rooms,
             members_per_room: limits.members_per_room,
@@ -114,6 +140,7 @@ impl Switch {
                 sessions_per_endpoint: limits.gecko_sessions,
                 queue_messages: limits.gecko_queue_messages,
                 queue_bytes: limits.gecko_queue_bytes,
+                candidates: limits.gecko_candidates,
                 accounts: limits.gecko_accounts,
                 grace: limits.gecko_grace,
                 answer: limits.gecko_answer,
@@ -146,15 +173,20 @@ impl Switch {
         }
     }
 
+    /// A number that no connection has had.
+    pub(super) fn number(&self) -> ConnectionId {
+        ConnectionId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
     /// Adds a connection. It stays until [`Command::Leave`], its own or one that the switch gives
     /// because its inbox is full.
     pub(super) fn join(
         &self,
+        id: ConnectionId,
         member: Member,
         pass: Option<Arc<Pass>>,
         inbox: Arc<dyn Inbox>,
-    ) -> ConnectionId {
-        let id = ConnectionId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
+    ) {
         let mut state = self.lock();
         if state.stopping {
             inbox.end(Ended::ShuttingDown);
@@ -163,11 +195,20 @@ impl Switch {
             member,
             pass,
             inbox,
+            since: Instant::now(),
             id: None,
+            whose: None,
             is_registered: false,
+            beginning: Beginning::new(Instant::now()),
         };
         state.seats.insert(id, seat);
-        id
+    }
+
+    /// What log lines about a connection carry, if it is here. Made for each line: a connection that
+    /// has nothing to say takes no memory for it, and a message no time.
+    pub(super) fn span(&self, of: ConnectionId) -> Option<Span> {
+        let state = self.lock();
+        state.seats.get(&of).map(|seat| seat.span(of))
     }
 
     /// Obeys a connection's command and delivers what follows from it.
@@ -179,9 +220,12 @@ impl Switch {
     pub(super) fn command_at(&self, now: Instant, from: ConnectionId, command: Command) {
         let mut state = self.lock();
         // A connection that was thrown out may not have heard of it yet.
-        let Some(seat) = state.seats.get(&from) else {
+        let Some(seat) = state.seats.get_mut(&from) else {
             return;
         };
+        if let Some((phase, took)) = seat.beginning.asks(now, &command) {
+            self.metrics.set_up(seat.member.dialect, phase, took);
+        }
         let checked = match &seat.pass {
             Some(pass) => pass.grants.check(command),
             None => Ok(command),
@@ -213,7 +257,7 @@ impl Switch {
             } = &event
                 && let Some(MediaOwner { room, user, of }) = state.hub.media_owner(*end)
             {
-                warn!(%room, %user, of = of.as_deref(), %why, "a participant's media failed");
+                warn!(media = end.0, room = &*room, user = &*user, of = of.as_deref(), %why, "a participant's media failed");
             }
             state.hub.handle_media(now, event, outputs);
         });
@@ -224,8 +268,9 @@ impl Switch {
         self.change(|_, state, outputs| state.hub.evict(room, user, outputs))
     }
 
-    /// Closes a room whose media this server forwards. False if there is no such one.
-    pub(super) fn close_room(&self, room: &str) -> bool {
+    /// Closes a room whose media this server forwards. How many were in it; `None` if there is no
+    /// such one.
+    pub(super) fn close_room(&self, room: &str) -> Option<usize> {
         self.change(|_, state, outputs| state.hub.close_room(room, outputs))
     }
 
@@ -236,6 +281,11 @@ impl Switch {
         rooms
             .map(|(name, members)| (Arc::clone(name), members))
             .collect()
+    }
+
+    /// The participants of one of them.
+    pub(super) fn forwarding_room(&self, room: &str) -> Option<Vec<MemberView>> {
+        self.lock().hub.forwarding_room(room)
     }
 
     /// Changes the hub, and delivers what follows from it.
@@ -300,7 +350,7 @@ impl Switch {
             let pass = seat.pass.as_deref();
             pass.is_some_and(&is_meant)
         });
-        meant.inspect(|seat| seat.inbox.end(why)).count()
+        meant.inspect(|seat| seat.inbox.end(why.clone())).count()
     }
 
     /// Every registered endpoint and every room, in order of namespace and id.
@@ -356,16 +406,16 @@ impl Switch {
             for Output { to, event } in outputs.drain(..) {
                 changed |= !event.is_message();
                 self.observe(state, to, &event);
-                let Some(seat) = state.seats.get(&to) else {
+                let Some(seat) = state.seats.get_mut(&to) else {
                     continue;
                 };
+                if let Some((phase, took)) = seat.beginning.hears(now, &event) {
+                    self.metrics.set_up(seat.member.dialect, phase, took);
+                }
                 if seat.inbox.push(event) == Err(Overflow) {
                     self.metrics.queue_overflows.inc();
-                    warn!(
-                        connection = to.0,
-                        role = seat.member.role,
-                        "takes its messages too slowly; closed"
-                    );
+                    seat.span(to)
+                        .in_scope(|| warn!("takes its messages too slowly; closed"));
                     state.obey(now, to, Command::Leave, &mut following);
                     changed = true;
                 }
@@ -398,7 +448,24 @@ impl Switch {
             let end = match &command {
                 MediaCommand::Publish { end, .. } | MediaCommand::Receive { end, .. } => Ok(*end),
                 MediaCommand::Remove { .. } | MediaCommand::CloseRoom(_) => Err(command.clone()),
+                MediaCommand::Mute { end, .. } => {
+                    // What was said of it before doesn't count any more.
+                    let of_it = |it: &MediaCommand| matches!(it, MediaCommand::Mute { end: of, .. } if of == end);
+                    state.overdue.retain(|it| !of_it(it));
+                    Err(command.clone())
+                }
             };
+            if let Ok(end) = end
+                && let Some(MediaOwner { room, user, of }) = state.hub.media_owner(end)
+            {
+                debug!(
+                    media = end.0,
+                    room = &*room,
+                    user = &*user,
+                    of = of.as_deref(),
+                    "media is offered"
+                );
+            }
             let Err(busy) = self.media.pass(command) else {
                 continue;
             };
@@ -423,45 +490,7 @@ impl Switch {
             Event::SessionSaid { .. } => {
                 self.metrics.relayed(Receiver::GeckoClient, bytes_of(event));
             }
-            Event::Replaced => {
-                if let Some(seat) = state.seats.get_mut(&to) {
-                    seat.is_registered = false;
-                    info!(id = seat.id(), connection = to.0, "endpoint replaced");
-                }
-            }
-            Event::Registered => {
-                if let Some(seat) = state.seats.get_mut(&to) {
-                    seat.is_registered = true;
-                    info!(id = seat.id(), connection = to.0, "endpoint registered");
-                }
-            }
-            Event::Evicted => {
-                if let Some(seat) = state.seats.get_mut(&to) {
-                    seat.is_registered = false;
-                    info!(
-                        id = seat.id(),
-                        connection = to.0,
-                        "endpoint evicted: no answer"
-                    );
-                }
-            }
-            Event::CallOpened { call, .. } => debug!(%call, connection = to.0, "call opened"),
-            Event::Conference(Told::Answer {
-                outcome: Ok(Granted::Entered { others }),
-                ..
-            }) => info!(
-                connection = to.0,
-                others = others.len(),
-                "participant joined"
-            ),
-            Event::Conference(told @ (Told::Evicted | Told::MediaFailed { .. })) => {
-                info!(connection = to.0, ?told, "participant lost something");
-            }
-            Event::Paired => debug!(connection = to.0, "pair made"),
-            Event::Joined { members } => {
-                debug!(connection = to.0, others = members.len(), "room joined");
-            }
-            _ => {}
+            _ => state.log(to, event),
         }
     }
 
@@ -481,12 +510,19 @@ impl State {
         match &command {
             Command::Leave => {
                 if let Some(seat) = self.seats.remove(&from).filter(|seat| seat.is_registered) {
-                    info!(id = seat.id(), connection = from.0, "endpoint left");
+                    seat.span(from).in_scope(|| info!("endpoint left"));
                 }
             }
-            Command::Register { id, .. } | Command::Serve(Offer { id, .. }) => {
+            Command::Register { id, .. }
+            | Command::Serve(Offer { id, .. })
+            | Command::Call { endpoint: id, .. } => {
                 if let Some(seat) = self.seats.get_mut(&from).filter(|seat| !seat.is_registered) {
                     seat.id = Some(id.clone());
+                }
+            }
+            Command::Demand(demand) => {
+                if let Some(seat) = self.seats.get_mut(&from) {
+                    seat.whose().worker = Some(demand.session);
                 }
             }
             _ => {}
@@ -494,9 +530,36 @@ impl State {
         self.hub.handle(now, from, command, outputs);
     }
 
+    /// Logs what changes for a connection, with whom it is.
+    fn log(&mut self, to: ConnectionId, event: &Event) {
+        if event.is_message() && !matches!(event, Event::Conference(_)) {
+            return;
+        }
+        let Self { hub, seats, .. } = self;
+        let Some(seat) = seats.get_mut(&to) else {
+            return;
+        };
+        match event {
+            Event::Registered => seat.is_registered = true,
+            Event::Replaced | Event::Evicted => seat.is_registered = false,
+            Event::CallOpened { call, .. } => seat.whose().call = Some(*call),
+            Event::Conference(Told::Answer {
+                visitor,
+                outcome: Ok(Granted::Entered { .. } | Granted::Resumed),
+            }) => {
+                if let Some(place) = hub.visitor_place(*visitor) {
+                    seat.whose().place = Some(place);
+                }
+            }
+            _ => {}
+        }
+        tell(seat, to, event);
+    }
+
     fn view(&self, endpoint: hub::Endpoint<'_>) -> Option<EndpointView> {
         Some(EndpointView {
             member: self.seats.get(&endpoint.connection)?.member,
+            connection: endpoint.connection,
             id: endpoint.id.clone(),
             info: endpoint.info.cloned(),
             calls: endpoint.calls,
@@ -504,6 +567,32 @@ impl State {
             registered_for: endpoint.since.elapsed(),
             place: endpoint.place,
         })
+    }
+}
+
+/// Logs what changes for a connection.
+fn tell(seat: &Seat, to: ConnectionId, event: &Event) {
+    let in_span = |log: &dyn Fn()| seat.span(to).in_scope(log);
+    match event {
+        Event::Registered => in_span(&|| info!("endpoint registered")),
+        Event::Replaced => in_span(&|| info!("endpoint replaced")),
+        Event::Evicted => in_span(&|| info!("endpoint evicted: no answer")),
+        Event::CallOpened { .. } => in_span(&|| debug!("call opened")),
+        Event::Paired => in_span(&|| debug!("pair made")),
+        Event::Joined { members } => {
+            in_span(&|| debug!(others = members.len(), "room joined"));
+        }
+        Event::Conference(Told::Answer { outcome, .. }) => match outcome {
+            Ok(Granted::Entered { others }) => {
+                in_span(&|| info!(others = others.len(), "participant joined"));
+            }
+            Ok(Granted::Resumed) => in_span(&|| info!("participant is back")),
+            _ => {}
+        },
+        Event::Conference(told @ (Told::Evicted | Told::MediaFailed { .. })) => {
+            in_span(&|| info!(?told, "participant lost something"));
+        }
+        _ => {}
     }
 }
 
@@ -521,8 +610,25 @@ const fn is_relayed(command: &Command) -> bool {
 }
 
 impl Seat {
-    fn id(&self) -> &str {
-        self.id.as_ref().map_or("", EndpointId::as_str)
+    fn whose(&mut self) -> &mut Whose {
+        self.whose.get_or_insert_default()
+    }
+
+    /// What log lines about it carry. Of the loudest level, so that it is there whatever is logged.
+    fn span(&self, id: ConnectionId) -> Span {
+        let whose = self.whose.as_deref();
+        let place = whose.and_then(|it| it.place.as_ref());
+        error_span!(
+            "connection",
+            id = id.0,
+            dialect = self.member.dialect_name(),
+            role = self.member.role,
+            endpoint = self.id.as_ref().map(EndpointId::as_str),
+            call = whose.and_then(|it| it.call).map(|call| call.0),
+            room = place.map(|(room, _)| &**room),
+            user = place.map(|(_, user)| &**user),
+            worker = whose.and_then(|it| it.worker).map(tracing::field::display),
+        )
     }
 }
 
@@ -540,5 +646,9 @@ impl Inbox for Outbox {
 
     fn end(&self, why: Ended) {
         Self::end(self, why);
+    }
+
+    fn usage(&self) -> Usage {
+        Self::usage(self)
     }
 }

@@ -20,6 +20,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{info, warn};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{App, StartError};
 use crate::config::TlsSource;
@@ -86,6 +87,11 @@ pub(super) fn load(source: &TlsSource, client_ca: Option<&Path>) -> Result<Tls, 
 }
 
 impl Tls {
+    /// When the certificate ends that is shown now.
+    pub(super) fn ends(&self) -> Option<SystemTime> {
+        self.shown.ends()
+    }
+
     /// Takes over the certificate's files whenever they change; runs until it is dropped. A change
     /// that can't be used is told once, and the old certificate stays.
     pub(super) async fn follow(self, app: Arc<App>) {
@@ -114,6 +120,7 @@ impl Tls {
                 Ok(Ok(certified)) => {
                     if shown.replace(certified) {
                         app.metrics.tls_reloads.inc();
+                        app.metrics.certificate_ends(shown.ends());
                         info!("new connections are shown the certificate that came");
                     }
                 }
@@ -128,6 +135,14 @@ impl Tls {
 }
 
 impl Shown {
+    /// When it ends (RFC 5280 section 4.1.2.5).
+    fn ends(&self) -> Option<SystemTime> {
+        let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let (_, certificate) = X509Certificate::from_der(shown.cert.first()?).ok()?;
+        let seconds = certificate.validity().not_after.timestamp();
+        Some(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).ok()?))
+    }
+
     /// Shows another certificate; whether it is another one.
     fn replace(&self, certified: CertifiedKey) -> bool {
         let mut shown = self.0.write().unwrap_or_else(PoisonError::into_inner);

@@ -16,7 +16,7 @@ use hyper::header::{
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{debug, error_span};
 
 use super::addresses::Place;
 use super::auth::{Pass, SUBPROTOCOL};
@@ -25,6 +25,7 @@ use super::stream::Stream;
 use super::switch::Member;
 use super::{App, connection, http};
 use crate::dialect::Session;
+use crate::hub::ConnectionId;
 
 /// Base64 of 16 bytes.
 const KEY_LENGTH: usize = 24;
@@ -34,6 +35,8 @@ const INDIRECT: [&str; 5] = ["x-forwarded-for", "x-real-ip", "forwarded", "via",
 
 /// Who upgrades.
 pub(super) struct Guest {
+    /// The connection's number.
+    pub(super) id: ConnectionId,
     pub(super) member: Member,
     /// What its token says, where tokens are asked for.
     pub(super) pass: Option<Arc<Pass>>,
@@ -105,9 +108,14 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
         role: session.role(),
         peer: client,
         indirect,
+        secure: origin.secure,
         files_port: None,
     };
+    origin
+        .span()
+        .in_scope(|| debug!(path = request.uri().path(), "upgrade to WebSocket"));
     let guest = Guest {
+        id: origin.number,
         member,
         pass: request.extensions().get::<Arc<Pass>>().cloned(),
         places: Places {
@@ -127,7 +135,11 @@ async fn talk(upgraded: OnUpgrade, session: Box<dyn Session>, guest: Guest, app:
         Ok((stream, read_ahead)) => {
             connection::run(stream, read_ahead, session, guest, app).await;
         }
-        Err(error) => debug!(peer = %guest.member.peer, error, "upgrade to WebSocket failed"),
+        Err(error) => {
+            let id = guest.id.0;
+            error_span!("connection", id, peer = %guest.member.peer)
+                .in_scope(|| debug!(error, "upgrade to WebSocket failed"));
+        }
     }
 }
 

@@ -276,6 +276,9 @@ fn headed<T: DeserializeOwned>(mut content: Bytes) -> Option<(T, Bytes)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
     use super::*;
     use crate::worker::{Overrun, Purpose};
 
@@ -356,6 +359,35 @@ mod tests {
     fn a_frame_beyond_the_bound_is_refused_before_it_is_there() {
         let mut buffer = BytesMut::from(&u32::MAX.to_le_bytes()[..]);
         assert!(split(&mut buffer, OVERHEAD).is_err());
+    }
+
+    proptest! {
+        /// Of a child that is hostile, or has lost its mind.
+        #[test]
+        fn what_is_read_of_damaged_frames_reads_the_same_again(
+            damage in prop::collection::vec((any::<Index>(), any::<u8>()), 0..8)
+        ) {
+            let mut sent = BytesMut::new();
+            to_host().iter().for_each(|it| it.put(&mut sent));
+            from_host().iter().for_each(|it| it.put(&mut sent));
+            for (at, byte) in damage {
+                let at = at.index(sent.len());
+                sent[at] = byte;
+            }
+            while let Ok(Some(frame)) = split(&mut sent, OVERHEAD) {
+                let mut again = BytesMut::new();
+                if let Ok(read) = FromHost::parse(frame.clone()) {
+                    read.put(&mut again);
+                    let frame = split(&mut again, OVERHEAD).unwrap().unwrap();
+                    prop_assert_eq!(FromHost::parse(frame), Ok(read));
+                }
+                if let Ok(read) = ToHost::parse(frame) {
+                    read.put(&mut again);
+                    let frame = split(&mut again, OVERHEAD).unwrap().unwrap();
+                    prop_assert_eq!(ToHost::parse(frame), Ok(read));
+                }
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::common::{Client, Server};
-use crate::server;
+use crate::{server, server_with};
 
 async fn registered(server: &Server, id: &str) -> Client {
     let mut device = server.ws("/register_device?token=camera").await;
@@ -48,6 +48,100 @@ async fn a_cuttlefish_client_calls_whom_it_may() {
         let polled = server.post("/polled_connections?token=viewer", &asked);
         assert_eq!(polled.await.status, status, "{device}");
     }
+}
+
+/// A device, registered with these capabilities.
+async fn capable(server: &Server, id: &str, capabilities: &[&str]) -> Client {
+    let mut device = server.ws("/register_device?token=camera").await;
+    let register = json!({"message_type": "register", "device_id": id, "device_info": {}, "capabilities": capabilities});
+    device.send_json(&register).await;
+    assert_eq!(device.recv_json().await["message_type"], "config");
+    device
+}
+
+#[tokio::test]
+async fn a_device_is_told_who_may_only_view_if_it_holds_them_to_that() {
+    let (server, _directory) = server().await;
+    let mut guarded = capable(&server, "cam-1", &["view-only"]).await;
+    let _old = capable(&server, "cam-2", &[]).await;
+    for (token, access) in [("viewer", json!(null)), ("watcher", json!("view"))] {
+        let mut client = server.ws(&format!("/connect_client?token={token}")).await;
+        let connect = json!({"message_type": "connect", "device_id": "cam-1"});
+        client.send_json(&connect).await;
+        assert_eq!(client.recv_json().await["message_type"], "config");
+        assert_eq!(client.recv_json().await["message_type"], "device_info");
+        client.forward(&json!({"type": "request-offer"})).await;
+        let told = guarded.recv_json().await;
+        assert_eq!(told["message_type"], "client_msg");
+        assert_eq!(told["payload"], json!({"type": "request-offer"}));
+        assert_eq!(told["access"], access, "{token}");
+        drop(client);
+        assert_eq!(
+            guarded.recv_json().await["message_type"],
+            "client_disconnected"
+        );
+    }
+    let mut client = server.ws("/connect_client?token=watcher").await;
+    let connect = json!({"message_type": "connect", "device_id": "cam-2"});
+    client.send_json(&connect).await;
+    assert_eq!(client.recv_json().await["message_type"], "config");
+    let error = client.recv_json().await["error"].to_string();
+    assert!(error.contains("allows to view only"), "{error}");
+    assert!(error.contains("cuttlefish.unguarded_devices"), "{error}");
+    assert_eq!(client.closed().await.0, 1000);
+
+    for (path, id) in [
+        ("/connect", "connection_id"),
+        ("/polled_connections", "connection_id"),
+    ] {
+        let path = format!("{path}?token=watcher");
+        let refused = server.post(&path, &json!({"device_id": "cam-2"})).await;
+        assert_eq!(refused.status, 403, "{refused:?}");
+        let taken = server.post(&path, &json!({"device_id": "cam-1"})).await;
+        assert!(taken.json()[id].is_string(), "{taken:?}");
+    }
+    let metrics = server.get("/metrics?token=admin").await.body;
+    assert!(
+        metrics.contains("switchboard_causes_total{cause=\"unguarded\"} 3\n"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
+async fn an_operator_may_let_viewers_call_devices_that_do_not_hold_them() {
+    let (server, _directory) = server_with("[cuttlefish]\nunguarded_devices = true").await;
+    let _old = capable(&server, "cam-2", &[]).await;
+    let mut client = server.ws("/connect_client?token=watcher").await;
+    let connect = json!({"message_type": "connect", "device_id": "cam-2"});
+    client.send_json(&connect).await;
+    assert_eq!(client.recv_json().await["message_type"], "config");
+    assert_eq!(client.recv_json().await["message_type"], "device_info");
+}
+
+#[tokio::test]
+async fn who_may_only_view_gets_a_geckos_pipelines_and_no_workers() {
+    let (server, _directory) = server().await;
+    let mut gecko = server.ws("/worker?token=gecko").await;
+    let hello = json!({"messageType": "hello", "action": "worker-hello", "geckoId": "g"});
+    gecko.send_json(&hello).await;
+    let demand = async |source: &str| {
+        let mut client = server.ws("/?token=watcher").await;
+        client
+            .send_json(&json!({
+                "messageType": "hello", "action": "client-hello", "authorization": "Bearer x",
+                "source": source, "webrtcOffer": "v=0",
+            }))
+            .await;
+        client
+    };
+    let mut refused = demand("https://example.org/worker.js").await;
+    let error = refused.recv_json().await;
+    assert_eq!(error["errno"], 102, "{error}");
+    let reason = error["reason"].to_string();
+    assert!(reason.contains("pipeline:NAME"), "{error}");
+    let _client = demand("pipeline:test").await;
+    let told = gecko.recv_json().await;
+    assert_eq!(told["source"], "pipeline:test", "{told}");
 }
 
 #[tokio::test]
@@ -143,4 +237,34 @@ async fn a_participant_enters_publishes_and_receives_as_it_may() {
     refused(&answer, "receive");
     let answer = asks(&server, "speaker", &[join("lab", "s")]).await;
     assert!(answer["result"].is_object(), "{answer}");
+}
+
+#[tokio::test]
+async fn what_a_participant_may_do_depends_on_its_room() {
+    let (server, _directory) = server().await;
+    // Each time another name: who is gone is awaited back for a while.
+    let join = |room: &str, user: &str| ("joinRoom", json!({"room": room, "user": user}));
+    let publish = || {
+        (
+            "publishVideo",
+            json!({"sdpOffer": "v=0", "doLoopback": false}),
+        )
+    };
+    let say = |room: &str, user: &str| {
+        let message = json!({"message": "hello", "userMessage": user, "roomMessage": room});
+        ("sendMessage", message)
+    };
+    let refused = |answer: &Value, what: &str| {
+        let text = format!("The token does not allow to {what}");
+        assert_eq!(answer["error"]["message"], *text, "{answer}");
+    };
+    let answer = asks(&server, "guest", &[join("lab", "a"), publish()]).await;
+    refused(&answer, "publish");
+    let answer = asks(&server, "guest", &[join("lab", "b"), say("lab", "b")]).await;
+    refused(&answer, "send messages");
+    // No SDP, and no matter of rights.
+    let answer = asks(&server, "guest", &[join("hall", "c"), publish()]).await;
+    assert_ne!(answer["error"]["code"], 101, "{answer}");
+    let answer = asks(&server, "guest", &[join("hall", "d"), say("hall", "d")]).await;
+    assert!(answer["error"].is_null(), "{answer}");
 }

@@ -1,7 +1,7 @@
 //! Who gets in at all.
 
-use crate::common::Server;
 use crate::common::process::Process;
+use crate::common::{PATIENCE, Server, wait_until};
 use crate::server;
 
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -43,6 +43,21 @@ async fn each_socket_needs_a_token_for_it() {
         let headers = [("Sec-WebSocket-Protocol", &*token)];
         assert!(server.try_ws(path, &headers).await.is_ok(), "{path}");
     }
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_is_logged_and_its_token_is_not() {
+    let (server, _directory) = server().await;
+    for (path, cause) in [
+        ("/room", "no_authorization"),
+        ("/room?token=nonsense", "token_refused"),
+        ("/room?token=viewer", "forbidden"),
+    ] {
+        server.request("GET", path, UPGRADE, "").await;
+        let line = format!("refused at the door path=\"/room\" peer=127.0.0.1 cause=\"{cause}\"");
+        wait_until(PATIENCE, async || server.log().contains(&line)).await;
+    }
+    assert!(!server.log().contains("nonsense"), "{}", server.log());
 }
 
 #[tokio::test]

@@ -26,6 +26,10 @@ token = "viewer"
 user = "viewer"
 grants = [{ role = "client", ids = ["cam-1"] }]
 [[tokens]]
+token = "watcher"
+user = "watcher"
+grants = [{ role = "client", control = false }]
+[[tokens]]
 token = "gecko"
 user = "gecko"
 grants = [{ role = "gecko", ids = ["g"] }]
@@ -46,6 +50,13 @@ token = "mute"
 user = "mute"
 grants = [{ role = "participant", subscribe = false }]
 [[tokens]]
+token = "guest"
+user = "guest"
+grants = [
+  { role = "participant", rooms = ["lab"], publish = false, message = false },
+  { role = "participant", rooms = ["hall"], subscribe = false },
+]
+[[tokens]]
 token = "admin"
 user = "admin"
 grants = [{ role = "admin" }]
@@ -56,9 +67,14 @@ user = "nothing"
 
 /// A server that knows [`TOKENS`].
 async fn server() -> (Server, TempDir) {
+    server_with("").await
+}
+
+/// The same, with more in its configuration.
+async fn server_with(more: &str) -> (Server, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("tokens.toml");
     std::fs::write(&file, TOKENS).unwrap();
-    let config = format!("[auth.static]\nfile = \"{}\"", file.display());
+    let config = format!("[auth.static]\nfile = \"{}\"\n{more}", file.display());
     (Server::configured(&config, &[]).await, directory)
 }

@@ -60,6 +60,44 @@ async fn a_token_is_shown_as_it_was_minted() {
 }
 
 #[tokio::test]
+async fn a_token_for_viewing_says_so() {
+    let (server, _directory, key) = server().await;
+    let key = key.to_str().unwrap();
+    let start = [
+        "mint",
+        "--key",
+        key,
+        "--user",
+        "a",
+        "--view-only",
+        "--grant",
+    ];
+    let arguments = [&start[..], &["client ids=cam-1", "--grant", "participant"]].concat();
+    let (code, minted, error) = token(&arguments).await;
+    assert_eq!(code, Some(0), "{error}");
+    let (_, shown, _) = token(&["show", &minted]).await;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let grants = &shown["switchboard"];
+    assert_eq!(
+        grants[0],
+        json!({"role": "client", "ids": ["cam-1"], "control": false})
+    );
+    assert_eq!(
+        (&grants[1]["publish"], &grants[1]["message"]),
+        (&json!(false), &json!(false))
+    );
+    assert!(
+        server
+            .try_ws(&format!("/connect_client?token={minted}"), &[])
+            .await
+            .is_ok()
+    );
+    let (code, _, error) = token(&[&start[..], &["device"]].concat()).await;
+    assert_eq!(code, Some(2));
+    assert!(error.contains("for a device"), "{error}");
+}
+
+#[tokio::test]
 async fn another_key_is_not_believed() {
     let (server, directory, key) = server().await;
     let good = mint(&key, "a", "1h", "admin").await;

@@ -12,6 +12,7 @@ mod driver;
 mod geckos;
 mod mesh;
 mod names;
+mod operations;
 mod original;
 mod page;
 mod program;

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,21 +10,27 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
+use crate::common::process::log::{self, Log};
+
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running `switchboard …`. Killed when dropped; its log is printed if the test fails.
+/// A running `switchboard …`. Killed when dropped; its log is printed if the test fails, and must hold
+/// no secrets.
 pub(crate) struct Program {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    log: Arc<Mutex<String>>,
+    log: Log,
 }
 
 impl Program {
     /// Starts the binary with these arguments.
     pub(crate) fn start<S: AsRef<str>>(arguments: &[S]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
-            .args(arguments.iter().map(AsRef::as_ref))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        command.args(arguments.iter().map(AsRef::as_ref));
+        log::verbose(&mut command);
+        let secrets = log::secrets_of(&command);
+        let mut child = command
             .current_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -34,14 +39,7 @@ impl Program {
             .spawn()
             .expect("the binary starts");
         let stdout = child.stdout.take().expect("stdout is piped");
-        let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
-        let log = Arc::new(Mutex::new(String::new()));
-        let kept = Arc::clone(&log);
-        tokio::spawn(async move {
-            while let Ok(Some(line)) = stderr.next_line().await {
-                *kept.lock().expect("nobody panics with the log") += &(line + "\n");
-            }
-        });
+        let log = Log::read(child.stderr.take().expect("stderr is piped"), secrets);
         Self {
             child,
             lines: BufReader::new(stdout).lines(),
@@ -114,7 +112,7 @@ impl Program {
 
     /// What it has logged until now.
     pub(crate) fn log(&self) -> String {
-        self.log.lock().expect("nobody panics with the log").clone()
+        self.log.text()
     }
 
     /// Ends the program in good order, and waits until it is gone.
@@ -140,10 +138,12 @@ impl Drop for Program {
         reason = "the test harness shows it with the failed test"
     )]
     fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Ok(log) = self.log.lock()
-        {
-            eprintln!("the program's log:\n{log}");
+        if std::thread::panicking() {
+            eprintln!("the program's log:\n{}", self.log());
+        } else {
+            // It may have ended by itself.
+            let _ = self.child.start_kill();
+            self.log.check();
         }
     }
 }

@@ -263,7 +263,7 @@ async fn a_name_that_is_taken_is_refused_in_words_and_the_server_may_put_one_out
     let evicted = server
         .request("DELETE", "/api/rooms/lobby/participants/ann", "", "")
         .await;
-    assert_eq!(evicted.status, 204);
+    assert_eq!(evicted.status, 200);
     browser
         .until("window.switchboard.stats()?.end === 'evicted'")
         .await;

@@ -7,14 +7,14 @@ fn root() -> PathBuf {
     env!("CARGO_MANIFEST_DIR").into()
 }
 
-/// README.md and the pages below docs.
+/// README.md and its like, and the pages below docs.
 fn pages() -> Vec<PathBuf> {
     let docs = std::fs::read_dir(root().join("docs")).unwrap();
     let docs = docs.map(|entry| entry.unwrap().path());
     let mut pages: Vec<_> = docs
         .filter(|path| path.extension().is_some_and(|it| it == "md"))
         .collect();
-    pages.push(root().join("README.md"));
+    pages.extend(["CHANGELOG.md", "README.md", "SECURITY.md"].map(|it| root().join(it)));
     pages
 }
 

@@ -199,3 +199,91 @@ fn pipelines_are_listed_checked_and_shown() {
         "{show}"
     );
 }
+
+#[test]
+fn the_manual_has_a_page_for_each_subcommand_that_renders_without_a_warning() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = run(&["manual", directory.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let pages = std::fs::read_dir(directory.path()).unwrap();
+    let pages: Vec<_> = pages.map(|page| page.unwrap().path()).collect();
+    for name in [
+        "switchboard",
+        "switchboard-serve",
+        "switchboard-probe-room",
+        "switchboard-token-mint",
+    ] {
+        let page = directory.path().join(format!("{name}.1"));
+        assert!(pages.contains(&page), "{name}: {pages:?}");
+    }
+    for page in pages {
+        let mut groff = Command::new("groff");
+        groff
+            .args(["-ww", "-k", "-man", "-Tutf8", "-rLL=80n", "-P-cbou"])
+            .arg(&page);
+        let rendered = groff.output().unwrap();
+        let warnings = String::from_utf8_lossy(&rendered.stderr);
+        assert!(
+            rendered.status.success() && warnings.is_empty(),
+            "{}: {warnings}",
+            page.display()
+        );
+        let text = String::from_utf8(rendered.stdout).unwrap();
+        for section in [
+            "NAME",
+            "SYNOPSIS",
+            "DESCRIPTION",
+            "OPTIONS",
+            "EXIT STATUS",
+            "ENVIRONMENT",
+        ] {
+            let is_there = text.lines().any(|line| line == section);
+            assert!(is_there, "{}: no {section} in {text}", page.display());
+        }
+    }
+}
+
+#[test]
+fn completions_know_subcommands_and_flags() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = run(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let script = String::from_utf8(output.stdout).unwrap();
+        for word in ["serve", "gecko", "drain", "wait-for-device"] {
+            assert!(script.contains(word), "{shell}: no {word}");
+        }
+    }
+    let bash = run(&["completions", "bash"]).stdout;
+    let script = file(&String::from_utf8(bash).unwrap());
+    let complete = format!(
+        "source {} && COMP_WORDS=(switchboard serve --dr) COMP_CWORD=2 && \
+         _switchboard switchboard --dr serve && echo \"${{COMPREPLY[@]}}\"",
+        script.path().display()
+    );
+    let output = Command::new("bash")
+        .args(["-c", &complete])
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "--drain\n",
+        "{output:?}"
+    );
+}
+
+/// systemd would kill a server that lets conversations end.
+#[test]
+fn the_service_gives_the_server_the_time_that_it_takes_to_stop() {
+    let unit = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/packaging/systemd/switchboard.service"
+    );
+    let unit = std::fs::read_to_string(unit).unwrap();
+    let seconds = |key: &str| {
+        let line = unit.lines().find_map(|line| line.strip_prefix(key));
+        line.unwrap().parse::<f64>().unwrap()
+    };
+    let limits = switchboard::config::Limits::default();
+    let needed = seconds("Environment=SWITCHBOARD_DRAIN=") + limits.shutdown.as_secs_f64() + 1.0;
+    assert!(seconds("TimeoutStopSec=") > needed, "{needed}");
+}

@@ -21,6 +21,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Command;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 pub use process::PATIENCE;
@@ -225,6 +226,26 @@ impl Server {
     /// Waits for the server's end.
     pub async fn ended(&mut self) -> ExitStatus {
         self.process.exit().await
+    }
+}
+
+impl Client {
+    /// Lets it answer pings while the test does something else, until it is closed.
+    pub fn stays(mut self) -> JoinHandle<(u16, String)> {
+        tokio::spawn(async move {
+            while let Some(message) = self.socket.next().await {
+                match message {
+                    Ok(Message::Close(frame)) => {
+                        return frame.map_or((1005, String::new()), |frame| {
+                            (frame.code.into(), frame.reason.to_string())
+                        });
+                    }
+                    Ok(_) => {}
+                    Err(_) => break,
+                }
+            }
+            (1006, String::new())
+        })
     }
 }
 

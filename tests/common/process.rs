@@ -11,10 +11,13 @@
     reason = "a helper's failure is the test's, and its log belongs to it"
 )]
 
+#[path = "log.rs"]
+pub mod log;
+
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use log::Log;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -24,11 +27,12 @@ use tokio::time::timeout;
 /// How long anything may take that should happen at once: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A running `switchboard`. Killed when dropped; its log is printed if the test fails.
+/// A running `switchboard`. Killed when dropped; its log is printed if the test fails, and must hold
+/// no secrets.
 pub struct Process {
     child: Child,
     lines: mpsc::Receiver<String>,
-    log: Arc<Mutex<String>>,
+    log: Log,
 }
 
 impl Process {
@@ -55,6 +59,8 @@ impl Process {
     }
 
     fn launch(mut command: Command, stdin: Stdio) -> Self {
+        log::verbose(&mut command);
+        let secrets = log::secrets_of(&command);
         let mut child = command
             .stdin(stdin)
             .stdout(Stdio::piped())
@@ -62,16 +68,7 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
-        let kept = Arc::clone(&log);
-        tokio::spawn(async move {
-            while let Ok(Some(line)) = stderr.next_line().await {
-                let mut log = kept.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
+        let log = Log::read(child.stderr.take().unwrap(), secrets);
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let (sender, lines) = mpsc::channel(10_000);
         tokio::spawn(async move {
@@ -133,12 +130,24 @@ impl Process {
 
     /// What was logged until now.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.log.text()
     }
 
     /// Its process id, while it runs.
     pub fn id(&self) -> u32 {
         self.child.id().expect("a running process")
+    }
+
+    /// The processes that its threads have started and that still run.
+    pub fn children(&self) -> Vec<u32> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+        let children = tasks.flatten().map(|task| {
+            // A thread may be over meanwhile.
+            std::fs::read_to_string(task.path().join("children")).unwrap_or_default()
+        });
+        let children: Vec<_> = children.collect();
+        let ids = children.iter().flat_map(|line| line.split_whitespace());
+        ids.map(|id| id.parse().unwrap()).collect()
     }
 
     /// Sends a signal.
@@ -167,10 +176,21 @@ impl Process {
     }
 }
 
+/// Whether a process runs.
+pub fn is_alive(process: u32) -> bool {
+    // One that is dead but not yet buried by its new parent counts as gone.
+    std::fs::read_to_string(format!("/proc/{process}/stat"))
+        .is_ok_and(|stat| !stat.contains(") Z "))
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the process's log:\n{}", self.log());
+        } else {
+            // It may have ended by itself.
+            let _ = self.child.start_kill();
+            self.log.check();
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use switchboard::config::Secret;
 use switchboard::hub::{EndpointId, Namespace};
 use switchboard::media::SessionEvent;
 use switchboard::peer::ice::Ice;
@@ -42,8 +43,22 @@ impl Watcher {
 
     /// Connects to a device with this way for media, and waits for nothing.
     pub(crate) async fn begin(server: &str, device: &str, ice: Ice, channels: &[&str]) -> Self {
+        Self::begin_with(server, None, device, ice, channels).await
+    }
+
+    /// The same at a server that asks for a token.
+    pub(crate) async fn begin_with(
+        server: &str,
+        token: Option<&Secret>,
+        device: &str,
+        ice: Ice,
+        channels: &[&str],
+    ) -> Self {
         let url = ServerUrl::new(&format!("ws://{server}"), PATH).unwrap();
-        let dialer = Dialer::new(url, &Trust::default()).unwrap();
+        let mut dialer = Dialer::new(url, &Trust::default()).unwrap();
+        if let Some(token) = token {
+            dialer = dialer.with_token(token).unwrap();
+        }
         let eyes = Eyes::new();
         let (tell, events) = mpsc::channel(10_000);
         let (orders, ordered) = mpsc::channel(16);

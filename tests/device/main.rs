@@ -8,6 +8,7 @@ mod process;
 mod relay;
 #[path = "../common/turn.rs"]
 mod turn;
+mod view;
 #[path = "../common/viewer.rs"]
 mod viewer;
 #[path = "../common/watcher.rs"]

@@ -11,7 +11,7 @@ mod scenes;
 #[path = "../common/turn.rs"]
 mod turn;
 
-use common::process;
+use common::process::{self, log};
 
 use std::path::Path;
 use std::process::Output;
@@ -41,6 +41,8 @@ async fn doctor(arguments: &[&str]) -> Said {
 
 async fn run(mut command: Command, arguments: &[&str]) -> Said {
     command.args(["doctor", "--json"]).args(arguments);
+    log::verbose(&mut command);
+    let secrets = log::secrets_of(&command);
     let Output {
         status,
         stdout,
@@ -49,9 +51,11 @@ async fn run(mut command: Command, arguments: &[&str]) -> Said {
         .await
         .expect("an end in time")
         .unwrap();
+    let logged = String::from_utf8_lossy(&stderr);
+    assert_eq!(log::leak(&logged, &secrets), None);
     let text = String::from_utf8(stdout).unwrap();
-    let report = serde_json::from_str(&text)
-        .unwrap_or_else(|error| panic!("{error}: {text} {}", String::from_utf8_lossy(&stderr)));
+    let report =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text} {logged}"));
     Said {
         report,
         code: status.code(),

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::page::{Page, channel};
-use super::scripts::{children, no_children};
+use super::process::is_alive;
+use super::scripts::no_children;
 use super::site::{self, Site};
 use super::{PATIENCE, Process, Server, gecko, registered, server, wait_until};
 
@@ -20,12 +21,6 @@ async fn three() -> (Server, Process, Page) {
     (server, gecko, page)
 }
 
-fn is_alive(process: u32) -> bool {
-    // One that is dead but not yet buried by its new parent counts as gone.
-    std::fs::read_to_string(format!("/proc/{process}/stat"))
-        .is_ok_and(|stat| !stat.contains(") Z "))
-}
-
 async fn no_sessions(server: &Server) {
     server
         .wait_for_metric("switchboard_gecko_sessions", 0.0)
@@ -35,7 +30,7 @@ async fn no_sessions(server: &Server) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_ends_its_worker() {
     let (server, gecko, page) = three().await;
-    assert_eq!(children(&gecko).len(), 1);
+    assert_eq!(gecko.children().len(), 1);
     let left = Instant::now();
     page.close().await;
     gecko.logged("worker ended").await;
@@ -80,7 +75,7 @@ async fn a_client_that_leaves_before_it_is_connected_ends_the_worker() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gecko_that_is_killed_takes_its_workers_along() {
     let (server, mut gecko, _page) = three().await;
-    let workers = children(&gecko);
+    let workers = gecko.children();
     assert_eq!(workers.len(), 1);
     gecko.end(Signal::KILL).await;
     wait_until(PATIENCE, async || !workers.iter().any(|id| is_alive(*id))).await;
@@ -90,7 +85,7 @@ async fn a_gecko_that_is_killed_takes_its_workers_along() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gecko_that_stops_says_goodbye() {
     let (_server, mut gecko, mut page) = three().await;
-    let workers = children(&gecko);
+    let workers = gecko.children();
     let status = gecko.end(Signal::TERM).await;
     assert_eq!(status.code(), Some(0));
     assert!(!workers.iter().any(|id| is_alive(*id)));
@@ -130,7 +125,7 @@ async fn workers_go_on_while_the_server_is_away_and_new_ones_come_when_it_is_bac
     assert_eq!(second.json().await, "hello from the echo worker");
     page.session.send_text("worker", "1").unwrap();
     assert_eq!(page.json().await, 1);
-    assert_eq!(children(&gecko).len(), 2);
+    assert_eq!(gecko.children().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

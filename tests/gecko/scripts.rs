@@ -314,19 +314,7 @@ async fn error(page: &mut Page) -> Value {
     .await
 }
 
-/// Workers' processes of a gecko, whichever of its threads started them.
-pub(crate) fn children(gecko: &Process) -> Vec<u32> {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", gecko.id())).unwrap();
-    let children = tasks.flatten().map(|task| {
-        // A thread may be over meanwhile.
-        std::fs::read_to_string(task.path().join("children")).unwrap_or_default()
-    });
-    let children: Vec<_> = children.collect();
-    let ids = children.iter().flat_map(|line| line.split_whitespace());
-    ids.map(|id| id.parse().unwrap()).collect()
-}
-
 /// Waits until no worker's process is left.
 pub(crate) async fn no_children(gecko: &Process) {
-    wait_until(PATIENCE, async || children(gecko).is_empty()).await;
+    wait_until(PATIENCE, async || gecko.children().is_empty()).await;
 }

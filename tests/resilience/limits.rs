@@ -206,6 +206,58 @@ async fn one_waiting_call_too_many_is_refused() {
     assert_refused(&server).await;
 }
 
+#[tokio::test]
+async fn one_waiting_call_too_many_for_one_device_is_refused() {
+    let limits = "[limits]\nwaiting_calls_per_endpoint = 1";
+    let server = Server::configured(limits, &["--wait-for-device"]).await;
+    let wait_for = async |device: &str| {
+        let mut waiting = server.ws("/connect_client").await;
+        let connect = json!({"message_type": "connect", "device_id": device});
+        waiting.send_json(&connect).await;
+        assert_eq!(waiting.recv_json().await["message_type"], "config");
+        waiting
+    };
+    let _first = wait_for("d").await;
+    server
+        .wait_for_metric("switchboard_waiting_calls", 1.0)
+        .await;
+    assert_refused(&server).await;
+    let _other = wait_for("e").await;
+    server
+        .wait_for_metric("switchboard_waiting_calls", 2.0)
+        .await;
+}
+
+#[tokio::test]
+async fn one_candidate_too_many_ends_a_geckos_client() {
+    let server = Server::configured("[limits]\ngecko_candidates = 2", &[]).await;
+    let mut gecko = server.ws("/worker").await;
+    let hello = json!({"messageType": "hello", "action": "worker-hello", "geckoId": "g"});
+    gecko.send_json(&hello).await;
+    server.wait_for_metric("switchboard_endpoints", 1.0).await;
+    let mut client = server.ws("/").await;
+    client
+        .send_json(&json!({
+            "messageType": "hello", "action": "client-hello", "authorization": "Bearer x",
+            "source": "https://example.org/worker.js", "webrtcOffer": "v=0",
+        }))
+        .await;
+    let candidate = json!({"messageType": "ice", "action": "client-candidate", "candidate": {}});
+    for _ in 0..3 {
+        client.send_json(&candidate).await;
+    }
+    assert_eq!(client.recv_json().await["errno"], 429);
+    assert_eq!(client.closed().await.0, 1000);
+    assert_eq!(gecko.recv_json().await["messageType"], "new-worker");
+    for _ in 0..2 {
+        assert_eq!(gecko.recv_json().await["messageType"], "ice");
+    }
+    let refused = server
+        .metric("switchboard_causes_total{cause=\"too_many_candidates\"}")
+        .await;
+    assert_eq!(refused, 1.0);
+}
+
 async fn assert_refused(server: &Server) {
     let mut viewer = server.ws("/connect_client").await;
     viewer
@@ -273,6 +325,38 @@ async fn who_sends_too_fast_is_read_later_and_loses_nothing() {
         begun.elapsed()
     );
     assert!(server.metric("switchboard_held_back_total").await >= 1.0);
+}
+
+#[tokio::test]
+async fn bytes_count_and_an_address_counts_as_one_sender() {
+    // 30 messages of 100 bytes, of which what a second takes is free.
+    for limit in [
+        "bytes_per_second = 2000",
+        "address_messages_per_second = 20",
+        "address_bytes_per_second = 2000",
+    ] {
+        let server = Server::configured(&format!("[limits]\n{limit}"), &[]).await;
+        let mut clients = [
+            server.ws("/connect_client").await,
+            server.ws("/connect_client").await,
+        ];
+        // Of one connection, or of both together.
+        let senders = if limit.starts_with("address") { 2 } else { 1 };
+        let begun = Instant::now();
+        for number in 0..30 {
+            let empty = json!({"message_type": "x", "pad": ""}).to_string().len();
+            let message = json!({"message_type": "x", "pad": "x".repeat(100 - empty)});
+            clients[number % senders].send_json(&message).await;
+        }
+        for number in 0..30 {
+            let answer = clients[number % senders].recv_json().await;
+            assert!(answer["error"].is_string(), "{limit}: {answer}");
+        }
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_millis(450), "{limit}: {took:?}");
+        let held_back = server.metric("switchboard_held_back_total").await;
+        assert!(held_back >= 1.0, "{limit}");
+    }
 }
 
 #[tokio::test]

@@ -163,4 +163,6 @@ async fn clients_and_what_is_kept_for_them_are_bounded() {
         server.post("/poll_messages", &poll).await.json(),
         json!(["123456789", "223456789"])
     );
+    let dropped = server.metric("switchboard_polling_dropped_total").await;
+    assert_eq!(dropped, 3.0);
 }

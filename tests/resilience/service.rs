@@ -112,3 +112,50 @@ async fn a_socket_of_systemd_is_used() {
     );
     assert!(process.end(Signal::TERM).await.success());
 }
+
+/// What `switchboard health` says of a server at these places, and its exit code.
+async fn health(listen: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    command.args(["health", "--listen", listen]).args(arguments);
+    let output = command.output().await.unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test]
+async fn health_is_asked_where_the_server_listens() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    command
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--listen",
+            "tls:127.0.0.1:0",
+        ])
+        .args(["--tls", "self-signed", "--drain", "60"])
+        .env("STATE_DIRECTORY", directory.path());
+    let mut server = Server::spawn(command, None, 2).await;
+    let [plain, tls] = &server.addresses[..] else {
+        panic!("{:?}", server.addresses);
+    };
+    let (plain, tls) = (plain.clone(), format!("tls:{tls}"));
+    assert_eq!(health(&plain, &[]).await, (Some(0), "OK\n".to_owned()));
+    assert_eq!(health(&tls, &["--ready"]).await.0, Some(0));
+
+    // It drains as long as somebody talks.
+    let mut device = server.device("cvd-1").await;
+    let mut viewer = server.viewer("cvd-1").await;
+    viewer.forward(&serde_json::json!({"a": 1})).await;
+    device.recv_json().await;
+    server.ask_to_end();
+    let refused = async || health(&plain, &["--ready"]).await.0 == Some(1);
+    wait_until(PATIENCE, refused).await;
+    assert_eq!(health(&plain, &[]).await.0, Some(0));
+
+    server.terminate().await;
+    let (code, said) = health(&plain, &[]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&plain), "{said}");
+}

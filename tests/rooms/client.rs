@@ -43,7 +43,7 @@ pub(crate) struct Wish {
 }
 
 /// Which incoming datagrams are lost.
-pub(crate) type Lose = Box<dyn FnMut(&[u8]) -> bool>;
+pub(crate) type Lose = Box<dyn FnMut(&[u8]) -> bool + Send>;
 
 pub(crate) struct Client {
     pub(crate) rtc: Rtc,
@@ -62,6 +62,8 @@ pub(crate) struct Client {
     pub(crate) messages: Vec<(bool, Vec<u8>)>,
     pub(crate) estimate: u64,
     pub(crate) lose: Lose,
+    /// What it sends, for who wants to have it.
+    pub(crate) tap: Option<Vec<Vec<u8>>>,
     wake: Instant,
 }
 
@@ -124,6 +126,7 @@ impl Client {
             messages: Vec::new(),
             estimate: 0,
             lose: Box::new(|_| false),
+            tap: None,
             wake: Instant::now(),
         };
         (client, offer.to_sdp_string())
@@ -274,6 +277,9 @@ impl Client {
     }
 
     fn transmit(&mut self, to: SocketAddr, packet: &[u8]) {
+        if let Some(tap) = &mut self.tap {
+            tap.push(packet.to_vec());
+        }
         let Some((stream, _)) = &mut self.stream else {
             let _ = self.socket.send_to(packet, to);
             return;

@@ -3,24 +3,10 @@
 use std::time::{Duration, Instant};
 
 use str0m::media::Direction;
-use switchboard::rooms::{Event, Failure};
+use switchboard::rooms::{ChannelUse, Event, Failure};
 
 use crate::client::{Client, Codecs, Wish, until};
-use crate::house::{House, number, receiving, sending, vp8};
-
-/// Sends video until the subscriber has `count` packets of it.
-pub(crate) fn stream(publisher: &mut Client, subscriber: &mut Client, first: u64, count: usize) {
-    let (mut n, mut last) = (0, None);
-    until("video arrives", &mut [publisher, subscriber], |c| {
-        if last.is_none_or(|at: Instant| at.elapsed() >= Duration::from_millis(5)) {
-            last = Some(Instant::now());
-            c[0].send_video(first + n, &vp8(n as u16, n == 0, 900));
-            c[0].send_audio(first + n, b"opus");
-            n += 1;
-        }
-        c[1].of(c[1].video).len() >= count
-    });
-}
+use crate::house::{House, number, receiving, sending, stream, vp8};
 
 #[test]
 fn video_and_audio_arrive_under_the_numbers_of_the_subscriber() {
@@ -173,6 +159,40 @@ fn data_channels_of_one_name_are_joined() {
     assert_eq!(two.messages[0], (false, b"hello".to_vec()));
     assert_eq!(two.messages[1], (true, vec![1, 2, 3]));
     assert!(one.messages.is_empty());
+}
+
+#[test]
+fn who_may_not_say_or_hear_anything_has_data_channels_for_nothing() {
+    let mut house = House::new();
+    let wish = Wish {
+        channel: Some("chat"),
+        ..sending()
+    };
+    let mut publisher = |says, hears| {
+        house.channels = ChannelUse { says, hears };
+        house.publisher(Codecs::vp8(111, 96), &wish).1
+    };
+    let (mut mute, mut deaf) = (publisher(false, true), publisher(true, false));
+    let mut free = publisher(true, true);
+    until(
+        "channels open",
+        &mut [&mut mute, &mut deaf, &mut free],
+        |c| c.iter().all(|c| !c.channels.is_empty()),
+    );
+    mute.write(false, b"from the mute");
+    deaf.write(false, b"from the deaf");
+    until("a message", &mut [&mut mute, &mut deaf, &mut free], |c| {
+        !c[0].messages.is_empty() && !c[2].messages.is_empty()
+    });
+    // What comes after all others shows that nothing else comes.
+    free.write(false, b"from the free");
+    until("the last", &mut [&mut mute, &mut deaf, &mut free], |c| {
+        c[0].messages.len() == 2
+    });
+    assert_eq!(mute.messages[0].1, b"from the deaf");
+    assert_eq!(mute.messages[1].1, b"from the free");
+    assert_eq!(free.messages, [(false, b"from the deaf".to_vec())]);
+    assert!(deaf.messages.is_empty());
 }
 
 #[test]

@@ -4,10 +4,12 @@ use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use str0m::media::Direction;
-use switchboard::rooms::{Command, Config, EndpointKey, Event, MediaError, Plane, RoomKey};
+use switchboard::rooms::{
+    ChannelUse, Command, Config, EndpointKey, Event, MediaError, Plane, RoomKey,
+};
 
 use crate::client::{Client, Codecs, Wish, until};
 
@@ -16,6 +18,8 @@ pub(crate) const ROOM: RoomKey = RoomKey(7);
 pub(crate) struct House {
     pub(crate) plane: Arc<Plane>,
     pub(crate) events: Receiver<Event>,
+    /// What the next publisher's data channels are for.
+    pub(crate) channels: ChannelUse,
     next: u64,
 }
 
@@ -33,6 +37,10 @@ impl House {
         Self {
             plane: Arc::new(plane),
             events,
+            channels: ChannelUse {
+                says: true,
+                hears: true,
+            },
             next: 0,
         }
     }
@@ -74,6 +82,7 @@ impl House {
                 endpoint,
                 offer,
                 loopback,
+                channels: self.channels,
             })
             .unwrap();
         (endpoint, self.outcome(endpoint))
@@ -119,6 +128,18 @@ impl House {
             .unwrap();
     }
 
+    /// Keeps a publisher's sound and picture from the others, or not.
+    pub(crate) fn mute(&self, endpoint: EndpointKey, audio: bool, video: bool) {
+        let room = ROOM;
+        let command = Command::Mute {
+            room,
+            endpoint,
+            audio,
+            video,
+        };
+        self.plane.command(command).unwrap();
+    }
+
     /// A connected publisher.
     pub(crate) fn publisher(&mut self, codecs: Codecs, wish: &Wish) -> (EndpointKey, Client) {
         let (mut client, offer) = Client::new(codecs, wish);
@@ -144,6 +165,20 @@ impl House {
         });
         (key, client)
     }
+}
+
+/// Sends video until the subscriber has `count` packets of it.
+pub(crate) fn stream(publisher: &mut Client, subscriber: &mut Client, first: u64, count: usize) {
+    let (mut n, mut last) = (0, None);
+    until("video arrives", &mut [publisher, subscriber], |c| {
+        if last.is_none_or(|at: Instant| at.elapsed() >= Duration::from_millis(5)) {
+            last = Some(Instant::now());
+            c[0].send_video(first + n, &vp8(n as u16, n == 0, 900));
+            c[0].send_audio(first + n, b"opus");
+            n += 1;
+        }
+        c[1].of(c[1].video).len() >= count
+    });
 }
 
 /// What the server's listeners do.

@@ -20,6 +20,7 @@ mod house;
 mod forwarding;
 mod layers;
 mod links;
+mod muting;
 mod negotiation;
 mod tcp;
 #[cfg(feature = "peer")]

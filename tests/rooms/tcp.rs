@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use switchboard::rooms::{Config, EndpointKey, EndpointStats, Reach};
 
 use crate::client::{Client, Codecs, until};
-use crate::forwarding::stream;
-use crate::house::{House, config, receiving, sending, vp8};
+
+use crate::house::{House, config, receiving, sending, stream, vp8};
 
 fn subscriber(house: &mut House, publisher: EndpointKey, to: SocketAddr) -> (EndpointKey, Client) {
     let (mut client, offer) = Client::over_tcp(Codecs::vp8(111, 96), &receiving(), to);

@@ -43,13 +43,14 @@ impl Cause<'_> {
     pub(super) const fn errno(&self) -> Errno {
         match self {
             Self::NoAuthorization | Self::NotBearer => Errno::INVALID_AUTHORIZATION,
-            Self::TokenRefused { .. } | Self::ForbiddenId { .. } | Self::Forbidden { .. } => Errno::INVALID_TOKEN,
+            Self::TokenRefused { .. } | Self::ForbiddenId { .. } | Self::Forbidden { .. }
+            | Self::ViewOnly | Self::Unguarded { .. } => Errno::INVALID_TOKEN,
             Self::NoGecko => Errno::NO_GECKO,
             Self::Unanswered { .. } | Self::Unconnected { .. } => Errno::GECKO_TIMEOUT,
             Self::GeckoLeft => Errno::GECKO_GONE,
             Self::GeckoMistake { .. } | Self::GeckoNotJson { .. } => Errno::GECKO_PROTOCOL,
             Self::UnknownAction { .. } | Self::NoSuchWorker { .. } => Errno::UNKNOWN,
-            Self::SessionsFull { .. } | Self::Congested | Self::EndpointsFull { .. } => Errno::LIMIT,
+            Self::SessionsFull { .. } | Self::Congested | Self::TooManyCandidates { .. } | Self::EndpointsFull { .. } => Errno::LIMIT,
             Self::AuthorityUnavailable { .. } => Errno::AUTHORITY_UNAVAILABLE,
             Self::Evicted | Self::Replaced | Self::EndpointLeft => Errno::INTERNAL,
             Self::Binary | Self::Malformed | Self::NotAMessage { .. } | Self::UnknownType { .. }
@@ -75,6 +76,9 @@ impl Cause<'_> {
             Self::ForbiddenId { id } =>
                 close(format!("NotAuthenticatedError: the token does not allow the geckoId {}", quoted(id.as_str()))),
             Self::Forbidden { what } => close(format!("NotAuthenticatedError: the token does not allow to {}", quoted(what))),
+            Self::ViewOnly => close(
+                "NotAuthenticatedError: the token allows to view only: ask for source pipeline:NAME, not for a script",
+            ),
             Self::NotJson { text } => close(format!("Message from client is not valid JSON: {}", whole(text))),
             Self::UnknownAction { name } => close(format!("action not found: {}", quoted(name))),
             Self::MissingField { name } => close(format!("{name} is missing, or not what it should be")),
@@ -82,6 +86,7 @@ impl Cause<'_> {
             Self::NoGecko => close("no gecko headless server available."),
             Self::SessionsFull { limit } => close(format!("The gecko takes no more than {limit} workers at once")),
             Self::Congested => close("Too many messages wait for the gecko"),
+            Self::TooManyCandidates { limit } => close(format!("No more than {limit} candidates are taken for a worker")),
             Self::Unanswered { seconds } => close(format!("The gecko did not answer in {seconds} s")),
             Self::Unconnected { seconds } => close(format!("The gecko was not connected {seconds} s after its answer")),
             Self::GeckoLeft => close("The gecko is disconnected"),
@@ -104,7 +109,8 @@ impl Cause<'_> {
             | Self::NoSuchCaller { .. } | Self::Absent { .. } | Self::EndpointLeft | Self::CallsFull { .. }
             | Self::Evicted | Self::UnknownMailbox | Self::NoHello | Self::InvalidPeerId | Self::MissingPeerId
             | Self::Busy { .. } | Self::InvalidRoomId { .. } | Self::RoomFull { .. } | Self::RoomsFull { .. }
-            | Self::AlreadyInRoom | Self::NotInRoom | Self::IncompleteMessage | Self::NotAMember { .. } =>
+            | Self::AlreadyInRoom | Self::NotInRoom | Self::IncompleteMessage | Self::NotAMember { .. }
+            | Self::Unguarded { .. } =>
                 close("Invalid message"),
         }
     }

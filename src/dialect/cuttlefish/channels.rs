@@ -11,6 +11,30 @@ pub const ADB: &str = "adb-channel";
 /// The channel of photos: binary pieces, then the text `EOF`; from client to device.
 pub const CAMERA: &str = "camera-data-channel";
 
+/// What the channels are called that pages open, beside a name for all others.
+const KNOWN: [&str; 10] = [
+    INPUT,
+    DEVICE_CONTROL,
+    ADB,
+    CAMERA,
+    "bluetooth-channel",
+    "location-channel",
+    "kml-locations-channel",
+    "gpx-locations-channel",
+    "sensors-channel",
+    "lights-channel",
+];
+
+/// The label if it is one of the protocol's, or else `other`: one of few words, whatever the other
+/// side chooses.
+#[must_use]
+pub fn known(label: &str) -> &'static str {
+    KNOWN
+        .into_iter()
+        .find(|known| *known == label)
+        .unwrap_or("other")
+}
+
 /// A message of [`INPUT`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type")]
@@ -197,6 +221,10 @@ pub enum ControlEvent {
     /// The device wants a photo of the client's camera.
     #[serde(rename = "VIRTUAL_DEVICE_CAPTURE_IMAGE")]
     CaptureImage,
+    /// The client may only view: nothing else that it sends is taken. An addition of ours, which
+    /// pages that don't know it leave alone.
+    #[serde(rename = "SWITCHBOARD_VIEW_ONLY")]
+    ViewOnly,
 }
 
 /// Whether a display is lit.

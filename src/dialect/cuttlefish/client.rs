@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use super::device_info::DeviceInfo;
 use super::payload::{FromClient, FromDevice};
+use super::wire::HOLDS_VIEWERS;
 use crate::config::IceServer;
 use crate::dialect::negotiation::ice_servers;
-use crate::hub::{CallNumber, EndpointId};
+use crate::hub::{Access, CallNumber, EndpointId};
 
 /// A device's side, on `/register_device`.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub enum DeviceEvent {
     FromClient {
         /// Which client.
         client: CallNumber,
+        /// What it may do; everything, if the server says nothing of it.
+        access: Access,
         /// What it says.
         message: FromClient,
     },
@@ -85,7 +88,10 @@ impl DeviceClient {
     #[must_use]
     pub fn opened(&mut self) -> Vec<String> {
         self.registered = false;
-        let register = json!({"message_type": "register", "device_id": self.id.as_str(), "device_info": self.info});
+        let register = json!({
+            "message_type": "register", "device_id": self.id.as_str(), "device_info": self.info,
+            "capabilities": [HOLDS_VIEWERS],
+        });
         vec![register.to_string()]
     }
 
@@ -198,8 +204,17 @@ fn from_client(mut message: Value) -> DeviceEvent {
     let Some(client) = client_id(&message) else {
         return DeviceEvent::Unreadable("client_msg without a client_id".to_owned());
     };
+    // What isn't known grants less, not more.
+    let access = match message["access"] {
+        Value::Null => Access::Control,
+        _ => Access::View,
+    };
     match FromClient::from_json(message["payload"].take()) {
-        Ok(message) => DeviceEvent::FromClient { client, message },
+        Ok(message) => DeviceEvent::FromClient {
+            client,
+            access,
+            message,
+        },
         Err(error) => DeviceEvent::Unreadable(format!("client {client}: {error}")),
     }
 }
@@ -222,6 +237,7 @@ mod tests {
         let mut device = device();
         let register: Value = serde_json::from_str(&device.opened()[0]).unwrap();
         assert_eq!(register["device_id"], "cvd-1");
+        assert_eq!(register["capabilities"], json!(["view-only"]));
         let config = r#"{"message_type":"config","ice_servers":[{"urls":["stun:a"]}]}"#;
         assert!(
             matches!(device.frame(config), Some(DeviceEvent::Registered { ice_servers }) if ice_servers.len() == 1)
@@ -233,6 +249,7 @@ mod tests {
             ),
             Some(DeviceEvent::FromClient {
                 client: CallNumber(3),
+                access: Access::Control,
                 message: FromClient::RequestOffer {
                     ice_servers: vec![]
                 }

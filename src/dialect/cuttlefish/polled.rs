@@ -52,18 +52,20 @@ impl Mailbox {
         }
     }
 
-    /// Adds a message of the device.
-    pub fn push(&mut self, message: &Payload) {
+    /// Adds a message of the device. How many older ones it pushed out.
+    pub fn push(&mut self, message: &Payload) -> u64 {
         // A copy, because a cut of a frame keeps all of the frame in memory, which isn't counted here.
         self.messages.push_back(Payload::from(message.as_str()));
         self.bytes += message.len();
+        let first = self.first;
         while self.messages.len() > self.max_messages || self.bytes > self.max_bytes {
             let Some(oldest) = self.messages.pop_front() else {
-                return;
+                break;
             };
             self.bytes -= oldest.len();
             self.first += 1;
         }
+        self.first - first
     }
 
     /// Takes out all messages, oldest first.
@@ -85,6 +87,12 @@ impl Mailbox {
             .take(count)
             .cloned()
             .collect()
+    }
+
+    /// How many messages it holds, and bytes in them.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize) {
+        (self.messages.len(), self.bytes)
     }
 
     /// The client was heard.

@@ -11,7 +11,14 @@ use serde_json::value::RawValue;
 
 use crate::config::IceServer;
 use crate::dialect::cause::{Cause, Side};
-use crate::hub::{CallNumber, EndpointId, Namespace, Payload};
+use crate::hub::{Access, CallNumber, EndpointId, Namespace, Payload};
+
+/// What a device that holds its clients to their [`Access`] says among its `capabilities` when it
+/// registers. An addition to the protocol, which servers that don't know it ignore.
+pub const HOLDS_VIEWERS: &str = "view-only";
+/// What [`client_msg`] says as `access` of a client that may only view. An addition to the protocol,
+/// which only devices get that said [`HOLDS_VIEWERS`], or whose operator takes the risk.
+pub const VIEW: &str = "view";
 
 /// A device's message to the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +31,8 @@ pub enum FromDevice<'a> {
         info: Option<Payload>,
         /// `device_port`: where the device serves client files over HTTP, if it does.
         files_port: Option<u16>,
+        /// Whether `capabilities` has [`HOLDS_VIEWERS`].
+        holds_viewers: bool,
     },
     /// `forward`
     Forward {
@@ -72,6 +81,7 @@ impl<'a> FromDevice<'a> {
                     .ok_or(Cause::MissingId(Side::Endpoint))?,
                 info: envelope.device_info.map(|info| frame.slice(info.get())),
                 files_port: envelope.files_port(),
+                holds_viewers: envelope.can(HOLDS_VIEWERS),
             }),
             Kind::Forward => Ok(Self::Forward {
                 client: envelope.client_id().ok_or(Cause::MissingCaller)?,
@@ -145,15 +155,19 @@ pub fn device_msg(payload: &Payload) -> Payload {
     wrap(r#"{"message_type":"device_msg","payload":"#, Some(payload))
 }
 
-/// `client_msg`, to a device.
+/// `client_msg`, to a device. Of a client that may only view it says so.
 #[must_use]
-pub fn client_msg(client: CallNumber, payload: &Payload) -> Payload {
-    let mut start = String::with_capacity(64);
+pub fn client_msg(client: CallNumber, access: Access, payload: &Payload) -> Payload {
+    let mut start = String::with_capacity(80);
     // Writing to a String can't fail.
     let _ = write!(
         start,
-        r#"{{"message_type":"client_msg","client_id":{client},"payload":"#
+        r#"{{"message_type":"client_msg","client_id":{client},"#
     );
+    if access == Access::View {
+        let _ = write!(start, r#""access":"{VIEW}","#);
+    }
+    start.push_str(r#""payload":"#);
     wrap(&start, Some(payload))
 }
 
@@ -186,6 +200,7 @@ pub(super) struct Envelope<'a> {
     device_id: Option<&'a RawValue>,
     device_info: Option<&'a RawValue>,
     device_port: Option<&'a RawValue>,
+    capabilities: Option<&'a RawValue>,
     client_id: Option<&'a RawValue>,
     connection_id: Option<&'a RawValue>,
     payload: Option<&'a RawValue>,
@@ -206,6 +221,7 @@ enum Field {
     DeviceId,
     DeviceInfo,
     DevicePort,
+    Capabilities,
     ClientId,
     ConnectionId,
     Payload,
@@ -251,6 +267,13 @@ impl<'a> Envelope<'a> {
         self.payload.map(|payload| frame.slice(payload.get()))
     }
 
+    /// Whether `capabilities` is a list with this entry.
+    fn can(&self, capability: &str) -> bool {
+        let list = self.capabilities.map(RawValue::get).unwrap_or_default();
+        serde_json::from_str::<Vec<String>>(list)
+            .is_ok_and(|list| list.iter().any(|known| known == capability))
+    }
+
     fn files_port(&self) -> Option<u16> {
         let port = serde_json::from_str(self.device_port?.get()).ok()?;
         (port != 0).then_some(port)
@@ -294,6 +317,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Envelope<'a> {
                         Field::DeviceId => envelope.device_id = Some(value),
                         Field::DeviceInfo => envelope.device_info = Some(value),
                         Field::DevicePort => envelope.device_port = Some(value),
+                        Field::Capabilities => envelope.capabilities = Some(value),
                         Field::ClientId => envelope.client_id = Some(value),
                         Field::ConnectionId => envelope.connection_id = Some(value),
                         Field::Payload => envelope.payload = Some(value),

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::config::IceServer;
 use crate::dialect::cause::Errno;
 use crate::dialect::negotiation::{Candidate, Sdp, ice_servers};
-use crate::hub::{AccountId, Closed, Payload, SessionId, Step};
+use crate::hub::{Access, AccountId, Closed, Payload, SessionId, Step};
 
 /// What a gecko says in its hello's `capabilities` if it wants to hear `worker-closed`.
 pub const HEARS_CLOSES: &str = "worker-closed";
@@ -262,6 +262,17 @@ pub fn new_worker(
     Payload::from(format!(
         r#"{{"messageType":"new-worker","userId":{user},"workerId":"{worker}","source":{source},"webrtcOffer":{offer}{more}}}"#
     ))
+}
+
+/// What a demand for this source asks for: a script is run; a pipeline (`pipeline:NAME`, an addition
+/// of ours) is only seen and heard.
+#[must_use]
+pub fn access(source: &Payload) -> Access {
+    let source: String = serde_json::from_str(source.as_str()).unwrap_or_default();
+    match source.split_once(':') {
+        Some((scheme, _)) if scheme.eq_ignore_ascii_case("pipeline") => Access::View,
+        _ => Access::Control,
+    }
 }
 
 /// A client's candidate, to a gecko.

@@ -57,7 +57,11 @@ impl PeerSession {
         match wire::hello(frame, self.id_bytes) {
             Ok(id) => {
                 self.state = State::Registered;
-                out.push(Effect::Hub(Command::Register { id, info: None }));
+                out.push(Effect::Hub(Command::Register {
+                    id,
+                    info: None,
+                    holds_viewers: false,
+                }));
             }
             Err(cause) => self.refuse(&cause, out),
         }

@@ -19,7 +19,7 @@ use super::wire::{
     Unreadable,
 };
 use crate::dialect::{Dialect, Effect, Session};
-use crate::hub::{Ask, Asked, Command, Denied, Event, Granted, Payload, Told, Visitor};
+use crate::hub::{Ask, Asked, Command, Denied, Event, Granted, Payload, Rights, Told, Visitor};
 use pace::{Allowance, Watchdog};
 
 /// Digits in a session's id: 32 is their base.
@@ -229,6 +229,7 @@ impl ClientSession {
             Method::JoinRoom { user, room, .. } => Ask::Enter {
                 user: self.name("user", user)?,
                 room: self.name("room", room)?,
+                rights: Rights::ALL,
             },
             Method::PublishVideo {
                 sdp_offer,

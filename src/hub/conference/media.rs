@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::tables::{End, Owner, Stage};
 use super::words::{
-    Denied, Granted, MediaCandidate, MediaCommand, MediaEnd, MediaEvent, MediaRefusal, Told,
-    Visitor,
+    Denied, Granted, MediaCandidate, MediaCommand, MediaEnd, MediaEvent, MediaRefusal, MuteChange,
+    Muted, Told, Visitor,
 };
 use super::{Conference, Outcome, Request, answer};
 use crate::hub::Event;
@@ -38,6 +38,10 @@ impl Conference {
         let member = self.tables.member(visitor);
         let member = member.ok_or(Denied::NotInRoom(visitor))?;
         let (name, user) = (Arc::clone(&member.room), Arc::clone(&member.user));
+        let rights = member.rights;
+        if !rights.publish {
+            return Err(Denied::Forbidden("publish".into()));
+        }
         if member.publishing.is_some() {
             return Err(Denied::Publishing(user));
         }
@@ -60,9 +64,17 @@ impl Conference {
             end: end.key,
             offer,
             loopback,
+            rights,
         });
-        if let Some(member) = self.tables.member_mut(visitor) {
-            member.publishing = Some(end);
+        let key = end.key;
+        let Some(member) = self.tables.member_mut(visitor) else {
+            return Ok(());
+        };
+        member.publishing = Some(end);
+        let muted = member.muted;
+        if muted != Muted::default() {
+            let end = key;
+            self.commands.push(MediaCommand::Mute { room, end, muted });
         }
         Ok(())
     }
@@ -81,6 +93,9 @@ impl Conference {
         let member = self.tables.member(visitor);
         let member = member.ok_or(Denied::NotInRoom(visitor))?;
         let (name, user) = (Arc::clone(&member.room), Arc::clone(&member.user));
+        if !member.rights.subscribe {
+            return Err(Denied::Forbidden("receive".into()));
+        }
         let is_receiving = member.receiving.contains_key(&from);
         let room = self.tables.rooms.get(&name);
         let room = room.ok_or(Denied::NotInRoom(visitor))?;
@@ -115,6 +130,25 @@ impl Conference {
             member.receiving.insert(from, end);
         }
         Ok(())
+    }
+
+    /// Lets the others get less, or more, of a member. `None` if there is no such one.
+    pub(in crate::hub) fn mute(
+        &mut self,
+        room: &str,
+        user: &str,
+        change: MuteChange,
+    ) -> Option<Muted> {
+        let room = self.tables.rooms.get(room)?;
+        let (room, visitor) = (room.key, *room.members.get(user)?);
+        let member = self.tables.member_mut(visitor)?;
+        let muted = member.muted.with(change);
+        let end = member.published().filter(|_| member.muted != muted);
+        member.muted = muted;
+        if let Some(end) = end {
+            self.commands.push(MediaCommand::Mute { room, end, muted });
+        }
+        Some(muted)
     }
 
     pub(super) fn unpublish(&mut self, request: Request, out: &mut Vec<Output>) {
@@ -228,14 +262,16 @@ impl Conference {
 
     fn answered(&mut self, key: MediaEnd, sdp: String, out: &mut Vec<Output>) {
         let stage = self.tables.end_mut(key).map(|end| end.stage);
-        let Some(asker) = stage.and_then(Stage::asker) else {
+        let Some(Stage::Asked(asker, _)) = stage else {
             return;
         };
         self.tables.set_stage(key, Stage::Open);
         let Some(owner) = self.tables.ends.get(&key).cloned() else {
             return;
         };
-        answer(out, asker, owner.visitor, Ok(Granted::Sdp(sdp)));
+        if let Some(asker) = asker {
+            answer(out, asker, owner.visitor, Ok(Granted::Sdp(sdp)));
+        }
         let Some(member) = self.tables.member(owner.visitor) else {
             return;
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::away::Known;
-use super::words::{MediaEnd, MediaRoom, Visitor};
+use super::words::{MediaEnd, MediaRoom, Muted, Rights, Visitor};
 use crate::hub::{ByConnection, ConnectionId};
 
 /// Everyone and everything.
@@ -17,6 +17,8 @@ pub(super) struct Tables {
     pub(super) bound: ByConnection<Visitor>,
     /// Whose each end is.
     pub(super) ends: HashMap<MediaEnd, Owner>,
+    /// For which ends' answers a connection waits.
+    asked: BTreeSet<(ConnectionId, MediaEnd)>,
     pub(super) timers: BTreeSet<(Instant, Timer)>,
     last_key: u64,
 }
@@ -47,6 +49,9 @@ pub(super) struct Guest {
 pub(super) struct Member {
     pub(super) room: Arc<str>,
     pub(super) user: Arc<str>,
+    /// What of it the others don't get.
+    pub(super) muted: Muted,
+    pub(super) rights: Rights,
     pub(super) publishing: Option<End>,
     /// By whom it receives.
     pub(super) receiving: BTreeMap<Arc<str>, End>,
@@ -61,8 +66,8 @@ pub(super) struct End {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// This connection waits for the plane's answer, until then.
-    Asked(ConnectionId, Instant),
+    /// This connection, if it is still there, waits for the plane's answer, until then.
+    Asked(Option<ConnectionId>, Instant),
     /// It is answered.
     Open,
     /// The other side closed it; until then it may say so in words.
@@ -101,10 +106,28 @@ impl Tables {
         let key = MediaEnd(self.last_key);
         self.ends.insert(key, owner);
         self.timers.insert((until, Timer::End(key)));
+        self.asked.insert((asker, key));
         End {
             key,
-            stage: Stage::Asked(asker, until),
+            stage: Stage::Asked(Some(asker), until),
         }
+    }
+
+    /// A connection is gone, and waits for no answer any more.
+    pub(super) fn forget_asker(&mut self, asker: ConnectionId) {
+        let all = (asker, MediaEnd(0))..=(asker, MediaEnd(u64::MAX));
+        while let Some(&(_, key)) = self.asked.range(all.clone()).next() {
+            self.asked.remove(&(asker, key));
+            if let Some(Stage::Asked(asker, _)) = self.end_mut(key).map(|end| &mut end.stage) {
+                *asker = None;
+            }
+        }
+    }
+
+    /// For how many answers someone waits.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn asked(&self) -> usize {
+        self.asked.len()
     }
 
     pub(super) fn member(&self, visitor: Visitor) -> Option<&Member> {
@@ -130,9 +153,7 @@ impl Tables {
     pub(super) fn set_stage(&mut self, key: MediaEnd, stage: Stage) {
         let Some(end) = self.end_mut(key) else { return };
         let old = std::mem::replace(&mut end.stage, stage);
-        if let Some(at) = old.deadline() {
-            self.timers.remove(&(at, Timer::End(key)));
-        }
+        self.unset(key, old);
         if let Some(at) = stage.deadline() {
             self.timers.insert((at, Timer::End(key)));
         }
@@ -141,8 +162,16 @@ impl Tables {
     /// Forgets an end that was taken out of its member.
     pub(super) fn forget(&mut self, end: &End) {
         self.ends.remove(&end.key);
-        if let Some(at) = end.stage.deadline() {
-            self.timers.remove(&(at, Timer::End(end.key)));
+        self.unset(end.key, end.stage);
+    }
+
+    /// An end isn't in this stage any more.
+    fn unset(&mut self, key: MediaEnd, stage: Stage) {
+        if let Some(at) = stage.deadline() {
+            self.timers.remove(&(at, Timer::End(key)));
+        }
+        if let Some(asker) = stage.asker() {
+            self.asked.remove(&(asker, key));
         }
     }
 
@@ -215,7 +244,7 @@ impl Stage {
     /// Who waits for the plane's answer.
     pub(super) const fn asker(self) -> Option<ConnectionId> {
         match self {
-            Self::Asked(asker, _) => Some(asker),
+            Self::Asked(asker, _) => asker,
             Self::Open | Self::Closed(_) => None,
         }
     }
@@ -238,6 +267,6 @@ impl Member {
     pub(super) fn is_publishing(&self) -> bool {
         self.publishing
             .as_ref()
-            .is_some_and(|end| end.stage.asker().is_none())
+            .is_some_and(|end| !matches!(end.stage, Stage::Asked(..)))
     }
 }

@@ -4,6 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::hub::ConnectionId;
+
 /// Someone who may be in a room, and outlives the connection that it came by for a while. Chosen by
 /// the edge at random; whoever knows it may speak for it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +33,17 @@ pub struct Asked {
     pub ask: Ask,
 }
 
+/// What a member may do in its room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rights {
+    /// Send media.
+    pub publish: bool,
+    /// Receive the others' media, and what they say over data channels.
+    pub subscribe: bool,
+    /// Say something to the others: in text, and over data channels.
+    pub message: bool,
+}
+
 /// What a visitor asks.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Ask {
@@ -43,6 +58,8 @@ pub enum Ask {
         room: Arc<str>,
         /// As whom; no two members have one name.
         user: Arc<str>,
+        /// What it asks to do there; less, if its [`Grants`](crate::hub::Grants) say so.
+        rights: Rights,
     },
     /// Send media to the room. Answered by [`Granted::Sdp`] when the media plane has answered.
     Publish {
@@ -315,6 +332,8 @@ pub enum MediaCommand {
         offer: String,
         /// Whether the publisher gets its media back.
         loopback: bool,
+        /// Which of them hold for its data channels.
+        rights: Rights,
     },
     /// Answer a receiver's offer, in the same way.
     Receive {
@@ -336,6 +355,15 @@ pub enum MediaCommand {
     },
     /// A room is over, with all ends in it.
     CloseRoom(MediaRoom),
+    /// What a publisher sends isn't passed on from now on, or is again.
+    Mute {
+        /// The publisher's.
+        room: MediaRoom,
+        /// The publisher's end; nothing happens if it isn't there.
+        end: MediaEnd,
+        /// What isn't.
+        muted: Muted,
+    },
 }
 
 /// What the media plane says.
@@ -402,8 +430,10 @@ pub struct MemberView {
     pub publishing: bool,
     /// Whom it receives, in order of name.
     pub receives: Vec<Arc<str>>,
-    /// Whether its connection is lost, and it is awaited back.
-    pub away: bool,
+    /// Its connection; `None` if that is lost, and it is awaited back.
+    pub connection: Option<ConnectionId>,
+    /// What of it the others don't get.
+    pub muted: Muted,
     /// Its media endpoints, each with whom it receives there; what it publishes with nobody.
     pub ends: Vec<(Option<Arc<str>>, MediaEnd)>,
 }
@@ -417,6 +447,51 @@ pub struct MediaOwner {
     pub user: Arc<str>,
     /// Whom it receives there; nobody, if it publishes.
     pub of: Option<Arc<str>>,
+}
+
+/// What of a publisher the others don't get. It stays so for the publisher's time in the room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Muted {
+    /// Its sound.
+    pub audio: bool,
+    /// Its picture.
+    pub video: bool,
+}
+
+/// Another [`Muted`]: what isn't named stays as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MuteChange {
+    /// Whether the others get no sound.
+    pub audio: Option<bool>,
+    /// Whether they get no picture.
+    pub video: Option<bool>,
+}
+
+impl Muted {
+    /// With a change.
+    #[must_use]
+    pub fn with(self, change: MuteChange) -> Self {
+        Self {
+            audio: change.audio.unwrap_or(self.audio),
+            video: change.video.unwrap_or(self.video),
+        }
+    }
+}
+
+impl Rights {
+    /// Everything.
+    pub const ALL: Self = Self {
+        publish: true,
+        subscribe: true,
+        message: true,
+    };
+    /// Only to be there.
+    pub const NONE: Self = Self {
+        publish: false,
+        subscribe: false,
+        message: false,
+    };
 }
 
 impl Ask {
@@ -535,6 +610,7 @@ impl MediaCommand {
             Self::Receive { .. } => "Receive",
             Self::Remove { .. } => "Remove",
             Self::CloseRoom(_) => "CloseRoom",
+            Self::Mute { .. } => "Mute",
         }
     }
 }

@@ -48,6 +48,12 @@ pub(in crate::hub) struct Session {
     /// When its timer runs out.
     pub(super) deadline: Instant,
     pub(super) tags: Vec<Box<str>>,
+    /// When it was asked for.
+    pub(super) since: Instant,
+    /// Messages of its caller, after the demand.
+    pub(super) candidates: usize,
+    /// Messages of its endpoint.
+    pub(super) to_caller: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -250,7 +256,7 @@ impl Ties {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn len(&self) -> usize {
         assert_eq!(self.by_account.len(), self.order.len());
         self.order.len()

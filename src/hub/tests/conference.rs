@@ -1,5 +1,7 @@
 //! Rooms whose media the server forwards (kurento.md A2, A3, A7).
 
+mod operators;
+
 use std::sync::Arc;
 
 use super::*;
@@ -51,7 +53,14 @@ impl Hall {
 
     fn enter(&mut self, from: ConnectionId, room: &str, user: &str) -> Heard {
         let (room, user) = (room.into(), user.into());
-        self.ask(from, Ask::Enter { room, user })
+        self.ask(
+            from,
+            Ask::Enter {
+                room,
+                user,
+                rights: Rights::ALL,
+            },
+        )
     }
 
     /// Asks to publish, and gives the end.
@@ -98,7 +107,7 @@ impl Hall {
         let mut out = Vec::new();
         let is_done = self.town.hub.close_room(room, &mut out);
         let told = self.note(out.into_iter().map(|it| (it.to, it.event)).collect());
-        is_done.then_some(told)
+        is_done.map(|_| told)
     }
 
     fn leave(&mut self, who: ConnectionId) -> Heard {
@@ -482,6 +491,20 @@ fn a_lost_connection_is_awaited_and_then_its_visitor_is_gone() {
 }
 
 #[test]
+fn who_left_is_not_told_what_it_waited_for() {
+    let mut hall = Hall::of_two();
+    let end = hall.publish(A);
+    assert_eq!(hall.leave(A), []);
+    assert_eq!(hall.answered(end), [published(B, "a")]);
+    // Nor that it has none.
+    let mut hall = Hall::of_two();
+    hall.publish(A);
+    assert_eq!(hall.leave(A), []);
+    let told = hall.pass(LIMITS.conference.answer.max(LIMITS.conference.resume));
+    assert_eq!(told, [left(B, "a")]);
+}
+
+#[test]
 fn a_visitor_goes_on_by_another_connection() {
     let (mut hall, _) = Hall::with_publisher();
     let resumed = |to| {
@@ -635,4 +658,30 @@ fn only_the_receiver_is_told_that_its_own_end_failed() {
     hall.answered(end);
     assert_eq!(hall.failed(end, true), [], "it knows");
     assert_eq!(hall.counts(), (1, 2, 1, 0));
+}
+
+#[test]
+fn a_member_does_what_its_rights_allow() {
+    let (mut hall, _) = Hall::with_publisher();
+    hall.commands.clear();
+    let enter = Ask::Enter {
+        room: "r".into(),
+        user: "c".into(),
+        rights: Rights::NONE,
+    };
+    hall.ask(C, enter);
+    let say = Ask::Say {
+        user: "c".into(),
+        room: "r".into(),
+        message: "hello".into(),
+    };
+    for (ask, what) in [
+        (publish(), "publish"),
+        (receive("a"), "receive"),
+        (say, "send messages"),
+    ] {
+        let forbidden = Denied::Forbidden(what.into());
+        assert_eq!(hall.ask(C, ask), [denied(C, forbidden)]);
+    }
+    assert!(hall.commands.is_empty());
 }

@@ -30,6 +30,7 @@ enum Happening {
     Fail(usize, bool),
     Evict(usize, usize),
     CloseRoom(usize),
+    Mute(usize, usize, bool, bool),
     Pass(u64),
 }
 
@@ -49,7 +50,9 @@ fn happening() -> impl Strategy<Value = Happening> {
         8 => end.clone().prop_map(Happening::Answer),
         1 => end.clone().prop_map(Happening::Refuse),
         1 => (end, any::<bool>()).prop_map(|(e, closed)| Happening::Fail(e, closed)),
-        1 => (room.clone(), user).prop_map(|(r, u)| Happening::Evict(r, u)),
+        1 => (room.clone(), user.clone()).prop_map(|(r, u)| Happening::Evict(r, u)),
+        2 => (room.clone(), user, any::<bool>(), any::<bool>())
+            .prop_map(|(r, u, is_video, is_on)| Happening::Mute(r, u, is_video, is_on)),
         1 => room.prop_map(Happening::CloseRoom),
         2 => (0..12_000_u64).prop_map(Happening::Pass),
     ]
@@ -83,6 +86,7 @@ struct Live {
     room: MediaRoom,
     publisher: Option<MediaEnd>,
     is_answered: bool,
+    muted: Muted,
 }
 
 struct Ledger {
@@ -130,7 +134,8 @@ impl Ledger {
             Happening::Enter(client, room, name) => {
                 let (room, name) = (Arc::<str>::from(ROOMS[room]), user(name));
                 self.clients[client].wanted = Some((Arc::clone(&room), Arc::clone(&name)));
-                self.ask(client, None, Ask::Enter { room, user: name });
+                let (user, rights) = (name, Rights::ALL);
+                self.ask(client, None, Ask::Enter { room, user, rights });
             }
             Happening::Publish(client) => {
                 let (offer, loopback) = (offer(), false);
@@ -160,6 +165,13 @@ impl Ledger {
             }
             Happening::CloseRoom(room) => {
                 self.change(|hub, out| hub.close_room(ROOMS[room], out));
+            }
+            Happening::Mute(room, user, is_video, is_on) => {
+                let change = MuteChange {
+                    audio: (!is_video).then_some(is_on),
+                    video: is_video.then_some(is_on),
+                };
+                self.change(|hub, _| hub.mute(ROOMS[room], USERS[user], change));
             }
             Happening::Pass(milliseconds) => {
                 self.now += Duration::from_millis(milliseconds);
@@ -271,6 +283,11 @@ impl Ledger {
                 self.plane
                     .retain(|key, live| *key != end && live.publisher != Some(end));
             }
+            MediaCommand::Mute { end, muted, .. } => {
+                if let Some(live) = self.plane.get_mut(&end) {
+                    live.muted = muted;
+                }
+            }
             MediaCommand::CloseRoom(room) => self.plane.retain(|_, live| live.room != room),
         }
     }
@@ -280,6 +297,7 @@ impl Ledger {
             room,
             publisher,
             is_answered: false,
+            muted: Muted::default(),
         };
         assert!(self.plane.insert(end, live).is_none(), "a key is used once");
     }
@@ -345,6 +363,9 @@ impl Ledger {
             shown.0 += members.iter().filter(|it| it.publishing).count();
             shown.1 += members.iter().map(|it| it.receives.len()).sum::<usize>();
             for member in members {
+                let publishing = member.ends.iter().find(|(of, _)| of.is_none());
+                let live = publishing.and_then(|(_, end)| self.plane.get(end));
+                assert!(live.is_none_or(|live| live.muted == member.muted));
                 for from in &member.receives {
                     let from = members.iter().find(|it| it.user == *from);
                     assert!(from.is_some_and(|it| it.publishing), "received from nobody");
@@ -366,7 +387,7 @@ impl Ledger {
             assert!(
                 members
                     .iter()
-                    .any(|it| Some(&it.user) == user.as_ref() && !it.away)
+                    .any(|it| Some(&it.user) == user.as_ref() && it.connection.is_some())
             );
             let known = members.iter().filter(|it| Some(&it.user) != user.as_ref());
             let known: BTreeMap<_, _> = known

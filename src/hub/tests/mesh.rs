@@ -10,7 +10,14 @@ impl Peers {
         let mut peers = Self(Town::new());
         for n in 1..=count {
             let id = peer(ConnectionId(n));
-            let told = peers.says(ConnectionId(n), Command::Register { id, info: None });
+            let told = peers.says(
+                ConnectionId(n),
+                Command::Register {
+                    id,
+                    info: None,
+                    holds_viewers: false,
+                },
+            );
             assert_eq!(told, [(ConnectionId(n), Event::Registered)]);
         }
         peers
@@ -109,7 +116,14 @@ fn the_end_of_one_is_the_end_of_both() {
     // Both ids are free, and the old connection can't harm the new one.
     for (new, old) in [(C, A), (D, B)] {
         let id = peer(old);
-        let told = peers.says(new, Command::Register { id, info: None });
+        let told = peers.says(
+            new,
+            Command::Register {
+                id,
+                info: None,
+                holds_viewers: false,
+            },
+        );
         assert_eq!(told, [(new, Event::Registered)]);
     }
     assert_eq!(peers.tells_partner(B).len(), 1);
@@ -123,7 +137,14 @@ fn a_partner_of_the_evicted_ends_too_and_newcomers_follow_both() {
     peers.pairs(A, B);
     for (new, old) in [(C, A), (D, B)] {
         let id = peer(old);
-        let told = peers.says(new, Command::Register { id, info: None });
+        let told = peers.says(
+            new,
+            Command::Register {
+                id,
+                info: None,
+                holds_viewers: false,
+            },
+        );
         assert_eq!(told, [(old, Event::Probe)]);
     }
     assert_eq!(
@@ -297,7 +318,14 @@ fn a_room_remembers_only_the_last_goodbyes() {
     let come_and_go = |peers: &mut Peers, n| {
         let who = ConnectionId(n);
         let id = peer(who);
-        peers.says(who, Command::Register { id, info: None });
+        peers.says(
+            who,
+            Command::Register {
+                id,
+                info: None,
+                holds_viewers: false,
+            },
+        );
         peers.joins(who, "r");
         peers.says(who, Command::Leave);
     };
@@ -336,7 +364,14 @@ fn an_evicted_member_leaves_its_room_for_the_newcomer_to_join_again() {
     peers.joins(A, "r");
     peers.joins(B, "r");
     let id = peer(A);
-    peers.says(C, Command::Register { id, info: None });
+    peers.says(
+        C,
+        Command::Register {
+            id,
+            info: None,
+            holds_viewers: false,
+        },
+    );
     assert_eq!(
         peers.0.pass(LIMITS.probe),
         [

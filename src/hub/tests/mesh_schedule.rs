@@ -157,7 +157,14 @@ impl Ledger {
             view.wants = Some(id(n));
         }
         let (id, info) = (id(n), None);
-        self.says(who, Command::Register { id, info });
+        self.says(
+            who,
+            Command::Register {
+                id,
+                info,
+                holds_viewers: false,
+            },
+        );
     }
 
     fn session(&mut self, slot: usize, with: EndpointId) {

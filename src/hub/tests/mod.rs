@@ -1,5 +1,6 @@
 //! The hub's rules, one by one; [`schedule`] and [`mesh_schedule`] let them meet in any order.
 
+mod calls;
 mod conference;
 mod conference_schedule;
 mod mesh;
@@ -16,6 +17,7 @@ const LIMITS: Limits = Limits {
     endpoints: 4,
     calls_per_endpoint: 3,
     waiting_calls: 2,
+    waiting_calls_per_endpoint: 2,
     remembered_endpoints: 2,
     rooms: 2,
     members_per_room: 3,
@@ -25,6 +27,7 @@ const LIMITS: Limits = Limits {
         sessions_per_endpoint: 3,
         queue_messages: 6,
         queue_bytes: 1_000,
+        candidates: 40,
         accounts: 3,
         grace: Duration::from_secs(30),
         answer: Duration::from_secs(30),
@@ -54,8 +57,12 @@ struct Town {
 
 impl Town {
     fn new() -> Self {
+        Self::with(LIMITS)
+    }
+
+    fn with(limits: Limits) -> Self {
         Self {
-            hub: Hub::new(LIMITS),
+            hub: Hub::new(limits),
             now: Instant::now(),
         }
     }
@@ -82,6 +89,7 @@ impl Town {
             Command::Register {
                 id: endpoint(id),
                 info,
+                holds_viewers: true,
             },
         )
     }
@@ -92,6 +100,7 @@ impl Town {
             Command::Call {
                 endpoint: endpoint(id),
                 when_absent: WhenAbsent::Refuse,
+                access: Access::Control,
             },
         )
     }
@@ -102,6 +111,7 @@ impl Town {
             Command::Call {
                 endpoint: endpoint(id),
                 when_absent: WhenAbsent::Wait,
+                access: Access::Control,
             },
         )
     }
@@ -198,6 +208,7 @@ fn messages_pass_both_ways_in_an_open_call() {
             A,
             Event::FromCaller {
                 call: CallNumber(2),
+                access: Access::Control,
                 payload: payload.clone()
             }
         )]
@@ -498,4 +509,79 @@ fn endpoints_are_listed_in_order_with_their_facts() {
             ..Counts::default()
         }
     );
+}
+
+#[test]
+fn who_may_only_view_calls_no_endpoint_that_does_not_hold_it_to_that() {
+    let mut town = Town::new();
+    let view = |id: &str, when_absent| Command::Call {
+        endpoint: endpoint(id),
+        when_absent,
+        access: Access::View,
+    };
+    let register = |id: &str, holds_viewers| Command::Register {
+        id: endpoint(id),
+        info: None,
+        holds_viewers,
+    };
+    let refused = |who, id: &str| {
+        let why = CallError::Unguarded(endpoint(id));
+        (who, Event::CallRefused(why))
+    };
+    // Whether it is there already or comes later.
+    town.says(A, register("old", false));
+    assert_eq!(
+        town.says(B, view("old", WhenAbsent::Wait)),
+        [refused(B, "old")]
+    );
+    town.says(B, view("older", WhenAbsent::Wait));
+    let told = town.says(C, register("older", false));
+    assert_eq!(told, [(C, Event::Registered), refused(B, "older")]);
+    assert!(matches!(
+        town.call(D, "old")[..],
+        [(D, Event::CallOpened { .. })]
+    ));
+
+    let (device, viewer) = (ConnectionId(10), ConnectionId(11));
+    town.says(viewer, view("new", WhenAbsent::Wait));
+    town.says(device, register("new", true));
+    let payload = Payload::from("{}");
+    let message = Command::ToEndpoint {
+        payload: payload.clone(),
+    };
+    let (call, access) = (CallNumber(1), Access::View);
+    let expected = Event::FromCaller {
+        call,
+        access,
+        payload,
+    };
+    assert_eq!(town.says(viewer, message), [(device, expected)]);
+}
+
+#[test]
+fn so_many_wait_for_one_endpoint_and_so_many_for_all() {
+    let mut town = Town::with(Limits {
+        waiting_calls: 3,
+        waiting_calls_per_endpoint: 2,
+        ..LIMITS
+    });
+    let full = |who, limit| vec![(who, Event::CallRefused(CallError::Full(limit)))];
+    for caller in [1, 2] {
+        let told = town.wait_for(ConnectionId(caller), "a");
+        assert_eq!(told, [(ConnectionId(caller), Event::CallWaiting)]);
+    }
+    assert_eq!(
+        town.wait_for(ConnectionId(3), "a"),
+        full(ConnectionId(3), 2)
+    );
+    town.wait_for(ConnectionId(3), "b");
+    assert_eq!(
+        town.wait_for(ConnectionId(4), "b"),
+        full(ConnectionId(4), 3)
+    );
+    town.leave(ConnectionId(1));
+    let told = town.wait_for(ConnectionId(4), "b");
+    assert_eq!(told, [(ConnectionId(4), Event::CallWaiting)]);
+    town.register(ConnectionId(5), "b");
+    assert_eq!(town.hub.counts().waiting_calls, 1);
 }

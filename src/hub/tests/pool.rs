@@ -41,6 +41,7 @@ impl Town {
         self.says(
             from,
             Command::Demand(Demand {
+                access: Access::Control,
                 session: session(from),
                 account: AccountId::new(account),
                 payload: Payload::from(format!("demand {}", from.0)),
@@ -118,6 +119,18 @@ fn ended(who: ConnectionId, why: SessionError) -> (ConnectionId, Event) {
 
 fn text(text: &str) -> Told {
     Told::Text(text.to_owned())
+}
+
+#[test]
+fn who_leaves_as_an_endpoint_and_its_own_caller_is_told_nothing() {
+    let mut town = Town::new();
+    let listening = Offer {
+        hears_closes: true,
+        ..offer("x")
+    };
+    town.says(A, Command::Serve(listening));
+    town.demand(A, "a");
+    assert_eq!(town.leave(A), []);
 }
 
 #[test]
@@ -437,4 +450,26 @@ fn one_connection_has_one_session_and_serves_once() {
     town.leave(B);
     town.pass(LIMITS.pool.grace);
     town.assert_empty();
+}
+
+#[test]
+fn a_caller_sends_so_many_candidates_and_no_more() {
+    let mut town = Town::with(Limits {
+        pool: PoolLimits {
+            candidates: 2,
+            ..LIMITS.pool
+        },
+        ..LIMITS
+    });
+    town.serve(A, "x");
+    town.demand(B, "b");
+    town.demand(C, "c");
+    for _ in 0..2 {
+        assert_eq!(town.tell_server(B, "candidate").len(), 1);
+    }
+    let out = town.tell_server(B, "candidate");
+    assert_eq!(out[0], ended(B, SessionError::TooManyCandidates(2)));
+    assert_eq!(town.take(out, A), [Told::Closed(2, Closed::CallerLeft)]);
+    // Nobody else's.
+    assert_eq!(town.tell_server(C, "candidate").len(), 1);
 }

@@ -174,6 +174,7 @@ impl Ledger {
         self.says(
             who,
             Command::Demand(Demand {
+                access: Access::Control,
                 session,
                 account: AccountId::new(&account.to_string()),
                 payload: tagged(session, 0),

@@ -45,6 +45,7 @@ fn limits() -> impl Strategy<Value = Limits> {
             endpoints,
             calls_per_endpoint: calls,
             waiting_calls: waiting,
+            waiting_calls_per_endpoint: waiting,
             remembered_endpoints: remembered,
             ..LIMITS
         },
@@ -112,6 +113,7 @@ impl Ledger {
                     Command::Register {
                         id: endpoint(IDS[id]),
                         info: None,
+                        holds_viewers: true,
                     },
                 );
             }
@@ -130,6 +132,7 @@ impl Ledger {
                     Command::Call {
                         endpoint: endpoint(IDS[id]),
                         when_absent,
+                        access: Access::Control,
                     },
                 );
             }
@@ -228,6 +231,7 @@ impl Ledger {
             to: talk.endpoint,
             event: Event::FromCaller {
                 call: talk.number,
+                access: Access::Control,
                 payload,
             },
         });

@@ -189,20 +189,34 @@ async fn record(
         .await
         .map_err(|error| MediaError::Run(error.to_string()))??;
     tracing::info!(file = %writer.path().display(), "recording");
-    for frame in early {
-        writer.write(frame)?;
+    match fill(&mut writer, early, &mut frames, &mut stopped).await {
+        Ok(()) => Ok(Some(writer.close().await)),
+        Err(error) => Err(MediaError::Run(format!(
+            "the file {} ends too early: {error}",
+            writer.path().display()
+        ))),
     }
+}
+
+/// Writes frames until there are no more, and completes the file.
+async fn fill(
+    writer: &mut Writer,
+    early: Vec<Frame>,
+    frames: &mut mpsc::Receiver<Frame>,
+    stopped: &mut oneshot::Receiver<()>,
+) -> Result<(), MediaError> {
     let mut messages = writer.bus()?.stream();
-    loop {
+    let mut written = early.into_iter().try_for_each(|frame| writer.write(frame));
+    while written.is_ok() {
         tokio::select! {
             // What was received before the end belongs into the file.
             biased;
+            Some(message) = messages.next() => fail_on_error(&message)?,
             frame = frames.recv() => match frame {
-                Some(frame) => writer.write(frame)?,
+                Some(frame) => written = writer.write(frame),
                 None => break,
             },
-            Some(message) = messages.next() => fail_on_error(&message)?,
-            _ = &mut stopped => break,
+            _ = &mut *stopped => break,
         }
     }
     writer.end();
@@ -215,17 +229,13 @@ async fn record(
         }
         Ok::<_, MediaError>(())
     };
-    match timeout(FINISH, complete).await {
-        Ok(result) => result?,
-        Err(_) => {
-            return Err(MediaError::Run(format!(
-                "the recording {} was not complete within {} s",
-                writer.path().display(),
-                FINISH.as_secs()
-            )));
-        }
-    }
-    Ok(Some(writer.close().await))
+    let completed = timeout(FINISH, complete).await.unwrap_or_else(|_| {
+        let seconds = FINISH.as_secs();
+        let why = format!("it was not complete within {seconds} s");
+        Err(MediaError::Run(why))
+    });
+    // What the pipeline says of it says more than that it takes nothing more.
+    completed.and(written)
 }
 
 /// Takes frames until both kinds of media are there, or it is time to start without the other.
@@ -258,6 +268,11 @@ async fn gather(
 
 fn fail_on_error(message: &gst::Message) -> Result<(), MediaError> {
     match message.view() {
+        gst::MessageView::Error(error)
+            if error.error().matches(gst::ResourceError::NoSpaceLeft) =>
+        {
+            Err(MediaError::Run("no space is left on the disk".to_owned()))
+        }
         gst::MessageView::Error(_) => Err(MediaError::Run(guard::describe(message))),
         _ => Ok(()),
     }

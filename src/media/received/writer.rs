@@ -74,11 +74,13 @@ impl Container {
         }
     }
 
+    /// The muxer's gst-launch text. An MP4 file has its index at its end, so that one that was cut short
+    /// would be worth nothing: it is written in pieces that each have their own, until it is complete.
     const fn muxer(self) -> &'static str {
         match self {
             Self::Webm => "webmmux",
             Self::Matroska => "matroskamux",
-            Self::Mp4 => "mp4mux",
+            Self::Mp4 => "mp4mux fragment-duration=1000",
         }
     }
 
@@ -122,8 +124,9 @@ impl Writer {
         start: gst::ClockTime,
     ) -> Result<Self, MediaError> {
         let path = claim(path)?;
+        // Unbuffered: what is recorded outlives this process, however it ends.
         let mut text = format!(
-            "{} name=mux ! filesink name=file sync=false",
+            "{} name=mux ! filesink name=file sync=false buffer-mode=unbuffered",
             container.muxer()
         );
         for (kind, codec, caps) in tracks {

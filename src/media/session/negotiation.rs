@@ -32,6 +32,9 @@ use crate::net::{InterfaceRules, mdns};
 const STEP: Duration = Duration::from_secs(10);
 /// Candidates that wait for the remote description; more are dropped. Browsers send about a dozen.
 const CANDIDATES: usize = 64;
+/// Candidates that are taken in one session's life; more are dropped, so that nobody can fill the agent.
+/// An ICE restart brings a dozen again.
+const ALL_CANDIDATES: usize = 1_000;
 /// Candidates with names that are looked up; browsers send one for each of their addresses.
 const NAMES: usize = 16;
 /// The first payload type that we offer, in the dynamic range of RFC 3551; each stream gets the next.
@@ -102,6 +105,8 @@ pub(super) struct Negotiation {
     /// The offer that we are to answer.
     offered: String,
     candidates: Vec<(u32, String)>,
+    /// That came until now.
+    all_candidates: usize,
     dropped_candidates: usize,
 }
 
@@ -128,6 +133,7 @@ impl Negotiation {
             names: 0,
             offered: String::new(),
             candidates: Vec::new(),
+            all_candidates: 0,
             dropped_candidates: 0,
         }
     }
@@ -339,17 +345,16 @@ impl Negotiation {
         }
         tracing::trace!(candidate, "their candidate");
         let index = self.index(mline_index, mid);
-        if *self.has_remote.borrow() {
+        self.all_candidates = self.all_candidates.saturating_add(1);
+        let has_room = self.all_candidates <= ALL_CANDIDATES;
+        if has_room && *self.has_remote.borrow() {
             self.webrtc
                 .emit_by_name::<()>("add-ice-candidate", &[&index, &candidate]);
-        } else if self.candidates.len() < CANDIDATES {
+        } else if has_room && self.candidates.len() < CANDIDATES {
             self.candidates.push((index, candidate.to_owned()));
         } else {
             self.dropped_candidates += 1;
-            tracing::debug!(
-                dropped = self.dropped_candidates,
-                "too many candidates before a description"
-            );
+            tracing::debug!(dropped = self.dropped_candidates, "too many candidates");
         }
     }
 
@@ -363,7 +368,7 @@ impl Negotiation {
         candidate: &str,
     ) -> Option<impl Future<Output = ()> + Send + use<>> {
         let name = candidate.split(' ').nth(4)?;
-        if !name.ends_with(".local") {
+        if !name.ends_with(".local") || self.names >= ALL_CANDIDATES {
             return None;
         }
         let (name, index) = (name.to_owned(), self.index(mline_index, mid));

@@ -30,6 +30,7 @@ struct Sampler {
     sent: HashMap<u32, Before>,
     received: HashMap<&'static str, InboundStats>,
     retransmitted: u64,
+    arrived: u64,
     estimate: Option<Share>,
     target: Option<Share>,
 }
@@ -83,6 +84,7 @@ impl Sampler {
             sent: HashMap::new(),
             received: HashMap::new(),
             retransmitted: 0,
+            arrived: 0,
         }
     }
 
@@ -98,6 +100,12 @@ impl Sampler {
             it.retransmitted.inc_by(news);
         }
         self.retransmitted = retransmitted;
+        let arrived = reply.arrived_bytes();
+        if let Some(it) = self.witness.instruments() {
+            let news = arrived.saturating_sub(self.arrived);
+            it.received_bytes.inc_by(news);
+        }
+        self.arrived = arrived;
         let qualities = || streams.iter().map(|stream| stream.meter.quality());
         if let (Some(estimate), Some(target)) = (&mut self.estimate, &mut self.target) {
             // It is for all streams together.

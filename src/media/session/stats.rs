@@ -166,6 +166,12 @@ impl Reply {
             .sum()
     }
 
+    /// Bytes of these, with RTP headers.
+    pub(super) fn arrived_bytes(&self) -> u64 {
+        let streams = self.0.iter().filter(|entry| kind(entry) == "inbound-rtp");
+        streams.map(|entry| unsigned(entry, "bytes-received")).sum()
+    }
+
     /// A number that changes whenever media or a report comes; 0 as long as none did.
     pub(super) fn pulse(&self) -> u64 {
         let beats = self.0.iter().map(|entry| {

@@ -45,6 +45,17 @@ pub struct Phases {
     pub first_sent: Option<Duration>,
 }
 
+/// The names of these in metrics.
+pub(in crate::media) const PHASES: [&str; 7] = [
+    "signaling",
+    "gathering",
+    "checks",
+    "dtls",
+    "first_packet",
+    "first_frame",
+    "first_sent",
+];
+
 /// Shared by a session and its callbacks, which note and never wait.
 #[derive(Debug)]
 pub(super) struct Witness {

@@ -20,6 +20,7 @@ use crate::media::codec::{Codec, Kind};
 use crate::media::congestion::Rung;
 use crate::media::encoder::{self, Encoder, Encoders};
 use crate::media::guard::{self, Guard};
+use crate::media::metrics::{Share, encoder_runs};
 
 /// Raw frames that wait for the encoder; more push out the oldest. Few, because each adds to the latency.
 const RAW_FRAMES: u64 = 3;
@@ -46,6 +47,8 @@ pub(super) struct Stage {
     link: ConsumptionLink,
     /// What encodes, if it is us.
     encoder: Option<Encoder>,
+    /// Its share of the encoders that run.
+    _runs: Option<Share>,
     /// For pictures that we encode.
     pub(super) knobs: Option<Arc<Knobs>>,
     pipeline: Guard,
@@ -172,12 +175,14 @@ impl Stage {
             has_next: kind == Kind::Video && encoder.is_some(),
             loss: Throttle::new(LOSS_KEY_INTERVAL),
         });
+        let runs = encoder.as_ref().map(|it| encoder_runs(codec, it.name()));
         let mut stage = Self {
             kind,
             codec,
             rung,
             shared,
             link,
+            _runs: runs,
             encoder,
             knobs,
             pipeline,

@@ -4,6 +4,7 @@
 //! its media session. A viewer outlives the signaling: its media goes on while the server is away.
 
 mod adb;
+mod gate;
 pub mod hook;
 mod viewer;
 
@@ -26,8 +27,9 @@ use crate::config::IceServer;
 use crate::dialect::cuttlefish::client::{DeviceClient, DeviceEvent};
 use crate::dialect::cuttlefish::device_info::{AudioStream, DeviceInfo, Display};
 use crate::dialect::cuttlefish::payload::{FromClient, FromDevice};
-use crate::hub::{CallNumber, EndpointId};
+use crate::hub::{Access, CallNumber, EndpointId};
 use crate::media::{Kind, Source, StreamConfig};
+use tracing::{Instrument as _, error_span};
 
 /// Where devices register.
 pub const PATH: &str = "/register_device";
@@ -129,6 +131,7 @@ impl Device {
 
     /// Registers, serves viewers, and connects anew whenever the connection is lost, until
     /// `shutdown` ends. Then all viewers are told goodbye.
+    #[tracing::instrument(level = "error", name = "device", skip_all, fields(id = %self.id))]
     pub async fn run(self, dialer: Dialer, shutdown: impl Future<Output = ()>) {
         let (replies, mut outgoing) = mpsc::channel(OUTBOX);
         let mut running = Running {
@@ -231,7 +234,11 @@ impl Running {
                     observer.registered();
                 }
             }
-            DeviceEvent::FromClient { client, message } => self.message(client, message),
+            DeviceEvent::FromClient {
+                client,
+                access,
+                message,
+            } => self.message(client, access, message),
             DeviceEvent::ClientLeft { client } => {
                 self.inboxes.remove(&(self.registration, client));
             }
@@ -243,7 +250,7 @@ impl Running {
     }
 
     /// Passes a message to its viewer, a new one if it asks for an offer.
-    fn message(&mut self, client: CallNumber, message: FromClient) {
+    fn message(&mut self, client: CallNumber, access: Access, message: FromClient) {
         let key = (self.registration, client);
         let known = self
             .inboxes
@@ -252,7 +259,7 @@ impl Running {
         if !known && !matches!(message, FromClient::RequestOffer { .. }) {
             return tracing::debug!(%client, "a message for a session that is over is left out");
         }
-        if !known && !self.admit(key) {
+        if !known && !self.admit(key, access) {
             return;
         }
         if let Some(inbox) = self.inboxes.get(&key)
@@ -263,7 +270,7 @@ impl Running {
         }
     }
 
-    fn admit(&mut self, key: ViewerKey) -> bool {
+    fn admit(&mut self, key: ViewerKey, access: Access) -> bool {
         if self.viewers.len() >= MAX_VIEWERS {
             let full = FromDevice::Error(format!(
                 "the device has {MAX_VIEWERS} viewers, the most that it takes"
@@ -274,14 +281,17 @@ impl Running {
         let (inbox, messages) = mpsc::channel(INBOX);
         let viewer = Viewer::new(
             key,
+            access,
             Arc::clone(&self.shared),
             self.ice_servers.clone(),
             self.replies.clone(),
         );
-        self.viewers.spawn(async move {
+        let run = async move {
             viewer.run(messages).await;
             key
-        });
+        };
+        let session = error_span!("session", client = %key.0);
+        self.viewers.spawn(run.instrument(session));
         self.inboxes.insert(key, inbox);
         true
     }

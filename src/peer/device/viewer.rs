@@ -8,12 +8,13 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
 use super::adb::Adb;
+use super::gate::Gate;
 use super::{Shared, ViewerKey};
 use crate::config::IceServer;
 use crate::dialect::cuttlefish::channels::{self, Control, ControlEvent, Input, Setting};
 use crate::dialect::cuttlefish::payload::{FromClient, FromDevice};
 use crate::dialect::negotiation::{Candidate, Sdp};
-use crate::hub::CallNumber;
+use crate::hub::{Access, CallNumber};
 use crate::media::{MediaError, Session, SessionConfig, SessionEvent, SessionEvents, Verdict};
 use crate::peer::conversation::until;
 use crate::peer::events::{Content, Event};
@@ -30,10 +31,14 @@ const ADB_BUFFER: u64 = 1024 * 1024;
 /// How often a paused adb transport looks again.
 const ADB_PAUSE: Duration = Duration::from_millis(10);
 
+/// Messages of one viewer that make no sense and that are told; it may send any number of them.
+const COMPLAINTS: u32 = 5;
+
 /// One viewer, from its first message to its end.
 pub(super) struct Viewer {
     key: ViewerKey,
     client: CallNumber,
+    gate: Gate,
     shared: Arc<Shared>,
     /// The servers of the device's own `config`.
     ice_servers: Vec<IceServer>,
@@ -41,6 +46,8 @@ pub(super) struct Viewer {
     adb: Option<Adb>,
     /// Bytes of the photo that is arriving.
     photo: usize,
+    /// How many of its messages made no sense.
+    complaints: u32,
     /// When to give up.
     deadline: Option<Instant>,
     asked: Instant,
@@ -59,6 +66,7 @@ enum End {
 impl Viewer {
     pub(super) fn new(
         key: ViewerKey,
+        access: Access,
         shared: Arc<Shared>,
         ice_servers: Vec<IceServer>,
         replies: mpsc::Sender<(ViewerKey, FromDevice)>,
@@ -66,11 +74,13 @@ impl Viewer {
         Self {
             key,
             client: key.1,
+            gate: Gate::new(access, key.1, shared.ice.metrics().cloned()),
             shared,
             ice_servers,
             replies,
             adb: None,
             photo: 0,
+            complaints: 0,
             deadline: None,
             asked: Instant::now(),
             sight: None,
@@ -89,9 +99,12 @@ impl Viewer {
         }
         self.see(|| Some(Moment::Ended));
         match end {
-            End::Left => tracing::info!(client = %self.client, "viewer left"),
+            End::Left => {
+                let refused = self.gate.refused();
+                tracing::info!(refused, "viewer left");
+            }
             End::Failed(why) => {
-                tracing::warn!(client = %self.client, %why, "the viewer's session ended");
+                tracing::warn!(%why, "the viewer's session ended");
                 self.reply(FromDevice::Error(why));
             }
         }
@@ -163,7 +176,7 @@ impl Viewer {
                 );
             }
             (FromClient::Error(error), _) => {
-                tracing::warn!(client = %self.client, %error, "the viewer reports an error");
+                self.complain(&format_args!("the viewer reports an error: {error}"));
             }
             (FromClient::Unknown(kind), _) => {
                 self.reply(FromDevice::Error(format!("unknown message type {kind:?}")));
@@ -222,7 +235,7 @@ impl Viewer {
             SessionEvent::Connected => {
                 self.deadline = None;
                 let milliseconds = self.asked.elapsed().as_millis();
-                tracing::info!(client = %self.client, milliseconds, "viewer connected");
+                tracing::info!(milliseconds, "viewer connected");
             }
             SessionEvent::Disconnected => self.deadline = Some(Instant::now() + MEND_TIMEOUT),
             SessionEvent::Trouble { verdict } => self.trouble(&verdict),
@@ -257,27 +270,34 @@ impl Viewer {
     fn channel_open(&mut self, session: &Session, label: &str) {
         match label {
             channels::DEVICE_CONTROL => {
-                for event in [ControlEvent::BootStarted, ControlEvent::BootCompleted] {
+                let greeting = [ControlEvent::BootStarted, ControlEvent::BootCompleted];
+                let limited = self.gate.is_shut().then_some(ControlEvent::ViewOnly);
+                for event in greeting.into_iter().chain(limited) {
                     if let Ok(text) = serde_json::to_string(&event) {
                         self.send_text(session, label, &text);
                     }
                 }
             }
-            channels::ADB => self.adb = self.shared.adb.clone().map(Adb::open),
+            channels::ADB if !self.gate.is_shut() => {
+                self.adb = self.shared.adb.clone().map(Adb::open);
+            }
             _ => {}
         }
     }
 
     fn text(&mut self, session: &Session, label: &str, text: &str) {
+        if !self.gate.takes_text(label, text) {
+            return;
+        }
         match label {
             channels::INPUT => match serde_json::from_str::<Input>(text) {
                 Ok(input) => self.input(&input),
-                Err(error) => tracing::warn!(client = %self.client, %error, "no input event"),
+                Err(error) => self.complain(&format_args!("no input event: {error}")),
             },
             channels::DEVICE_CONTROL => match serde_json::from_str::<Control>(text) {
                 Ok(Control::Setting(Setting::RefreshDisplay { .. })) => session.refresh(),
                 Ok(_) => {}
-                Err(error) => tracing::warn!(client = %self.client, %error, "no command"),
+                Err(error) => self.complain(&format_args!("no command: {error}")),
             },
             channels::CAMERA if text == "EOF" => {
                 let bytes = std::mem::take(&mut self.photo);
@@ -289,18 +309,19 @@ impl Viewer {
     }
 
     fn binary(&mut self, label: &str, bytes: Bytes) {
+        if !self.gate.takes_binary(label) {
+            return;
+        }
         match label {
             channels::ADB => {
                 if self.adb.as_ref().is_some_and(|adb| !adb.send(bytes)) {
-                    tracing::warn!(client = %self.client, "the adb transport takes no more and is closed");
+                    tracing::warn!("the adb transport takes no more and is closed");
                     self.adb = None;
                 }
             }
             // A photo comes in pieces, and a text that ends it.
             channels::CAMERA => self.photo = self.photo.saturating_add(bytes.len()),
-            channels::INPUT => {
-                tracing::warn!(client = %self.client, "binary input events are not taken")
-            }
+            channels::INPUT => self.complain(&"binary input events are not taken"),
             _ => self.tell(label, Content::Bytes(bytes.len())),
         }
     }
@@ -334,14 +355,26 @@ impl Viewer {
             }
         };
         if let Err(error) = sent {
-            tracing::warn!(client = %self.client, %error, "the viewer's adb channel takes nothing");
+            tracing::warn!(%error, "the viewer's adb channel takes nothing");
             self.adb = None;
         }
     }
 
     fn send_text(&self, session: &Session, label: &str, text: &str) {
         if let Err(error) = session.send_text(label, text) {
-            tracing::debug!(client = %self.client, label, %error, "the viewer's channel takes nothing");
+            tracing::debug!(label, %error, "the viewer's channel takes nothing");
+        }
+    }
+
+    /// Tells of a message that makes no sense; of the first ones only, so that the log stays short.
+    fn complain(&mut self, why: &dyn std::fmt::Display) {
+        self.complaints = self.complaints.saturating_add(1);
+        match self.complaints {
+            ..COMPLAINTS => tracing::warn!("{why}"),
+            COMPLAINTS => {
+                tracing::warn!("{why}; more of this viewer's are told at debug only");
+            }
+            _ => tracing::debug!("{why}"),
         }
     }
 
@@ -362,7 +395,7 @@ impl Viewer {
     /// Sends a message to the viewer. Without signaling, or when it is far behind, there is no way.
     fn reply(&self, message: FromDevice) {
         if self.replies.try_send((self.key, message)).is_err() {
-            tracing::debug!(client = %self.client, "a message to the viewer is lost: there is no signaling");
+            tracing::debug!("a message to the viewer is lost: there is no signaling");
         }
     }
 }

@@ -261,7 +261,7 @@ impl Live {
             if let Some(receiver) = self.receiver
                 && let Err(error) = receiver.finish(&self.shared.events).await
             {
-                tracing::warn!(worker = %self.id, %error, "the recording is not complete");
+                tracing::warn!(%error, "the recording is not complete");
             }
             self.recordings.complete().await;
         };
@@ -310,7 +310,7 @@ impl Live {
                 return self.post(&label, |_| Message::Binary(bytes));
             }
             SessionEvent::Track { kind, .. } => {
-                tracing::info!(worker = %self.id, kind = kind.name(), "media comes");
+                tracing::info!(kind = kind.name(), "media comes");
             }
             _ => {}
         }
@@ -339,7 +339,7 @@ impl Live {
             self.is_connected = true;
             self.reply(wire::connected(self.id.as_str()));
             let milliseconds = self.began.elapsed().as_millis();
-            tracing::info!(worker = %self.id, milliseconds, "connected");
+            tracing::info!(milliseconds, "connected");
         }
     }
 
@@ -375,7 +375,7 @@ impl Live {
             return Ok(());
         };
         let protocol = self.session.channel_protocol(&label).unwrap_or_default();
-        tracing::debug!(worker = %self.id, channel = label, protocol, "channel opened");
+        tracing::debug!(channel = label, protocol, "channel opened");
         script.channel.choose(label, &protocol);
         let early = std::mem::take(&mut script.early);
         self.connected();
@@ -402,7 +402,7 @@ impl Live {
         };
         let channel = script.channel.chosen();
         let Some(channel) = channel.filter(|channel| channel.label == label) else {
-            tracing::debug!(worker = %self.id, channel = label, "a message on another channel");
+            tracing::debug!(channel = label, "a message on another channel");
             return Ok(());
         };
         let message = message(channel);
@@ -432,7 +432,7 @@ impl Live {
                 self.control(bridge::console(level, &text));
             }
             worker::Event::Error(error) => {
-                tracing::warn!(worker = %self.id, %error, "uncaught");
+                tracing::warn!(%error, "uncaught");
                 self.control(bridge::uncaught(&error));
             }
             worker::Event::Media(command) => self.steer(command),
@@ -535,7 +535,7 @@ impl Live {
         if let Some(line) = self.lines.add(line)
             && let Err(error) = self.session.send_text(CONTROL, &line)
         {
-            tracing::debug!(worker = %self.id, %error, "a line for the client is lost");
+            tracing::debug!(%error, "a line for the client is lost");
         }
     }
 }

@@ -29,6 +29,7 @@ use crate::hub::Payload;
 use crate::media::Source;
 use crate::worker::Limits;
 use crate::worker::fetch::Fetcher;
+use tracing::{Instrument as _, error_span};
 
 /// Where geckos register.
 pub const PATH: &str = "/worker";
@@ -130,6 +131,7 @@ impl Gecko {
     ///
     /// # Errors
     /// If the server won't have this gecko, however often it asks.
+    #[tracing::instrument(level = "error", name = "gecko", skip_all, fields(id = %self.id))]
     pub async fn run(
         self,
         dialer: Dialer,
@@ -275,14 +277,16 @@ impl Running {
                     self.replies.clone(),
                 );
                 self.inboxes.insert(worker.clone(), inbox);
-                self.workers.spawn(async move {
+                let session = error_span!("session", %worker);
+                let run = async move {
                     // Whatever happens, the worker counts no longer.
                     let run = AssertUnwindSafe(run.run(demand, told)).catch_unwind();
                     if run.await.is_err() {
-                        tracing::error!(%worker, "a worker's task died");
+                        tracing::error!("a worker's task died");
                     }
                     worker
-                });
+                };
+                self.workers.spawn(run.instrument(session));
             }
             GeckoEvent::Candidate { worker, candidate } => {
                 self.tell(&worker, Told::Candidate(candidate));

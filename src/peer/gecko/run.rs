@@ -74,9 +74,9 @@ impl Run {
         let end = self.serve(&mut live, demand, &mut inbox).await;
         drop(inbox);
         match end {
-            End::Left(why) => tracing::info!(worker = %id, %why, "worker ended"),
+            End::Left(why) => tracing::info!(%why, "worker ended"),
             End::Failed(Refusal { errno, reason }) => {
-                tracing::warn!(worker = %id, errno = errno.0, why = %reason, "worker ended");
+                tracing::warn!(errno = errno.0, why = %reason, "worker ended");
                 let is_told = live.as_mut().is_some_and(|live| live.tell_fatal(&reason));
                 if !is_told {
                     let error = wire::worker_error(Some(id.as_str()), errno, &reason);

@@ -19,6 +19,7 @@ use super::conversation::{Lines, Media, Number, until};
 use super::link::{Dialer, Link, LinkError};
 use crate::dialect::gstreamer::payload::Message;
 use crate::dialect::kurento::client::{Output, Refusal};
+use crate::dialect::kurento::errors::Code;
 use crate::media::{self, Codec, MediaError};
 use room::Room;
 
@@ -83,10 +84,7 @@ pub enum RoomError {
         why: Refusal,
     },
     /// The server doesn't take what we publish.
-    #[error(
-        "the room {room} doesn't take what {user} publishes: {why}; a room has one codec for \
-         pictures, --codec chooses ours"
-    )]
+    #[error("the room {room} doesn't take what {user} publishes: {why}{}", codec_hint(.why))]
     NotPublished {
         /// The name.
         user: String,
@@ -165,6 +163,7 @@ impl Participant {
     /// # Errors
     /// If the server refuses us or what we publish at the first time, puts us out or closes the room;
     /// or if a recording isn't complete.
+    #[tracing::instrument(level = "error", name = "participant", skip_all, fields(room = self.options.room, user = self.options.user))]
     pub async fn run(
         self,
         dialer: Dialer,
@@ -321,5 +320,13 @@ async fn leave(room: &mut Room, mut link: Link) {
                 return link.close().await;
             }
         }
+    }
+}
+
+/// What else may be wrong, unless it is that we may not.
+fn codec_hint(why: &Refusal) -> &'static str {
+    match why.code() {
+        Some(Code::USER_GENERIC) => "",
+        _ => "; a room has one codec for pictures, --codec chooses ours",
     }
 }

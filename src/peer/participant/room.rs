@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
+use tracing::{Instrument as _, error_span};
 
 use super::{Lost, Options, RoomError};
 use crate::dialect::gstreamer::payload::Message;
@@ -563,8 +564,9 @@ impl Room {
             self.replies.clone(),
             lines,
         );
-        self.sessions
-            .spawn(conversation.run(Opening::Offer, messages));
+        let session = error_span!("session", peer = user);
+        let run = conversation.run(Opening::Offer, messages);
+        self.sessions.spawn(run.instrument(session));
         Some(Live {
             number: self.number,
             inbox,

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use rustix::event::epoll::EventFlags;
 use str0m::Input;
-use str0m::ice::StunMessage;
 use str0m::net::{Protocol, Receive};
 use tracing::debug;
 
@@ -18,6 +17,13 @@ use super::Forwarder;
 const STREAMS: usize = 8;
 /// Reads of one connection in one turn.
 const READS: usize = 4;
+
+/// The beginning of a connectivity check (RFC 8489, section 5): its length, its type, and what is the same
+/// in all. Then come attributes (section 14), of which this one names the endpoint.
+const HEADER: usize = 20;
+const BINDING_REQUEST: [u8; 2] = [0, 1];
+const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+const USERNAME: [u8; 2] = [0, 6];
 
 impl Forwarder {
     /// Takes a datagram from the network. `local`: the address of this machine that it came to.
@@ -37,6 +43,8 @@ impl Forwarder {
         let Some(slot) = slot else {
             if self.mapping.answer(source, bytes) {
                 self.tell_addresses();
+            } else {
+                self.strays += 1;
             }
             return;
         };
@@ -52,12 +60,10 @@ impl Forwarder {
         let input = Input::Receive(now, receive);
         if fragment.is_some() {
             let is_right = endpoint.accepts(&input);
-            endpoint.reach.checked(source, is_right);
-            if !is_right {
-                return;
-            }
+            endpoint.checked(now, source, is_right);
             let new = Demux::is_new(&endpoint.held, source);
-            if new && !self.demux.learn(&mut endpoint.held, slot, source) {
+            if !is_right || new && !self.demux.learn(&mut endpoint.held, slot, source) {
+                self.strays += 1;
                 return;
             }
             endpoint.local = local.filter(|_| self.config.bind.is_unspecified());
@@ -71,7 +77,7 @@ impl Forwarder {
     pub(in crate::rooms) fn connect(&mut self, now: Instant, mut connection: Connection) {
         let first = std::mem::take(&mut connection.first);
         let (peer, local) = (connection.peer, connection.local);
-        let slot = check(&first).and_then(|fragment| self.demux.by_fragment(&fragment));
+        let slot = check(&first).and_then(|fragment| self.demux.by_fragment(fragment));
         let found = slot.and_then(|slot| Some((slot, self.endpoints.get_mut(slot)?)));
         let Some((slot, endpoint)) = found else {
             debug!(%peer, "media over TCP for nobody here");
@@ -84,7 +90,7 @@ impl Forwarder {
             return;
         };
         let is_right = endpoint.accepts(&input);
-        endpoint.reach.checked(peer, is_right);
+        endpoint.checked(now, peer, is_right);
         if !is_right || !Demux::count(&mut endpoint.held, peer) {
             return;
         }
@@ -96,7 +102,7 @@ impl Forwarder {
             let oldest = endpoint.streams.remove(0);
             self.streams.remove(oldest);
         }
-        debug!(%peer, endpoint = endpoint.key.0, "media over TCP");
+        debug!(%peer, media = endpoint.key.0, "media over TCP");
         self.arrived(now, slot, input);
     }
 
@@ -180,15 +186,53 @@ impl Forwarder {
 }
 
 /// Our user name fragment in a connectivity check (RFC 8445, section 7.2.2), if that is what it is.
-pub(in crate::rooms) fn check(bytes: &[u8]) -> Option<String> {
-    // A binding request, by its first bytes: the parser warns of what it finds in others.
-    if bytes.len() < 20 || bytes[..2] != [0, 1] {
+///
+/// Read by hand: anyone can send these, and the parser warns of what is odd in them, a line for each.
+pub(in crate::rooms) fn check(bytes: &[u8]) -> Option<&str> {
+    let (head, mut attributes) = bytes.split_at_checked(HEADER)?;
+    if !head.starts_with(&BINDING_REQUEST) || head[4..8] != COOKIE {
         return None;
     }
-    let message = StunMessage::parse(bytes).ok()?;
-    if !message.is_binding_request() {
-        return None;
+    while let Some((head, rest)) = attributes.split_first_chunk::<4>() {
+        let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
+        if head.starts_with(&USERNAME) {
+            let name = std::str::from_utf8(rest.get(..length)?).ok()?;
+            return name.split_once(':').map(|(ours, _)| ours);
+        }
+        attributes = rest.get(length.next_multiple_of(4)..)?;
     }
-    let (ours, _) = message.split_username()?;
-    Some(ours.to_owned())
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use str0m::ice::{StunMessage, TransId};
+
+    use super::*;
+
+    #[test]
+    fn a_check_is_known_by_its_user_name() {
+        let message =
+            StunMessage::binding_request("ours:theirs", TransId::new(), true, 1, 1, false);
+        let mut bytes = vec![0; 500];
+        let length = message
+            .to_bytes(Some(b"password"), &mut bytes, |_, _| [0; 20])
+            .unwrap();
+        bytes.truncate(length);
+        assert_eq!(check(&bytes), Some("ours"));
+        // Behind another attribute, whose length is no multiple of four.
+        let mut other = bytes[..HEADER].to_vec();
+        other.extend([0x80, 0x22, 0, 3, b'x', b'y', b'z', 0]);
+        other.extend(&bytes[HEADER..]);
+        assert_eq!(check(&other), Some("ours"));
+        // A response, another cookie, and all that is cut.
+        for (at, byte) in [(0, 1), (4, 0)] {
+            let mut wrong = bytes.clone();
+            wrong[at] = byte;
+            assert_eq!(check(&wrong), None);
+        }
+        for length in 0..bytes.len() {
+            assert!(check(&bytes[..length]).is_none_or(|it| it == "ours"));
+        }
+    }
 }

@@ -22,11 +22,13 @@ impl Forwarder {
         };
         match what {
             Happened::Connected => {
-                endpoint.connected = true;
-                endpoint.reach.connected();
-                let key = endpoint.key;
+                let (checks, handshake) = endpoint.connect(now);
                 let publisher = endpoint.outgoing.as_ref().map(|o| o.publisher);
-                (self.on_event)(Event::Connected { endpoint: key });
+                (self.on_event)(Event::Connected {
+                    endpoint: endpoint.key,
+                    checks,
+                    handshake,
+                });
                 if let Some(publisher) = publisher {
                     self.ask_keyframe(now, publisher, None);
                 }
@@ -50,7 +52,7 @@ impl Forwarder {
             Happened::ChannelOpen(id, label) => endpoint.channels.open(id, label),
             Happened::ChannelClosed(id) => endpoint.channels.closed(id),
             Happened::ChannelData(id, binary, data) => {
-                if let Some(label) = endpoint.channels.label(id) {
+                if let Some(label) = endpoint.channels.says(id) {
                     let label = label.to_owned();
                     self.relay(slot, &label, binary, &data);
                 }
@@ -93,6 +95,7 @@ impl Forwarder {
             if simulcast {
                 self.choose_layers(now, slot);
             }
+            self.ask_again(now, slot);
         }
         self.fire_keyframes(now, slot);
     }
@@ -106,9 +109,13 @@ impl Forwarder {
         };
         endpoint.counts.packets_in += 1;
         endpoint.counts.bytes_in += rtp.payload.len() as u64;
+        endpoint.flows(now);
         let Some(incoming) = &mut endpoint.incoming else {
             return;
         };
+        if incoming.muted.holds(&packet) {
+            return;
+        }
         let subscribers = std::mem::take(&mut incoming.subscribers);
         for &subscriber in &subscribers {
             self.touch(subscriber, |e| e.forward(now, &packet));
@@ -126,11 +133,13 @@ impl Forwarder {
     }
 
     /// Asks a publisher for a keyframe of one layer, or of all.
-    fn ask_keyframe(&mut self, now: Instant, slot: usize, layer: Option<usize>) {
+    pub(super) fn ask_keyframe(&mut self, now: Instant, slot: usize, layer: Option<usize>) {
         let Some(endpoint) = self.endpoints.get_mut(slot) else {
             return;
         };
-        let Some(incoming) = &mut endpoint.incoming else {
+        // Of a picture that nobody gets, none is needed.
+        let incoming = endpoint.incoming.as_mut().filter(|it| !it.muted.video);
+        let Some(incoming) = incoming else {
             return;
         };
         for (index, each) in incoming.layers.iter_mut().enumerate() {
@@ -176,6 +185,9 @@ impl Forwarder {
                 layer.meter.rate()
             })
             .collect();
+        if incoming.muted.video {
+            return;
+        }
         let desired = rates.iter().max().map_or(0, |best| best * DESIRE / 100);
         let mut wanted = Vec::new();
         for subscriber in incoming.subscribers.clone() {
@@ -221,7 +233,7 @@ impl Forwarder {
         for slot in room.publishers.clone() {
             if slot != from {
                 self.touch(slot, |endpoint| {
-                    if let Some(id) = endpoint.channels.id(label) {
+                    if let Some(id) = endpoint.channels.hears(label) {
                         endpoint.write(id, binary, data);
                     }
                 });

@@ -99,6 +99,10 @@ impl From<WebError> for Unreachable {
     fn from(error: WebError) -> Self {
         match error {
             WebError::Broken { host, why } => Self::Broken { host, why },
+            WebError::Untrusted { host, why } => Self::Broken {
+                host,
+                why: format!("its certificate is not trusted: {why}"),
+            },
             WebError::TooLong(most) => Self::TooLong(most),
         }
     }

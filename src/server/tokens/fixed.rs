@@ -82,7 +82,7 @@ impl Fixed {
     }
 
     /// An error is a place in the text, and what is wrong there.
-    fn parse(text: &str) -> Result<Self, (usize, String)> {
+    pub(super) fn parse(text: &str) -> Result<Self, (usize, String)> {
         // What the parser says of a wrong value doesn't show it.
         let file: File = toml::from_str(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);

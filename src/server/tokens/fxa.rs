@@ -18,7 +18,7 @@ pub(super) struct Fxa {
 
 /// All three keys must be there (gecko.md A8).
 #[derive(Deserialize)]
-struct Verified {
+pub(super) struct Verified {
     user: String,
     #[serde(rename = "client_id")]
     _client: String,

@@ -24,7 +24,7 @@ pub(super) struct Introspection {
 
 /// RFC 7662 section 2.2.
 #[derive(Deserialize)]
-struct Introspected {
+pub(super) struct Introspected {
     active: bool,
     sub: Option<String>,
     username: Option<String>,

@@ -39,7 +39,7 @@ struct Known {
     tried: Option<(Instant, Option<Unreachable>)>,
 }
 
-struct Key {
+pub(super) struct Key {
     id: Option<String>,
     algorithm: Algorithm,
     key: DecodingKey,
@@ -47,14 +47,14 @@ struct Key {
 
 /// OpenID Connect Discovery 1.0, section 3.
 #[derive(Deserialize)]
-struct Discovered {
+pub(super) struct Discovered {
     issuer: String,
     jwks_uri: String,
 }
 
 #[derive(Deserialize)]
-struct KeySet {
-    keys: Vec<Value>,
+pub(super) struct KeySet {
+    pub(super) keys: Vec<Value>,
 }
 
 impl Keys {
@@ -174,7 +174,7 @@ impl Known {
 
 impl Key {
     /// `None` for a key that signs nothing that we accept.
-    fn parse(value: Value) -> Option<Self> {
+    pub(super) fn parse(value: Value) -> Option<Self> {
         let jwk: Jwk = serde_json::from_value(value).ok()?;
         let (algorithm, named) = match &jwk.algorithm {
             AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),

@@ -22,7 +22,17 @@ struct Check {
     result: &'static str,
 }
 
+/// What comes of a check.
+const RESULTS: [&str; 4] = ["accepted", "invalid", "scope", "unreachable"];
+
 impl Meters {
+    /// Checks by this kind of authority are going to come: until then each result is there with 0.
+    pub(super) fn expect(&self, kind: &'static str) {
+        for result in RESULTS {
+            self.checks.get_or_create_owned(&Check { kind, result });
+        }
+    }
+
     pub(super) fn checked(&self, kind: &'static str, result: &'static str) {
         self.checks.get_or_create(&Check { kind, result }).inc();
     }

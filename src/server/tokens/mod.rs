@@ -8,6 +8,8 @@
 mod cache;
 mod fetch;
 mod fixed;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod fxa;
 mod introspection;
 mod jwt;
@@ -78,7 +80,9 @@ pub struct UserId(Arc<str>);
 #[non_exhaustive]
 pub enum TokenError {
     /// The token is no good.
-    #[error("the token is not valid: {0}; log in again")]
+    #[error(
+        "the token is not valid: {0}; log in again, or ask whoever runs this server for another"
+    )]
     Invalid(&'static str),
     /// The token is good, but not for this.
     #[error("the token does not allow this; it needs the scope {}", list(.needed))]
@@ -183,6 +187,7 @@ impl Verifier {
         limits: &Limits,
         meters: Meters,
     ) -> Self {
+        meters.expect(authority.kind());
         Self {
             authority,
             scopes,

@@ -61,13 +61,8 @@ async fn rooms_are_closed_by_those_that_may() {
         }
     }
     peers[0].expect_nothing().await;
-    assert_eq!(
-        server
-            .request("DELETE", "/api/rooms/r", "", "")
-            .await
-            .status,
-        204
-    );
+    let done = server.request("DELETE", "/api/rooms/r", "", "").await;
+    assert_eq!((done.status, done.json()), (200, json!({ "closed": 1 })));
     peers[0].expect("roomClosed", json!({ "room": "r" })).await;
     assert_eq!(
         server.request("POST", "/api/rooms/r", "", "").await.status,
@@ -86,11 +81,12 @@ async fn the_admin_api_shows_who_receives_whom() {
     let mut peers = Peer::room(&server, "r", &["a", "b"]).await;
     peers[0].publish().await;
     peers[1].receive("a").await;
+    let unmuted = json!({ "audio": false, "video": false });
     let expected = json!([
         { "dialect": "gstreamer", "kind": "mesh", "id": "k", "members": ["m"] },
         { "dialect": "kurento", "kind": "forwarding", "id": "r", "members": ["a", "b"], "participants": [
-            { "user": "a", "publishing": true, "receives": [], "away": false },
-            { "user": "b", "publishing": false, "receives": ["a"], "away": false },
+            { "user": "a", "connection": 2, "publishing": true, "muted": unmuted, "receives": [], "away": false },
+            { "user": "b", "connection": 3, "publishing": false, "muted": unmuted, "receives": ["a"], "away": false },
         ] },
     ]);
     // How the media does is told each second, and has tests of its own.
@@ -130,13 +126,14 @@ async fn custom_requests_are_answered_by_the_hook() {
             async |Json(asked): Json<Value>| match asked["params"]["what"].as_str() {
                 Some("echo") => Ok(Json(json!({ "asked": asked }))),
                 Some("list") => Ok(Json(json!([1]))),
+                Some("long") => Ok(Json(json!({ "long": "x".repeat(2_000) }))),
                 _ => Err(StatusCode::FORBIDDEN),
             },
         ),
     );
     let running = tokio::spawn(async move { axum::serve(listener, hook).await });
     let config = format!(
-        "[kurento]\ncustom_request_url = \"http://{address}/hook\"\n[limits]\ncustom_request = 20"
+        "[kurento]\ncustom_request_url = \"http://{address}/hook\"\n[limits]\ncustom_request = 20\ncustom_request_bytes = 2000"
     );
     let server = Server::configured(&config, &[]).await;
     let (mut peer, _) = Peer::join(&server, "r", "a").await;
@@ -145,7 +142,7 @@ async fn custom_requests_are_answered_by_the_hook() {
         .await;
     let asked = json!({ "room": "r", "user": "a", "sessionId": result["sessionId"], "params": { "what": "echo", "n": 1 } });
     assert_eq!(result["asked"], asked);
-    for what in ["list", "nothing"] {
+    for what in ["list", "nothing", "long"] {
         let (code, text) = peer.error("customRequest", json!({ "what": what })).await;
         assert_eq!(code, -1, "{text}");
     }

@@ -6,7 +6,7 @@ use super::super::wire::{self, FromClient};
 use super::{Settings, refuse};
 use crate::dialect::cause::Cause;
 use crate::dialect::{Dialect, Effect, Session};
-use crate::hub::{Command, EndpointId, Event, Payload, WhenAbsent};
+use crate::hub::{Access, Command, EndpointId, Event, Payload, WhenAbsent};
 
 /// The server's side of a client's connection on `/connect_client` (cuttlefish.md A3).
 #[derive(Debug)]
@@ -60,6 +60,7 @@ impl ClientSession {
                 out.push(Effect::Hub(Command::Call {
                     endpoint: id,
                     when_absent,
+                    access: Access::Control,
                 }));
             }
             (State::Calling | State::Waiting, FromClient::Connect { .. }) => {
@@ -155,6 +156,7 @@ impl Session for BareClientSession {
         out.push(Effect::Hub(Command::Call {
             endpoint: self.device.clone(),
             when_absent,
+            access: Access::Control,
         }));
     }
 

@@ -42,11 +42,16 @@ impl DeviceSession {
                     id,
                     info,
                     files_port,
+                    holds_viewers,
                 },
             ) => {
                 self.state = State::Registered(id.clone());
                 out.extend(files_port.map(Effect::FilesPort));
-                out.push(Effect::Hub(Command::Register { id, info }));
+                out.push(Effect::Hub(Command::Register {
+                    id,
+                    info,
+                    holds_viewers: holds_viewers || self.settings.unguarded_devices,
+                }));
             }
             (State::Fresh, FromDevice::Forward { .. }) => self.refuse(&Cause::NotRegistered, out),
             (State::Registered(id), FromDevice::Register { .. }) => {
@@ -115,9 +120,11 @@ impl Session for DeviceSession {
             Event::Registered => out.push(Effect::Send(self.settings.config.clone())),
             Event::RegistrationRefused(error) => self.refuse(&Cause::from(&error), out),
             Event::Evicted => self.refuse(&Cause::Evicted, out),
-            Event::FromCaller { call, payload } => {
-                out.push(Effect::Send(wire::client_msg(call, &payload)))
-            }
+            Event::FromCaller {
+                call,
+                access,
+                payload,
+            } => out.push(Effect::Send(wire::client_msg(call, access, &payload))),
             // A device understands only this, whether it learns at once or by a message too late.
             Event::CallerLeft { call }
             | Event::NotDelivered {

@@ -25,15 +25,27 @@ pub struct Settings {
     pub config: Payload,
     /// Hold a client that asks for an absent device, instead of refusing it.
     pub wait_for_device: bool,
+    /// Take it that every device holds its clients to their [`Access`](crate::hub::Access).
+    pub unguarded_devices: bool,
 }
 
 impl Settings {
     /// Prints the `config` message once for all sessions.
     #[must_use]
-    pub fn new(ice_servers: &[IceServer], wait_for_device: bool) -> Self {
+    pub fn new(ice_servers: &[IceServer], chosen: &crate::config::Cuttlefish) -> Self {
         Self {
             config: wire::config(ice_servers),
-            wait_for_device,
+            wait_for_device: chosen.wait_for_device,
+            unguarded_devices: chosen.unguarded_devices,
+        }
+    }
+
+    /// The same with other ICE servers.
+    #[must_use]
+    pub fn with(&self, ice_servers: &[IceServer]) -> Self {
+        Self {
+            config: wire::config(ice_servers),
+            ..*self
         }
     }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::Cuttlefish;
 use crate::dialect::Session;
 use crate::hub::{
-    CallError, CallNumber, Command, EndpointId, Event, Namespace, RegistrationError, Undelivered,
-    WhenAbsent,
+    Access, CallError, CallNumber, Command, EndpointId, Event, Namespace, RegistrationError,
+    Undelivered, WhenAbsent,
 };
 
 const CONFIG: &str = r#"{"message_type":"config","ice_servers":[{"urls":["stun:s"]}]}"#;
@@ -34,13 +35,19 @@ fn told(out: Vec<Effect>) -> Vec<String> {
                 Some(format!("> {}", frame.as_str()))
             }
             Effect::Close { code, reason } => Some(format!("close {code}{reason}")),
-            Effect::Hub(Command::Register { id, info }) => Some(format!(
-                "register {id} {}",
-                info.as_ref().map_or("-", Payload::as_str)
+            Effect::Hub(Command::Register {
+                id,
+                info,
+                holds_viewers,
+            }) => Some(format!(
+                "register {id} {}{}",
+                info.as_ref().map_or("-", Payload::as_str),
+                if holds_viewers { " guarded" } else { "" }
             )),
             Effect::Hub(Command::Call {
                 endpoint,
                 when_absent,
+                access: Access::Control,
             }) => Some(format!("call {endpoint} {when_absent:?}")),
             Effect::Hub(Command::ToCaller { call, payload }) => {
                 Some(format!("to {call} {}", payload.as_str()))
@@ -64,7 +71,14 @@ fn settings(wait_for_device: bool) -> Arc<Settings> {
         username: None,
         credential: None,
     };
-    Arc::new(Settings::new(&[stun], wait_for_device))
+    Arc::new(Settings::new(&[stun], &chosen(wait_for_device)))
+}
+
+fn chosen(wait_for_device: bool) -> Cuttlefish {
+    Cuttlefish {
+        wait_for_device,
+        ..Cuttlefish::default()
+    }
 }
 
 fn say(session: &mut dyn Session, frame: &str) -> Vec<String> {
@@ -344,10 +358,22 @@ fn device_hears_of_its_clients() {
             &mut device,
             Event::FromCaller {
                 call,
+                access: Access::Control,
                 payload: Payload::from("{ }")
             }
         ),
         [r#"> {"message_type":"client_msg","client_id":4,"payload":{ }}"#]
+    );
+    assert_eq!(
+        hear(
+            &mut device,
+            Event::FromCaller {
+                call,
+                access: Access::View,
+                payload: Payload::from("{ }")
+            }
+        ),
+        [r#"> {"message_type":"client_msg","client_id":4,"access":"view","payload":{ }}"#]
     );
     assert_eq!(hear(&mut device, Event::CallerLeft { call }), gone);
     assert_eq!(
@@ -549,11 +575,13 @@ fn config_has_turn_credentials_and_urls_as_arrays() {
         credential: Some("c".into()),
     };
     assert_eq!(
-        Settings::new(&[turn], false).infra_config().as_str(),
+        Settings::new(&[turn], &chosen(false))
+            .infra_config()
+            .as_str(),
         r#"{"message_type":"config","ice_servers":[{"credential":"c","urls":["turn:t"],"username":"u"}]}"#
     );
     assert_eq!(
-        Settings::new(&[], false).config.as_str(),
+        Settings::new(&[], &chosen(false)).config.as_str(),
         r#"{"message_type":"config","ice_servers":[]}"#
     );
 }
@@ -604,4 +632,29 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_device_says_that_it_holds_viewers_or_its_operator_takes_the_risk() {
+    let register = |more: &str| {
+        format!(r#"{{"message_type":"register","device_id":"d","device_info":1{more}}}"#)
+    };
+    let guarded = register(r#","capabilities":["x","view-only"]"#);
+    let strange = register(r#","capabilities":"view-only""#);
+    for (frame, expected) in [
+        (&register(""), "register d 1"),
+        (&guarded, "register d 1 guarded"),
+        (&strange, "register d 1"),
+    ] {
+        assert_eq!(
+            say(&mut DeviceSession::new(settings(false)), frame),
+            [expected]
+        );
+    }
+    let risky = Cuttlefish {
+        unguarded_devices: true,
+        ..Cuttlefish::default()
+    };
+    let mut device = DeviceSession::new(Arc::new(Settings::new(&[], &risky)));
+    assert_eq!(say(&mut device, &register("")), ["register d 1 guarded"]);
 }

@@ -131,6 +131,7 @@ impl ClientSession {
                 | Cause::Unconnected { .. }
                 | Cause::GeckoLeft
                 | Cause::Congested
+                | Cause::TooManyCandidates { .. }
         );
         let id = is_of_worker.then(|| self.worker.to_string());
         if let Some(reason) = &row.gecko.text {
@@ -188,6 +189,7 @@ impl Session for ClientSession {
             }),
             (Ok(account), Some(source), Some(offer)) => Ok(Demand {
                 session: self.worker,
+                access: wire::access(&source),
                 payload: wire::new_worker(
                     account,
                     self.worker,

@@ -20,7 +20,9 @@ fn told(out: Vec<Effect>) -> Vec<String> {
         .filter_map(|effect| match effect {
             Effect::Send(frame) => Some(format!("> {}", frame.as_str())),
             Effect::Close { code, reason } => Some(format!("close {code} {reason}")),
-            Effect::Hub(Command::Register { id, info: None }) => Some(format!("register [{id}]")),
+            Effect::Hub(Command::Register { id, info: None, .. }) => {
+                Some(format!("register [{id}]"))
+            }
             Effect::Hub(Command::ToPartner { otherwise, .. }) => Some(request(otherwise)),
             Effect::Report { .. } => None,
             other => panic!("{other:?}"),

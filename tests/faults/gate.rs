@@ -1,0 +1,137 @@
+//! Where one party's messages can be held: that is the moment at which somebody is killed.
+
+use async_tungstenite::tokio::{accept_hdr_async, client_async};
+use async_tungstenite::tungstenite::Message;
+use async_tungstenite::tungstenite::handshake::server::{Request, Response};
+use futures_util::StreamExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use crate::process::PATIENCE;
+
+/// How far a party has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The server's first word doesn't reach it; a gecko's own doesn't reach the server, which has none.
+    Registering,
+    /// There is an offer; the answer never arrives.
+    Offered,
+    /// The answer is on its way, and there is no connection yet.
+    Answered,
+    /// Media flows.
+    Flowing,
+}
+
+/// Stands between a party and the server, and does nothing until it is asked to.
+pub(crate) struct Gate {
+    /// Where it listens, as `HOST:PORT`.
+    pub(crate) address: String,
+    wish: watch::Sender<Option<Step>>,
+    caught: mpsc::Receiver<()>,
+    cut: watch::Sender<()>,
+}
+
+impl Gate {
+    /// In front of this server; whichever runs there when a party connects. `greets`: whether it answers
+    /// who registers.
+    pub(crate) async fn new(server: &str, greets: bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (wish, _) = watch::channel(None);
+        let (catch, caught) = mpsc::channel(1);
+        let (cut, _) = watch::channel(());
+        let (wishes, server, cuts) = (wish.clone(), server.to_owned(), cut.clone());
+        tokio::spawn(async move {
+            while let Ok((party, _)) = listener.accept().await {
+                let asked = (greets, wishes.clone(), catch.clone());
+                let relay = relay(party, server.clone(), asked);
+                let mut cut = cuts.subscribe();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        _ = relay => {}
+                        _ = cut.changed() => {}
+                    }
+                });
+            }
+        });
+        Self {
+            address,
+            wish,
+            caught,
+            cut,
+        }
+    }
+
+    /// Drops every connection without a word, as the system does for who is killed.
+    pub(crate) fn cut(&self) {
+        self.cut.send_replace(());
+    }
+
+    /// Waits for the message that belongs to a step; nothing does, once media flows.
+    pub(crate) fn wish(&self, step: Step) {
+        let held = (step != Step::Flowing).then_some(step);
+        self.wish.send_replace(held);
+    }
+
+    /// Waits until that message has come.
+    pub(crate) async fn caught(&mut self) {
+        // A process starts, and another answers it, on a machine that may be busy.
+        let caught = timeout(3 * PATIENCE, self.caught.recv()).await;
+        assert!(matches!(caught, Ok(Some(()))), "the step is never reached");
+    }
+}
+
+/// Carries messages until one end is gone; then so is the other, without a word, as after a kill.
+async fn relay(
+    party: TcpStream,
+    server: String,
+    (greets, wish, catch): (bool, watch::Sender<Option<Step>>, mpsc::Sender<()>),
+) -> Option<()> {
+    let server_tcp = TcpStream::connect(&server).await.ok()?;
+    let mut path = String::new();
+    #[allow(clippy::result_large_err, reason = "it is tungstenite's")]
+    let note = |request: &Request, response: Response| {
+        path = request.uri().to_string();
+        Ok(response)
+    };
+    let mut party = accept_hdr_async(party, note).await.ok()?;
+    let (mut server, _) = client_async(format!("ws://{server}{path}"), server_tcp)
+        .await
+        .ok()?;
+    loop {
+        let (message, from_server) = tokio::select! {
+            message = party.next() => (message?.ok()?, false),
+            message = server.next() => (message?.ok()?, true),
+        };
+        let step = wish
+            .borrow()
+            .filter(|step| is_it(*step, &message, from_server == greets));
+        if step.is_some() {
+            wish.send_replace(None);
+        }
+        if step.is_none() || step == Some(Step::Answered) {
+            match from_server {
+                true => party.send(message).await.ok()?,
+                false => server.send(message).await.ok()?,
+            }
+        }
+        if step.is_some() {
+            let _ = catch.try_send(());
+        }
+    }
+}
+
+/// Whether a message is the one that ends a step. An answer says who begins with DTLS (RFC 5763,
+/// section 5), in every dialect; an offer leaves that open.
+fn is_it(step: Step, message: &Message, is_first: bool) -> bool {
+    let Ok(text) = message.to_text() else {
+        return false;
+    };
+    match step {
+        Step::Registering => is_first && !text.is_empty(),
+        _ => ["a=setup:active", "a=setup:passive"]
+            .iter()
+            .any(|it| text.contains(it)),
+    }
+}
