@@ -67,7 +67,7 @@ async fn load(length: Duration) -> bool {
     println!("opening {idle} idle connections");
     idle::open(&server, idle, &lost).await;
     println!("opening {busy} busy connections");
-    busy::start(&server, busy / 2, &waits).await;
+    busy::start(&server, busy / 2, &waits, &lost).await;
     println!("measuring for {:.1} minutes", length.as_secs_f64() / 60.0);
     let mut recorder = Recorder::new(server.process());
     let start = Instant::now();
@@ -85,7 +85,7 @@ async fn load(length: Duration) -> bool {
     let passed = judge(&mut recorder, (idle + busy) as f64, connections, lost);
     let text = [
         format!(
-            "switchboard {}: {case} ({} idle connections lost)",
+            "switchboard {}: {case} ({} connections and pairs lost)",
             env!("CARGO_PKG_VERSION"),
             lost
         ),
@@ -141,7 +141,13 @@ fn judge(recorder: &mut Recorder, wanted: f64, connections: f64, lost: u64) -> b
             &format!("≤ {:.0}", it.limit),
         );
     }
-    check("idle connections lost", lost as f64, "", lost == 0, "0");
+    check(
+        "idle connections and pairs lost",
+        lost as f64,
+        "",
+        lost == 0,
+        "0",
+    );
     // Clients of geckos come and go.
     let fewest = wanted - (BUSY / 8) as f64;
     let bound = format!("≥ {fewest:.0}");
@@ -164,6 +170,12 @@ fn judge(recorder: &mut Recorder, wanted: f64, connections: f64, lost: u64) -> b
         milliseconds(first)
     );
     check(&name, milliseconds(last), "ms", last <= most, &bound);
+    tell(all);
+    passed
+}
+
+/// Prints and keeps how long the rounds took.
+fn tell(all: &mut [Duration]) {
     let rounds = all.len() as f64;
     report::figure(report::OURS, "rounds", rounds, "");
     println!("    {rounds} rounds, each to the other end and back");
@@ -178,5 +190,4 @@ fn judge(recorder: &mut Recorder, wanted: f64, connections: f64, lost: u64) -> b
         report::figure(report::OURS, name, found, "ms");
         println!("    {name}: {found:.2} ms");
     }
-    passed
 }

@@ -1,6 +1,7 @@
 //! Connections that talk, two by two, each pair in one of the four dialects.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_tungstenite::tungstenite::Message;
@@ -15,12 +16,18 @@ const PACE: Duration = Duration::from_millis(500);
 /// Bytes beside the envelope: about those of a candidate.
 const SAID: usize = 200;
 
-/// Starts so many pairs, a quarter in each dialect, which talk until the program ends.
-pub(crate) async fn start(server: &Arc<Server>, pairs: usize, waits: &Waits) {
+/// Starts so many pairs, a quarter in each dialect, which talk until the program ends. Those that end
+/// before, because one was thrown out or heard nothing for long, are counted.
+pub(crate) async fn start(
+    server: &Arc<Server>,
+    pairs: usize,
+    waits: &Waits,
+    lost: &Arc<AtomicU64>,
+) {
     for number in 0..pairs {
         let (server, waits) = (Arc::clone(server), waits.clone());
         let pair = Pair::open(&server, number).await;
-        tokio::spawn(async move {
+        let talk = tokio::spawn(async move {
             // Evenly spread.
             tokio::time::sleep(PACE.mul_f64(number as f64 / pairs as f64)).await;
             let mut ticks = tokio::time::interval(PACE);
@@ -31,6 +38,11 @@ pub(crate) async fn start(server: &Arc<Server>, pairs: usize, waits: &Waits) {
                 pair.round(&server).await;
                 waits.note(begun.elapsed());
             }
+        });
+        let lost = Arc::clone(lost);
+        tokio::spawn(async move {
+            let _: Result<(), _> = talk.await;
+            lost.fetch_add(1, Ordering::Relaxed);
         });
     }
 }
