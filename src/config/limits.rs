@@ -138,7 +138,7 @@ limits! {
     /// Endpoint ids whose last call number is remembered after the endpoint has left.
     remembered_endpoints: count = 10_000;
     /// Bytes in the id of a GStreamer peer or room, of a gecko, or in the name of a Kurento user or room. A longer id of a peer closes with 1002.
-    id_bytes: count = 1_000;
+    id_bytes: count = 20_000;
     /// Rooms of GStreamer peers at once, and beside them rooms of Kurento's participants.
     rooms: count = 10_000;
     /// Members of one such room at once.

@@ -55,6 +55,7 @@ fn every_limit_is_counted_and_reached_where_the_documentation_says() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let sources = [
         "src/server/metrics.rs",
+        "src/server/metrics/now.rs",
         "src/server/tokens/meters.rs",
         "src/server/tokens/mod.rs",
         "src/dialect/cause.rs",

@@ -1,5 +1,6 @@
 //! The operations view: what it shows, and what its buttons do.
 
+use serde_json::json;
 use tokio::process::Command;
 
 use crate::common::Server;
@@ -31,13 +32,54 @@ async fn choose(browser: &Browser, place: u8) {
 
 /// Waits until a row of a table has all of these words.
 async fn shows(browser: &Browser, table: &str, words: &[&str]) {
-    let words = serde_json::to_string(words).unwrap();
+    let words = json!(words);
     browser
         .until(&format!(
             "[...document.querySelectorAll('#table-{table} tbody tr')]
                 .some((row) => {words}.every((word) => row.textContent.includes(word)))"
         ))
         .await;
+}
+
+/// The device, its call, and the publisher's room.
+async fn sees_all(browser: &Browser) {
+    shows(browser, "endpoints", &["odd <b>/ü", "cuttlefish", "device"]).await;
+    browser
+        .until("document.querySelector('#operations-phase').textContent === 'Serving'")
+        .await;
+    choose(browser, 2).await;
+    shows(browser, "calls", &["odd <b>/ü", "cuttlefish"]).await;
+    choose(browser, 4).await;
+    shows(
+        browser,
+        "connections",
+        &["127.0.0.1", "cuttlefish", "odd <b>/ü"],
+    )
+    .await;
+    choose(browser, 3).await;
+    shows(browser, "rooms", &["lab", "forwarding"]).await;
+    shows(
+        browser,
+        "participants",
+        &["cam", "sends to the room", "connected", "bit/s"],
+    )
+    .await;
+}
+
+async fn mutes(browser: &Browser, server: &Server) {
+    browser
+        .click("[aria-label='Mute the picture of cam']")
+        .await;
+    browser.click("#sure-yes").await;
+    browser
+        .until(&format!("{RESULT} === 'Muted: the picture of cam.'"))
+        .await;
+    shows(browser, "participants", &["cam", "picture muted"]).await;
+    browser
+        .until("document.querySelector('[aria-label=\"Unmute the picture of cam\"]')")
+        .await;
+    let room = server.get("/api/rooms/lab").await.json();
+    assert_eq!(room["participants"][0]["muted"]["video"], true);
 }
 
 #[tokio::test]
@@ -53,46 +95,8 @@ async fn operators_see_devices_calls_and_rooms_and_mute_and_kick() {
     browser.open(&url).await;
     browser.click("#to-operations").await;
 
-    shows(
-        &browser,
-        "endpoints",
-        &["odd <b>/ü", "cuttlefish", "device"],
-    )
-    .await;
-    browser
-        .until("document.querySelector('#operations-phase').textContent === 'Serving'")
-        .await;
-    choose(&browser, 2).await;
-    shows(&browser, "calls", &["odd <b>/ü", "cuttlefish"]).await;
-    choose(&browser, 4).await;
-    shows(
-        &browser,
-        "connections",
-        &["127.0.0.1", "cuttlefish", "odd <b>/ü"],
-    )
-    .await;
-    choose(&browser, 3).await;
-    shows(&browser, "rooms", &["lab", "forwarding"]).await;
-    shows(
-        &browser,
-        "participants",
-        &["cam", "sends to the room", "connected", "bit/s"],
-    )
-    .await;
-
-    browser
-        .click("[aria-label='Mute the picture of cam']")
-        .await;
-    browser.click("#sure-yes").await;
-    browser
-        .until(&format!("{RESULT} === 'Muted: the picture of cam.'"))
-        .await;
-    shows(&browser, "participants", &["cam", "picture muted"]).await;
-    browser
-        .until("document.querySelector('[aria-label=\"Unmute the picture of cam\"]')")
-        .await;
-    let room = server.get("/api/rooms/lab").await.json();
-    assert_eq!(room["participants"][0]["muted"]["video"], true);
+    sees_all(&browser).await;
+    mutes(&browser, &server).await;
     page::keep(&browser, "console-operations").await;
 
     choose(&browser, 1).await;

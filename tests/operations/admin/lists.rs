@@ -5,8 +5,7 @@ use crate::common::{PATIENCE, wait_until};
 
 #[tokio::test]
 async fn the_server_tells_of_itself() {
-    let config = "[limits]\nadmin_page = 7\ndrain_me = 1".replace("\ndrain_me = 1", "");
-    let server = Server::configured(&config, &[]).await;
+    let server = Server::configured("[limits]\nadmin_page = 7", &[]).await;
     let _device = server.device("d").await;
     let mut viewer = server.viewer("d").await;
     viewer.forward(&json!("hello")).await;
@@ -36,6 +35,11 @@ async fn the_server_tells_of_itself() {
     }
 }
 
+/// A connection's dialect, role and endpoint.
+fn who(connection: &Value) -> [String; 3] {
+    ["dialect", "role", "endpoint"].map(|name| connection[name].as_str().unwrap_or("-").to_owned())
+}
+
 #[tokio::test]
 async fn connections_of_all_dialects_are_shown_with_what_they_send() {
     let server = Server::start(&[]).await;
@@ -62,24 +66,17 @@ async fn connections_of_all_dialects_are_shown_with_what_they_send() {
     let all = all().await;
     assert_eq!(all["total"], 7);
     let connections = all["connections"].as_array().unwrap();
-    let shown: Vec<_> = connections
-        .iter()
-        .map(|it| {
-            let text = |name: &str| it[name].as_str().unwrap_or("-").to_owned();
-            (text("dialect"), text("role"), text("endpoint"))
-        })
-        .collect();
+    let shown: Vec<_> = connections.iter().map(who).collect();
     let expected = [
-        ("cuttlefish", "device", "d"),
-        ("cuttlefish", "client", "-"),
-        ("gstreamer", "peer", "p"),
-        ("gecko", "gecko", "g"),
-        ("gecko", "client", "-"),
-        ("kurento", "participant", "-"),
-        ("cuttlefish", "client", "-"),
+        ["cuttlefish", "device", "d"],
+        ["cuttlefish", "client", "-"],
+        ["gstreamer", "peer", "p"],
+        ["gecko", "gecko", "g"],
+        ["gecko", "client", "-"],
+        ["kurento", "participant", "-"],
+        ["cuttlefish", "client", "-"],
     ];
-    let expected = expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned()));
-    assert_eq!(shown, expected);
+    assert_eq!(shown, expected.map(|it| it.map(str::to_owned)));
     let numbers = |at: usize| {
         let of = |name: &str| connections[at][name].as_u64().unwrap();
         (of("messages_in"), of("messages_out"))
