@@ -7,8 +7,6 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that can't run may stop")]
 
-#[path = "../tests/common/mod.rs"]
-mod common;
 #[allow(dead_code, reason = "the tests need more of it")]
 #[path = "../tests/browser/driver.rs"]
 mod driver;

@@ -33,6 +33,8 @@ const NEVER: [&str; 12] = [
     "token=",
     "bearer.",
 ];
+/// What messages say to write there.
+const PLACEHOLDERS: [&str; 2] = ["USER:PASSWORD@HOST", "token=TOKEN"];
 /// How signed tokens begin: `{"` in Base64.
 const SIGNED: &str = "eyJ";
 /// Shorter ones are words that may well be in a log.
@@ -136,6 +138,10 @@ impl Log {
 }
 
 fn tells(line: &str, secrets: &[String]) -> bool {
+    let line = PLACEHOLDERS
+        .iter()
+        .fold(line.to_owned(), |line, it| line.replace(it, ""));
+    let line = line.as_str();
     let lower = line.to_ascii_lowercase();
     NEVER.iter().any(|never| lower.contains(never))
         || line.split(SIGNED).skip(1).any(|rest| {
