@@ -1,6 +1,7 @@
 //! One WebSocket: a task that owns a dialect's session, and all that is between it and the socket.
 
-use std::borrow::Cow;
+mod end;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -11,16 +12,17 @@ use std::time::Duration;
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tokio::TokioAdapter;
 use async_tungstenite::tungstenite::Error;
+use async_tungstenite::tungstenite::protocol::frame::Frame;
 use async_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
-use async_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use async_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 use bytes::Bytes;
-use futures_util::{Sink as _, Stream as _, StreamExt as _};
+use futures_util::{Sink as _, Stream as _};
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::io::AsyncWriteExt as _;
 use tokio::task::yield_now;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{Span, debug, error_span, info, warn};
+
+use end::{End, close, end_by, end_of, too_slow};
 
 use super::outbox::{Ended, Load, Outbox};
 use super::pace::Pace;
@@ -112,21 +114,6 @@ type Verifying = Pin<Box<dyn Future<Output = Result<AccountId, Unverified>> + Se
 
 /// Asks the operator's hook.
 type Asking = Pin<Box<dyn Future<Output = Result<Payload, String>> + Send>>;
-
-/// How a conversation ended.
-enum End {
-    /// The server closes.
-    Close {
-        code: u16,
-        reason: Cow<'static, str>,
-    },
-    /// The other side broke the WebSocket protocol; nothing more can be read as frames.
-    Broken { code: u16, reason: &'static str },
-    /// The other side closed, with this code.
-    PeerClosed(u16),
-    /// The TCP connection is no more.
-    Lost,
-}
 
 /// What a connection waits for.
 enum Step {
@@ -585,53 +572,6 @@ impl Connection {
             _ => Ok(()),
         }
     }
-
-    fn report(&self, end: &End, span: &Span) {
-        let (by, code) = match *end {
-            End::Close { code, .. } | End::Broken { code, .. } => ("server", code),
-            End::PeerClosed(code) => ("peer", code),
-            End::Lost => ("peer", 1006),
-        };
-        self.app.metrics.websocket_closed(by, code);
-        span.in_scope(|| debug!(by, code, "WebSocket closed"));
-    }
-
-    /// The closing handshake, within [`Limits::write`](crate::config::Limits::write). Everything
-    /// that the other side still sends is read: if it weren't, its TCP stack would be told of a
-    /// reset, and would throw away the last frames that it was sent.
-    async fn close(&mut self, end: End) {
-        let patience = self.app.config.limits.write;
-        // Whatever fails here, the connection ends.
-        let _ = timeout(patience, async {
-            match end {
-                End::Close { code, reason } => {
-                    self.socket.close(Some(close_frame(code, reason))).await?;
-                    while let Some(Ok(_)) = self.socket.next().await {}
-                    self.finish(false).await
-                }
-                End::Broken { code, reason } => {
-                    let frame = close_frame(code, reason.into());
-                    self.socket.close(Some(frame)).await?;
-                    self.finish(true).await
-                }
-                End::PeerClosed(_) => {
-                    poll_fn(|cx| Pin::new(&mut self.socket).poll_flush(cx)).await?;
-                    self.finish(false).await
-                }
-                End::Lost => Ok(()),
-            }
-        })
-        .await;
-    }
-
-    async fn finish(&mut self, drain: bool) -> Result<(), Error> {
-        let stream = self.socket.get_mut().get_mut();
-        stream.shutdown().await?;
-        if drain {
-            tokio::io::copy(stream, &mut tokio::io::sink()).await?;
-        }
-        Ok(())
-    }
 }
 
 fn log_refusal(cause: &'static str, level: Level) {
@@ -639,63 +579,6 @@ fn log_refusal(cause: &'static str, level: Level) {
         Level::Debug => debug!(cause, "refused"),
         Level::Info => info!(cause, "refused"),
         Level::Warn => warn!(cause, "refused"),
-    }
-}
-
-fn end_by(ended: Ended) -> End {
-    match ended {
-        Ended::Overflowed => too_slow(),
-        Ended::ShuttingDown => close(1001, "the server is shutting down"),
-        Ended::TokenExpired => close(1008, "the token has expired"),
-        Ended::TokenRevoked => close(1008, "the token was revoked"),
-        Ended::Kicked(reason) => End::Close {
-            code: 1008,
-            reason: reason.as_str().to_owned().into(),
-        },
-    }
-}
-
-fn end_of(error: &Error) -> End {
-    match error {
-        Error::Capacity(_) => End::Broken {
-            code: 1009,
-            reason: "the message is too big",
-        },
-        Error::Utf8(_) => not_utf8(),
-        Error::Protocol(
-            async_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-        ) => End::Lost,
-        Error::Protocol(_) => End::Broken {
-            code: 1002,
-            reason: "protocol error",
-        },
-        _ => End::Lost,
-    }
-}
-
-fn not_utf8() -> End {
-    End::Broken {
-        code: 1007,
-        reason: "the text is not UTF-8",
-    }
-}
-
-fn too_slow() -> End {
-    close(1013, "too slow")
-}
-
-const fn close(code: u16, reason: &'static str) -> End {
-    let reason = Cow::Borrowed(reason);
-    End::Close { code, reason }
-}
-
-fn close_frame(code: u16, reason: Cow<'static, str>) -> CloseFrame {
-    CloseFrame {
-        code: code.into(),
-        reason: match reason {
-            Cow::Borrowed(reason) => reason.into(),
-            Cow::Owned(reason) => reason.into(),
-        },
     }
 }
 

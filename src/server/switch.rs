@@ -2,7 +2,7 @@
 
 mod roster;
 
-pub(super) use roster::{CallView, ConnectionView};
+pub(super) use roster::{CallView, ConnectionView, EndpointView, RoomView};
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -22,8 +22,7 @@ use crate::config;
 use crate::dialect::Dialect;
 use crate::hub::{
     self, ByConnection, CallNumber, Command, ConnectionId, Counts, EndpointId, Event, Granted, Hub,
-    MediaCommand, MediaEvent, MediaOwner, MediaRefusal, MemberView, Namespace, Offer, Output,
-    Payload, Place, RoomId, SessionId, Told,
+    MediaCommand, MediaEvent, MediaOwner, MediaRefusal, Offer, Output, SessionId, Told,
 };
 
 /// How long the media plane is left alone that couldn't be told that something is over.
@@ -52,26 +51,6 @@ pub(super) struct Member {
     pub(super) secure: bool,
     /// The port of its own machine where it serves files for its callers' pages.
     pub(super) files_port: Option<u16>,
-}
-
-/// A registered endpoint, as the HTTP interfaces show it.
-#[derive(Debug, Clone)]
-pub(super) struct EndpointView {
-    pub(super) member: Member,
-    pub(super) connection: ConnectionId,
-    pub(super) id: EndpointId,
-    pub(super) info: Option<Payload>,
-    pub(super) calls: usize,
-    pub(super) capacity: Option<usize>,
-    pub(super) registered_for: Duration,
-    pub(super) place: Place,
-}
-
-/// A room, as the HTTP interfaces show it.
-#[derive(Debug, Clone)]
-pub(super) struct RoomView {
-    pub(super) id: RoomId,
-    pub(super) members: Vec<EndpointId>,
 }
 
 /// The one place where connections meet.
@@ -274,20 +253,6 @@ impl Switch {
         self.change(|_, state, outputs| state.hub.close_room(room, outputs))
     }
 
-    /// Every room whose media this server forwards, with its participants, in order of name.
-    pub(super) fn forwarding_rooms(&self) -> Vec<(Arc<str>, Vec<MemberView>)> {
-        let state = self.lock();
-        let rooms = state.hub.forwarding_rooms();
-        rooms
-            .map(|(name, members)| (Arc::clone(name), members))
-            .collect()
-    }
-
-    /// The participants of one of them.
-    pub(super) fn forwarding_room(&self, room: &str) -> Option<Vec<MemberView>> {
-        self.lock().hub.forwarding_room(room)
-    }
-
     /// Changes the hub, and delivers what follows from it.
     fn change<T>(&self, change: impl FnOnce(Instant, &mut State, &mut Vec<Output>) -> T) -> T {
         let mut state = self.lock();
@@ -351,31 +316,6 @@ impl Switch {
             pass.is_some_and(&is_meant)
         });
         meant.inspect(|seat| seat.inbox.end(why.clone())).count()
-    }
-
-    /// Every registered endpoint and every room, in order of namespace and id.
-    pub(super) fn everything(&self) -> (Vec<EndpointView>, Vec<RoomView>) {
-        let state = self.lock();
-        let endpoints = state.hub.endpoints();
-        let rooms = state.hub.rooms().map(|room| RoomView {
-            id: room.id.clone(),
-            members: room.members().cloned().collect(),
-        });
-        let endpoints = endpoints.filter_map(|found| state.view(found));
-        (endpoints.collect(), rooms.collect())
-    }
-
-    /// The registered endpoints of a namespace, in order of id.
-    pub(super) fn endpoints_in(&self, space: Namespace) -> Vec<EndpointView> {
-        let state = self.lock();
-        let endpoints = state.hub.endpoints_in(space);
-        endpoints.filter_map(|found| state.view(found)).collect()
-    }
-
-    /// One registered endpoint.
-    pub(super) fn endpoint(&self, id: &EndpointId) -> Option<EndpointView> {
-        let state = self.lock();
-        state.hub.endpoint(id).and_then(|found| state.view(found))
     }
 
     /// How many of each there are.
@@ -554,19 +494,6 @@ impl State {
             _ => {}
         }
         tell(seat, to, event);
-    }
-
-    fn view(&self, endpoint: hub::Endpoint<'_>) -> Option<EndpointView> {
-        Some(EndpointView {
-            member: self.seats.get(&endpoint.connection)?.member,
-            connection: endpoint.connection,
-            id: endpoint.id.clone(),
-            info: endpoint.info.cloned(),
-            calls: endpoint.calls,
-            capacity: endpoint.capacity,
-            registered_for: endpoint.since.elapsed(),
-            place: endpoint.place,
-        })
     }
 }
 

@@ -4,15 +4,38 @@
 //! are, and then those of one page.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Inbox, Member, Switch};
+use super::{Inbox, Member, State, Switch};
 use crate::dialect::Dialect;
-use crate::hub::{CallId, Command, ConnectionId, EndpointId, MuteChange, Muted, OpenCall};
+use crate::hub::{
+    self, CallId, Command, ConnectionId, EndpointId, MemberView, MuteChange, Muted, Namespace,
+    OpenCall, Payload, Place, RoomId,
+};
 use crate::server::admin::Reason;
 use crate::server::auth::Pass;
 use crate::server::outbox::Ended;
 use crate::server::traffic::Usage;
+
+/// A registered endpoint, as the HTTP interfaces show it.
+#[derive(Debug, Clone)]
+pub(in crate::server) struct EndpointView {
+    pub(in crate::server) member: Member,
+    pub(in crate::server) connection: ConnectionId,
+    pub(in crate::server) id: EndpointId,
+    pub(in crate::server) info: Option<Payload>,
+    pub(in crate::server) calls: usize,
+    pub(in crate::server) capacity: Option<usize>,
+    pub(in crate::server) registered_for: Duration,
+    pub(in crate::server) place: Place,
+}
+
+/// A room, as the HTTP interfaces show it.
+#[derive(Debug, Clone)]
+pub(in crate::server) struct RoomView {
+    pub(in crate::server) id: RoomId,
+    pub(in crate::server) members: Vec<EndpointId>,
+}
 
 /// A connection.
 pub(in crate::server) struct ConnectionView {
@@ -39,6 +62,45 @@ impl ConnectionView {
 }
 
 impl Switch {
+    /// Every registered endpoint and every room, in order of namespace and id.
+    pub(in crate::server) fn everything(&self) -> (Vec<EndpointView>, Vec<RoomView>) {
+        let state = self.lock();
+        let endpoints = state.hub.endpoints();
+        let rooms = state.hub.rooms().map(|room| RoomView {
+            id: room.id.clone(),
+            members: room.members().cloned().collect(),
+        });
+        let endpoints = endpoints.filter_map(|found| state.view(found));
+        (endpoints.collect(), rooms.collect())
+    }
+
+    /// The registered endpoints of a namespace, in order of id.
+    pub(in crate::server) fn endpoints_in(&self, space: Namespace) -> Vec<EndpointView> {
+        let state = self.lock();
+        let endpoints = state.hub.endpoints_in(space);
+        endpoints.filter_map(|found| state.view(found)).collect()
+    }
+
+    /// One registered endpoint.
+    pub(in crate::server) fn endpoint(&self, id: &EndpointId) -> Option<EndpointView> {
+        let state = self.lock();
+        state.hub.endpoint(id).and_then(|found| state.view(found))
+    }
+
+    /// Every room whose media this server forwards, with its participants, in order of name.
+    pub(in crate::server) fn forwarding_rooms(&self) -> Vec<(Arc<str>, Vec<MemberView>)> {
+        let state = self.lock();
+        let rooms = state.hub.forwarding_rooms();
+        rooms
+            .map(|(name, members)| (Arc::clone(name), members))
+            .collect()
+    }
+
+    /// The participants of one of them.
+    pub(in crate::server) fn forwarding_room(&self, room: &str) -> Option<Vec<MemberView>> {
+        self.lock().hub.forwarding_room(room)
+    }
+
     /// The numbers of the connections that are wanted, by dialect and registration; in no order.
     pub(in crate::server) fn connection_ids(
         &self,
@@ -126,5 +188,20 @@ impl Switch {
         change: MuteChange,
     ) -> Option<Muted> {
         self.change(|_, state, _| state.hub.mute(room, user, change))
+    }
+}
+
+impl State {
+    fn view(&self, endpoint: hub::Endpoint<'_>) -> Option<EndpointView> {
+        Some(EndpointView {
+            member: self.seats.get(&endpoint.connection)?.member,
+            connection: endpoint.connection,
+            id: endpoint.id.clone(),
+            info: endpoint.info.cloned(),
+            calls: endpoint.calls,
+            capacity: endpoint.capacity,
+            registered_for: endpoint.since.elapsed(),
+            place: endpoint.place,
+        })
     }
 }
