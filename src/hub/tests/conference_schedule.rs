@@ -250,7 +250,7 @@ impl Ledger {
     fn change<T>(&mut self, change: impl FnOnce(&mut Hub, &mut Vec<Output>) -> T) {
         let mut out = Vec::new();
         change(&mut self.hub, &mut out);
-        let commands: Vec<_> = self.hub.take_media_commands().collect();
+        let commands = self.hub.take_media_commands();
         for command in commands {
             self.obey(command);
         }

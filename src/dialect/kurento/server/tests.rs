@@ -91,7 +91,7 @@ impl World {
     /// The plane answers everything that it was asked.
     fn answer(&mut self) -> Vec<String> {
         let mut out = Vec::new();
-        let commands: Vec<_> = self.hub.take_media_commands().collect();
+        let commands = self.hub.take_media_commands();
         for command in commands {
             if let MediaCommand::Publish { end, .. } | MediaCommand::Receive { end, .. } = command {
                 let sdp = "answer".to_owned();
