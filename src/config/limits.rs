@@ -97,9 +97,9 @@ limits! {
     address_bytes_per_second: count = 1_000_000_000;
     /// Bytes in one WebSocket message, and in one HTTP request body. A larger message closes its connection with 1009.
     message_bytes: count = 1024 * 1024;
-    /// Messages that wait to be sent to one connection. One more closes it with 1013.
+    /// Messages that wait to be sent to one connection. One more closes it with 1013, or the caller of a device whose messages most of these are.
     queue_messages: count = 8192;
-    /// Bytes that wait to be sent to one connection, beside one message of any size. More closes it with 1013.
+    /// Bytes that wait to be sent to one connection, beside one message of any size. More closes it with 1013, or such a caller.
     queue_bytes: count = 1024 * 1024;
     /// How long a new TCP connection may take for its first byte, for its TLS handshake, for each request's head, and for the first packet of media.
     handshake: seconds = Duration::from_secs(10);

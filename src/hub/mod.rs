@@ -24,7 +24,7 @@ mod store;
 mod tests;
 
 pub use self::core::{Counts, Endpoint, Hub, Limits, Output, Place, Room};
-pub use calls::{CallId, NoCallId, OpenCall};
+pub use calls::{CallId, Caller, NoCallId, OpenCall};
 pub use conference::{
     Ask, Asked, ConferenceLimits, Denied, Granted, MediaCandidate, MediaCommand, MediaEnd,
     MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, MuteChange, Muted, Rights, Told,

@@ -88,6 +88,7 @@ pub(super) struct Metrics {
     pub(super) tls_reloads: Counter,
     pub(super) tls_reload_failures: Counter,
     pub(super) queue_overflows: Counter,
+    pub(super) flooding_callers: Counter,
     /// Of all causes together.
     pub(super) refusals: Counter,
     admin_deeds: Family<Deed, Counter>,
@@ -221,6 +222,7 @@ impl Metrics {
             tls_reloads: Counter::default(),
             tls_reload_failures: Counter::default(),
             queue_overflows: Counter::default(),
+            flooding_callers: Counter::default(),
             polling_clients: Gauge::default(),
             polling_dropped: Counter::default(),
             tokens: Meters::default(),
@@ -393,6 +395,7 @@ impl Metrics {
             polling_dropped: "Messages for polling clients that newer ones pushed out",
             relayed_messages: "Messages relayed, by kind of receiver",
             queue_overflows: "Connections that were closed because they took their messages too slowly",
+            flooding_callers: "Callers that were closed, because they sent a device that others talk with more than it takes",
             admin_deeds: "Deeds of operators by the admin API",
             causes: "Refusals by cause",
             requests: "Requests answered on WebSockets, by method and by what came of them",
