@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::extract::{MatchedPath, Query, Request, State};
 use axum::middleware::Next;
@@ -15,6 +15,7 @@ use hyper::header::{
 };
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
+use tokio::time::Instant;
 use tracing::info;
 
 use super::admin::Deed;
@@ -42,7 +43,7 @@ pub(super) struct Pass {
     user: String,
     /// The token's own id (RFC 7519 section 4.1.7), if it has one.
     id: Option<String>,
-    expires: Option<SystemTime>,
+    expires: Option<Instant>,
 }
 
 /// Tokens that are no good any more, whatever they say.
@@ -174,7 +175,7 @@ pub(super) async fn expire(app: &App) {
     let mut ticks = tokio::time::interval(EXPIRY_CHECK);
     loop {
         ticks.tick().await;
-        let now = SystemTime::now();
+        let now = Instant::now();
         let is_over = |pass: &Pass| pass.expires.is_some_and(|at| at <= now);
         app.switch
             .expel(is_over, super::outbox::Ended::TokenExpired);
