@@ -31,7 +31,8 @@ const ROLES: [(Dialect, &str); 6] = [
     (Dialect::Kurento, "participant"),
 ];
 /// Causes that dashboards ask for before they occur: limits, and what operators must hear of.
-const CAUSES: [&str; 18] = [
+const CAUSES: [&str; 19] = [
+    "address_too_fast",
     "authority_unavailable",
     "body_too_large",
     "calls_full",
