@@ -209,7 +209,9 @@ async fn pace(State(app): State<Arc<App>>, request: Request, next: Next) -> Resp
     };
     let most = app.config.limits.message_bytes;
     let length = request.body().size_hint().exact();
-    let bytes = length.map_or(most, |it| usize::try_from(it).map_or(most, |it| it.min(most)));
+    let bytes = length.map_or(most, |it| {
+        usize::try_from(it).map_or(most, |it| it.min(most))
+    });
     let now = Instant::now();
     let noted = match &origin.slot.place {
         Some(place) => place.request(bytes, now),
