@@ -23,7 +23,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use self::core::{Counts, Endpoint, Hub, Limits, Output, Place, Room};
+pub use self::core::{Counts, Endpoint, Hub, Limits, Output, Place, Reached, Room};
 pub use calls::{CallId, Caller, NoCallId, OpenCall};
 pub use conference::{
     Ask, Asked, ConferenceLimits, Denied, Granted, MediaCandidate, MediaCommand, MediaEnd,

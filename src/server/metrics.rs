@@ -109,6 +109,16 @@ pub(super) struct Metrics {
     /// Connections that were given to the media plane, and those that it didn't want.
     pub(super) media_tcp_connections: Counter,
     pub(super) media_tcp_refused: Counter,
+    pub(super) reached: Reached,
+}
+
+/// How often limits were met that have no counter of their own.
+#[derive(Default)]
+pub(super) struct Reached {
+    pub(super) device_file_bytes: Counter,
+    pub(super) scripts: Counter,
+    pub(super) scripts_bytes: Counter,
+    pub(super) tokens_revoked: Counter,
 }
 
 /// Who gets a relayed message.
@@ -238,6 +248,7 @@ impl Metrics {
             media_failures: Family::default(),
             media_tcp_connections: Counter::default(),
             media_tcp_refused: Counter::default(),
+            reached: Reached::default(),
             refusals: Counter::default(),
             admin_deeds: Family::default(),
         };
@@ -441,6 +452,7 @@ mod tests {
             phase: crate::server::drain::Phase::Draining,
             media: Vec::new(),
             limits: vec![("rooms", 7)],
+            reached: vec![("scripts", 3)],
         });
         for line in [
             "switchboard_relayed_bytes_total{direction=\"to_caller\"} 12",
@@ -450,6 +462,7 @@ mod tests {
             "switchboard_phase{phase=\"draining\"} 1",
             "switchboard_phase{phase=\"serving\"} 0",
             "switchboard_limit{name=\"rooms\"} 7",
+            "switchboard_limit_reached_total{name=\"scripts\"} 3",
             "switchboard_setup_seconds_count{dialect=\"kurento\",phase=\"dtls\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");

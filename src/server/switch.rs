@@ -23,7 +23,7 @@ use crate::config;
 use crate::dialect::Dialect;
 use crate::hub::{
     self, ByConnection, CallNumber, Command, ConnectionId, Counts, EndpointId, Event, Granted, Hub,
-    MediaCommand, MediaEvent, MediaOwner, Offer, Output, SessionId, Told,
+    MediaCommand, MediaEvent, MediaOwner, Offer, Output, Reached, SessionId, Told,
 };
 
 /// Where the hub's events for one connection go.
@@ -322,6 +322,11 @@ impl Switch {
     /// How many of each there are.
     pub(super) fn counts(&self) -> Counts {
         self.lock().hub.counts()
+    }
+
+    /// How often limits were met that refuse nobody.
+    pub(super) fn reached(&self) -> Reached {
+        self.lock().hub.reached()
     }
 
     /// Marks each change of the endpoints and their calls.
