@@ -99,7 +99,7 @@ limits! {
     message_bytes: count = 1024 * 1024;
     /// Messages that wait to be sent to one connection. One more closes it with 1013, or the caller of a device whose messages most of these are.
     queue_messages: count = 8192;
-    /// Bytes that wait to be sent to one connection, beside one message of any size. More closes it with 1013, or such a caller.
+    /// Bytes that wait to be sent to one connection, beside one message of any size; each message counts as 128 more. More closes it with 1013, or such a caller.
     queue_bytes: count = 1024 * 1024;
     /// How long a new TCP connection may take for its first byte, for its TLS handshake, for each request's head, and for the first packet of media.
     handshake: seconds = Duration::from_secs(10);

@@ -8,6 +8,10 @@ use super::admin::Reason;
 use super::traffic::{Traffic, Usage};
 use crate::hub::{CallNumber, Event};
 
+/// What a message takes beside its bytes, about: its place in the queue, and its part of what the
+/// frame that it came in takes for itself.
+const EACH: usize = 128;
+
 /// The queue between the switch, which pushes, and one connection's task, which takes.
 ///
 /// The bounds are [`Limits::queue_messages`](crate::config::Limits::queue_messages) and
@@ -151,8 +155,12 @@ impl Outbox {
 impl Load {
     /// Whether one more message may be added. Its size doesn't matter, so that one message of any
     /// size fits an empty queue; memory is bounded by `max` and one message.
-    pub(super) fn has_room_in(self, max: Self) -> bool {
-        self.messages < max.messages && self.bytes <= max.bytes
+    pub(super) const fn has_room_in(self, max: Self) -> bool {
+        self.messages < max.messages && self.memory() <= max.bytes
+    }
+
+    const fn memory(self) -> usize {
+        self.bytes + self.messages * EACH
     }
 
     pub(super) fn add(&mut self, bytes: usize) {
@@ -173,9 +181,9 @@ impl Queue {
         }
         let is_most = |share: &Load| {
             let by_messages = self.load.messages >= max.messages;
-            let by_bytes = self.load.bytes > max.bytes;
+            let by_bytes = self.load.memory() > max.bytes;
             by_messages && share.messages > self.load.messages / 2
-                || by_bytes && share.bytes > self.load.bytes / 2
+                || by_bytes && share.memory() > self.load.memory() / 2
         };
         let most = of_calls.into_iter().find(|(_, share)| is_most(share));
         most.map(|(call, _)| call)
@@ -278,7 +286,7 @@ mod tests {
     fn gives_all_that_waits_at_once() {
         let outbox = Outbox::new(Load {
             messages: 3,
-            bytes: 10,
+            bytes: 1_000,
         });
         assert_eq!(take(&outbox), Poll::Pending);
         for _ in 0..3 {
@@ -292,7 +300,7 @@ mod tests {
     fn one_message_too_many_ends_it() {
         let outbox = Outbox::new(Load {
             messages: 2,
-            bytes: 10,
+            bytes: 1_000,
         });
         assert_eq!(outbox.push(message(1)), Ok(()));
         assert_eq!(outbox.push(message(1)), Ok(()));
@@ -307,20 +315,26 @@ mod tests {
 
     #[test]
     fn who_has_more_than_half_of_the_messages_is_known_and_forgotten() {
-        assert_eq!(mostly(3, 99, &[(1, 1), (2, 50), (1, 1)]), Some(1));
-        assert_eq!(mostly(4, 99, &[(1, 1), (2, 1), (2, 1), (1, 1)]), None);
-        assert_eq!(mostly(3, 99, &[(1, 1), (2, 1), (3, 1)]), None);
-        assert_eq!(mostly(1, 99, &[(7, 1)]), Some(7));
+        assert_eq!(mostly(3, 9_999, &[(1, 1), (2, 50), (1, 1)]), Some(1));
+        assert_eq!(mostly(4, 9_999, &[(1, 1), (2, 1), (2, 1), (1, 1)]), None);
+        assert_eq!(mostly(3, 9_999, &[(1, 1), (2, 1), (3, 1)]), None);
+        assert_eq!(mostly(1, 9_999, &[(7, 1)]), Some(7));
     }
 
     #[test]
     fn who_has_more_than_half_of_the_bytes_is_known_and_forgotten() {
-        assert_eq!(mostly(9, 10, &[(1, 1), (1, 1), (2, 9)]), Some(2));
-        assert_eq!(mostly(9, 10, &[(1, 6), (2, 6)]), None);
+        assert_eq!(
+            mostly(9, 10_000, &[(1, 1_000), (1, 1_000), (2, 9_000)]),
+            Some(2)
+        );
+        assert_eq!(mostly(9, 10_000, &[(1, 6_000), (2, 6_000)]), None);
         // One message of any size.
-        assert_eq!(mostly(9, 10, &[(1, 10), (2, 1_000)]), Some(2));
+        assert_eq!(mostly(9, 10_000, &[(1, 9_000), (2, 1_000_000)]), Some(2));
         // Both measures are full.
-        assert_eq!(mostly(3, 10, &[(1, 1), (2, 5), (3, 5)]), None);
+        assert_eq!(
+            mostly(3, 10_000, &[(1, 1_000), (2, 5_000), (3, 5_000)]),
+            None
+        );
     }
 
     #[test]
@@ -338,6 +352,19 @@ mod tests {
             outbox.poll_ended(&Context::from_waker(Waker::noop())),
             Poll::Ready(Ended::Overflowed)
         );
+    }
+
+    #[test]
+    fn small_messages_count_by_what_they_take() {
+        assert!(size_of::<Event>() < EACH);
+        let outbox = Outbox::new(Load {
+            messages: 9_999,
+            bytes: 10 * EACH,
+        });
+        for _ in 0..=10 {
+            assert_eq!(outbox.push(Event::CallWaiting), Ok(()));
+        }
+        assert!(outbox.push(Event::CallWaiting).is_err());
     }
 
     #[test]
