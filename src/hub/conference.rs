@@ -29,6 +29,8 @@ pub(super) struct Conference {
     tables: Tables,
     /// What the media plane is still to be told.
     pub(super) commands: Vec<MediaCommand>,
+    /// How many publishers were put out that closed without a word.
+    pub(super) farewells: u64,
 }
 
 /// A request that is being obeyed.
@@ -47,6 +49,7 @@ impl Conference {
             limits,
             tables: Tables::default(),
             commands: Vec::new(),
+            farewells: 0,
         }
     }
 

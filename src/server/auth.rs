@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::extract::{MatchedPath, Query, Request, State};
 use axum::middleware::Next;
@@ -15,6 +15,7 @@ use hyper::header::{
 };
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
+use tokio::time::Instant;
 use tracing::info;
 
 use super::admin::Deed;
@@ -42,7 +43,7 @@ pub(super) struct Pass {
     user: String,
     /// The token's own id (RFC 7519 section 4.1.7), if it has one.
     id: Option<String>,
-    expires: Option<SystemTime>,
+    expires: Option<Instant>,
 }
 
 /// Tokens that are no good any more, whatever they say.
@@ -174,7 +175,7 @@ pub(super) async fn expire(app: &App) {
     let mut ticks = tokio::time::interval(EXPIRY_CHECK);
     loop {
         ticks.tick().await;
-        let now = SystemTime::now();
+        let now = Instant::now();
         let is_over = |pass: &Pass| pass.expires.is_some_and(|at| at <= now);
         app.switch
             .expel(is_over, super::outbox::Ended::TokenExpired);
@@ -196,8 +197,10 @@ pub(super) async fn revoke(State(app): State<Arc<App>>, deed: Deed, request: Req
         let text = "say what to revoke: {\"id\": \"a token's jti\"} or {\"user\": \"its sub\"}";
         return http::error(StatusCode::BAD_REQUEST, text);
     };
-    app.revoked
-        .add(revocation.clone(), app.config.limits.tokens_revoked);
+    let limit = app.config.limits.tokens_revoked;
+    if app.revoked.add(revocation.clone(), limit) {
+        app.metrics.reached.tokens_revoked.inc();
+    }
     let is_meant = |pass: &Pass| pass.is_meant_by(&revocation);
     let closed = app
         .switch
@@ -331,16 +334,18 @@ impl Pass {
 }
 
 impl Revoked {
-    /// Remembers a revocation. Beyond the limit the oldest is forgotten.
-    pub(super) fn add(&self, revocation: Revocation, limit: usize) {
+    /// Remembers a revocation. Beyond the limit the oldest is forgotten; says whether it was.
+    pub(super) fn add(&self, revocation: Revocation, limit: usize) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.contains(&revocation) {
-            return;
+            return false;
         }
-        if all.len() >= limit {
+        let is_full = all.len() >= limit;
+        if is_full {
             all.pop_front();
         }
         all.push_back(revocation);
+        is_full
     }
 
     fn has(&self, pass: &Pass) -> bool {
@@ -360,9 +365,9 @@ mod tests {
             user: user.to_owned(),
             ..Pass::default()
         };
-        for user in ["anna", "bert", "bert", "cleo"] {
-            revoked.add(Revocation::User(user.to_owned()), 2);
-        }
+        let forgotten = ["anna", "bert", "bert", "cleo"]
+            .map(|user| revoked.add(Revocation::User(user.to_owned()), 2));
+        assert_eq!(forgotten, [false, false, false, true]);
         assert!(!revoked.has(&of("anna")));
         assert!(revoked.has(&of("bert")) && revoked.has(&of("cleo")));
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::Response;
-use http_body_util::{Empty, Limited};
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, TE, TRAILER,
@@ -29,6 +29,9 @@ use super::{App, console, cuttlefish, http};
 
 /// Headers that are for one hop only (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+/// Why a device's file doesn't come, or not all of it.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 /// Not named by the `http` crate.
 const KEEP_ALIVE: &str = "keep-alive";
 
@@ -59,7 +62,14 @@ pub(super) async fn get(
     match timeout_at(deadline, fetch(target, request, deadline)).await {
         Ok(Ok(response)) => {
             let most = app.config.limits.device_file_bytes;
-            response.map(|body| Body::new(Limited::new(body, most)))
+            let cut_off = app.metrics.reached.device_file_bytes.clone();
+            let counted = move |error: Failure| {
+                if error.is::<LengthLimitError>() {
+                    cut_off.inc();
+                }
+                error
+            };
+            response.map(|body| Body::new(Limited::new(body, most).map_err(counted)))
         }
         Ok(Err(error)) => {
             debug!(%target, %error, "cannot fetch a device's file");
@@ -91,7 +101,7 @@ async fn fetch(
     target: SocketAddr,
     request: Request,
     deadline: Instant,
-) -> Result<Response<Incoming>, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<Response<Incoming>, Failure> {
     let stream = TcpStream::connect(target).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

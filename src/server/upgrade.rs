@@ -10,8 +10,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -29,6 +29,9 @@ use crate::hub::ConnectionId;
 
 /// Base64 of 16 bytes.
 const KEY_LENGTH: usize = 24;
+
+/// What is hinted to an address that has as many connections as it may.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// Headers that a proxy adds, and the one that a browser adds for a page.
 const INDIRECT: [&str; 5] = ["x-forwarded-for", "x-real-ip", "forwarded", "via", "origin"];
@@ -168,10 +171,7 @@ fn other_version() -> Response {
 fn too_many(app: &App) -> Response {
     app.metrics.address_refusals.inc();
     let text = "this address has as many connections as it may have; close others first";
-    let mut response = http::error(StatusCode::TOO_MANY_REQUESTS, text);
-    let seconds = HeaderValue::from_static("10");
-    response.headers_mut().insert(RETRY_AFTER, seconds);
-    response
+    http::come_again(StatusCode::TOO_MANY_REQUESTS, text, RETRY)
 }
 
 fn switching_protocols(accept: HeaderValue, subprotocol: Option<&'static str>) -> Response {

@@ -32,10 +32,18 @@ async fn mint(key: &Path, user: &str, lifetime: &str, grant: &str) -> String {
 
 /// A server that takes the tokens of a key, which is made.
 async fn server() -> (Server, TempDir, std::path::PathBuf) {
+    limited("").await
+}
+
+/// The same, with limits.
+async fn limited(limits: &str) -> (Server, TempDir, std::path::PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let key = directory.path().join("token.key");
     mint(&key, "first", "1s", "admin").await;
-    let config = format!("[auth.local]\nkey = \"{}\"", key.display());
+    let config = format!(
+        "[auth.local]\nkey = \"{}\"\n[limits]\n{limits}",
+        key.display()
+    );
     (Server::configured(&config, &[]).await, directory, key)
 }
 
@@ -159,6 +167,26 @@ async fn a_revoked_token_ends_its_connections_and_opens_none() {
     assert_eq!(third.closed().await.0, 1008);
     assert!(server.try_ws(&socket(&two), &[]).await.is_err());
     assert_eq!(server.post(&path, &json!({"all": true})).await.status, 400);
+}
+
+#[tokio::test]
+async fn one_revocation_too_many_makes_the_oldest_forgotten_and_that_is_counted() {
+    let (server, _directory, key) = limited("tokens_revoked = 1").await;
+    let admin = mint(&key, "root", "1h", "admin").await;
+    let anna = mint(&key, "anna", "1h", "client").await;
+    let path = format!("/api/revocations?token={admin}");
+    let devices = format!("/devices?token={anna}");
+    for (user, status, forgotten) in [("anna", 401, 0), ("bert", 200, 1)] {
+        let told = server.post(&path, &json!({"user": user})).await;
+        assert_eq!(told.status, 200, "{told:?}");
+        assert_eq!(server.get(&devices).await.status, status, "{user}");
+        let metrics = server.get(&format!("/metrics?token={admin}")).await.body;
+        let line = "switchboard_limit_reached_total{name=\"tokens_revoked\"}";
+        assert!(
+            metrics.contains(&format!("{line} {forgotten}\n")),
+            "{metrics}"
+        );
+    }
 }
 
 #[tokio::test]

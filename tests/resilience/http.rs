@@ -239,6 +239,8 @@ async fn device_files_are_bounded_in_time_and_size() {
     let (_device, _requests) = device_with_files(&server, long).await;
     let file = server.get("/devices/d/files/x").await;
     assert!(file.body.len() <= 10, "{file:?}");
+    let reached = "switchboard_limit_reached_total{name=\"device_file_bytes\"}";
+    server.wait_for_metric(reached, 1.0).await;
 }
 
 #[tokio::test]

@@ -255,7 +255,10 @@ impl Conference {
                 }
                 self.refused(end, why, out);
             }
-            Some(Stage::Closed(_)) => self.lost(end, "the peer closed its connection".into(), out),
+            Some(Stage::Closed(_)) => {
+                self.farewells += 1;
+                self.lost(end, "the peer closed its connection".into(), out);
+            }
             Some(Stage::Open) | None => {}
         }
     }

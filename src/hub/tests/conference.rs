@@ -641,7 +641,9 @@ fn a_publisher_that_closes_may_say_so_in_time() {
     let end = hall.publish(A);
     hall.answered(end);
     assert_eq!(hall.failed(end, true), []);
+    assert_eq!(hall.town.hub.reached().farewells, 0);
     let told = hall.pass(LIMITS.conference.farewell);
+    assert_eq!(hall.town.hub.reached().farewells, 1);
     let why = "the peer closed its connection".into();
     let failed = (A, Told::MediaFailed { why });
     assert_eq!(told, [failed, left(B, "a"), (A, Told::Evicted)]);
