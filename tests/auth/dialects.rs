@@ -61,7 +61,7 @@ async fn a_polled_connection_is_for_the_user_who_opened_it() {
     let messages = format!("/polled_connections/{}/messages", id.as_str().unwrap());
     let forward = format!("/polled_connections/{}/:forward", id.as_str().unwrap());
     let hello = json!({"connection_id": id, "payload": {"from": "anybody"}});
-    for (token, of_new, of_old) in [("watcher", 404, 400), ("viewer", 200, 200)] {
+    for (token, of_new, of_old) in [("watcher", 404, 401), ("viewer", 200, 200)] {
         let asked = server.get(&format!("{messages}?token={token}")).await;
         assert_eq!(asked.status, of_new, "{token}");
         for (path, status) in [(&*forward, of_new), ("/forward", of_old)] {

@@ -121,8 +121,8 @@ async fn a_token_for_one_device_opens_neither_another_nor_its_files() {
     assert_eq!(device.recv_json().await["message_type"], "config");
     // Whether it is here or not.
     for id in ["cam-2", "cam-3"] {
-        let files = server.get(&format!("/devices/{id}/files/x?token=viewer"));
-        assert_eq!(files.await.status, 403, "{id}");
+        let path = format!("/devices/{id}/files/x?token=viewer");
+        assert_eq!(server.get(&path).await.status, 403, "{id}");
         let path = format!("/devices/{id}/connect?token=viewer");
         let mut refused = server.ws(&path).await;
         let why = format!("The token does not allow to call '{id}'");
