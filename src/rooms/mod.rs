@@ -22,6 +22,7 @@ pub mod fuzzing;
 mod keyframes;
 mod layers;
 mod mapping;
+mod outgoing;
 mod report;
 mod rewrite;
 mod round;

@@ -162,7 +162,7 @@ impl Connection {
         let now = Instant::now();
         let counted = app.metrics.websockets(member.dialect_name(), member.role);
         counted.inc();
-        app.switch.join(id, member, pass, Arc::clone(&outbox) as _);
+        app.join(id, member, pass, Arc::clone(&outbox) as _);
         Self {
             counted,
             verifying: None,

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::auth::Allowed;
 use super::switch::EndpointView;
 use super::{App, http, ice, upgrade};
 use crate::dialect::cuttlefish::server::{BareClientSession, ClientSession, DeviceSession};
@@ -27,15 +28,19 @@ pub(super) async fn connect_client(State(app): State<Arc<App>>, request: Request
     upgrade::accept(app, request, Box::new(session))
 }
 
-/// `/devices/{id}/connect`; 404 before the upgrade if the device isn't here.
+/// `/devices/{id}/connect`; 404 before the upgrade if the device isn't here. Who may not call it learns
+/// that in either case.
 pub(super) async fn connect_to_device(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
+    Allowed(grants): Allowed,
     request: Request,
 ) -> Response {
-    match find(&app, &id) {
+    let device = EndpointId::new(Namespace::Device, &id);
+    let device = device.filter(|id| !grants.allows_call(id) || app.switch.endpoint(id).is_some());
+    match device {
         Some(device) => {
-            let session = BareClientSession::new(device.id);
+            let session = BareClientSession::new(device);
             upgrade::accept(app, request, Box::new(session))
         }
         None => device_not_found(),
@@ -52,9 +57,14 @@ pub(super) async fn infra_config(State(app): State<Arc<App>>) -> Response {
 ///
 /// The two generations of pages expect two shapes: the old ones, which ask without a query, an
 /// array of ids; the new ones, which filter by `groupId` or `owner` (empty for all), an array of
-/// objects.
-pub(super) async fn devices(State(app): State<Arc<App>>, Query(filter): Query<Filter>) -> Response {
-    let devices = app.switch.endpoints_in(Namespace::Device);
+/// objects. A token shows the devices that it is for.
+pub(super) async fn devices(
+    State(app): State<Arc<App>>,
+    Allowed(grants): Allowed,
+    Query(filter): Query<Filter>,
+) -> Response {
+    let mut devices = app.switch.endpoints_in(Namespace::Device);
+    devices.retain(|device| grants.knows_device(&device.id));
     if filter.group_id.is_none() && filter.owner.is_none() {
         let ids: Vec<&str> = devices.iter().map(|device| device.id.as_str()).collect();
         return axum::Json(ids).into_response();
@@ -68,8 +78,13 @@ pub(super) async fn devices(State(app): State<Arc<App>>, Query(filter): Query<Fi
 }
 
 /// `GET /devices/{id}`
-pub(super) async fn device(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
-    let Some(device) = find(&app, &id) else {
+pub(super) async fn device(
+    State(app): State<Arc<App>>,
+    Allowed(grants): Allowed,
+    Path(id): Path<String>,
+) -> Response {
+    let device = find(&app, &id).filter(|device| grants.knows_device(&device.id));
+    let Some(device) = device else {
         return device_not_found();
     };
     let mut described = Described::new(&device);

@@ -51,7 +51,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::hub::MediaEvent;
 use addresses::Addresses;
 use admin::Begun;
@@ -219,6 +219,8 @@ struct App {
     slots: Arc<Semaphore>,
     /// How many permits there are.
     slot_count: u32,
+    /// Whether only this machine reaches the listeners, and no proxy passes others on.
+    is_local: bool,
 }
 
 /// Loads the certificate and takes every address. Nothing is accepted yet.
@@ -357,7 +359,9 @@ impl App {
             Arc::clone(&metrics),
             Arc::clone(&media),
         ));
+        let is_own = |it: &config::Listen| it.address.ip().is_loopback();
         Ok(Self {
+            is_local: config.proxies.is_none() && config.listen.iter().all(is_own),
             begun: Begun::now(),
             snapshots: Snapshots::new(switch.changes(), config.limits.event_streams),
             settings: RwLock::new(Arc::new(settings)),

@@ -199,15 +199,16 @@ impl Switch {
     /// The same, for who knows the time already.
     pub(super) fn command_at(&self, now: Instant, from: ConnectionId, command: Command) {
         let mut state = self.lock();
+        let State { hub, seats, .. } = &mut *state;
         // A connection that was thrown out may not have heard of it yet.
-        let Some(seat) = state.seats.get_mut(&from) else {
+        let Some(seat) = seats.get_mut(&from) else {
             return;
         };
         if let Some((phase, took)) = seat.beginning.asks(now, &command) {
             self.metrics.set_up(seat.member.dialect, phase, took);
         }
         let checked = match &seat.pass {
-            Some(pass) => pass.grants.check(command),
+            Some(pass) => pass.grants.check(command, |it| hub.visitor_place(it)),
             None => Ok(command),
         };
         let mut outputs = std::mem::take(&mut state.outputs);
@@ -309,14 +310,21 @@ impl Switch {
         }
     }
 
-    /// Ends the connections whose tokens are meant. How many.
+    /// Ends the connections whose tokens are meant. How many. Who takes part in a forwarded room, and
+    /// whose token has only expired, is awaited back with another one.
     pub(super) fn expel(&self, is_meant: impl Fn(&Pass) -> bool, why: Ended) -> usize {
-        let state = self.lock();
-        let meant = state.seats.values().filter(|seat| {
-            let pass = seat.pass.as_deref();
-            pass.is_some_and(&is_meant)
-        });
-        meant.inspect(|seat| seat.inbox.end(why.clone())).count()
+        let mut state = self.lock();
+        let is_meant = |seat: &Seat| seat.pass.as_deref().is_some_and(&is_meant);
+        let meant = state.seats.iter().filter(|(_, seat)| is_meant(seat));
+        let meant: Vec<_> = meant.map(|(id, _)| *id).collect();
+        for id in &meant {
+            if why == Ended::TokenRevoked {
+                self.put_out(&mut state, *id, why.clone());
+            } else if let Some(seat) = state.seats.get(id) {
+                seat.inbox.end(why.clone());
+            }
+        }
+        meant.len()
     }
 
     /// How many of each there are.

@@ -110,7 +110,7 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
         dialect: session.dialect(),
         role: session.role(),
         peer: client,
-        indirect,
+        indirect: indirect || app.addresses.is_proxy(origin.peer),
         secure: origin.secure,
         files_port: None,
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 use str0m::format::Codec;
 use switchboard::rooms::{Config, Event, Failure, MediaError, Reach};
 
-use crate::client::{Client, Codecs};
+use crate::client::{Client, Codecs, until};
 use crate::house::{House, config, receiving, sending};
 
 const H264: (u8, Codec, &str) = (
@@ -146,6 +146,31 @@ fn candidates_in_an_offer_are_passed_over() {
     ];
     let offer = offer.replace("a=mid:", &format!("{}\r\na=mid:", strange.join("\r\n")));
     house.offer(&offer, false).1.unwrap();
+}
+
+#[test]
+fn who_shows_another_certificate_than_it_offered_is_not_connected() {
+    let mut house = House::new();
+    let (mut client, offer) = Client::new(Codecs::vp8(111, 96), &sending());
+    let mark = "a=fingerprint:sha-256 ";
+    let at = offer.find(mark).unwrap() + mark.len();
+    let own = &offer[at..at + 2];
+    let other = if own == "00" { "01" } else { "00" };
+    let forged = offer.replace(&format!("{mark}{own}"), &format!("{mark}{other}"));
+    let (key, answer) = house.offer(&forged, false);
+    client.answer(&answer.unwrap());
+    let mut end = None;
+    until("its end", &mut [&mut client], |_| {
+        end = house.events.try_iter().find_map(|event| match event {
+            Event::Failed { endpoint, why } => Some((endpoint, why)),
+            Event::Connected { .. } => panic!("it is connected"),
+            _ => None,
+        });
+        end.is_some()
+    });
+    let (endpoint, why) = end.unwrap();
+    assert_eq!(endpoint, key);
+    assert!(matches!(why, Failure::Protocol(_)), "{why}");
 }
 
 #[test]

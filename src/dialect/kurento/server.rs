@@ -209,7 +209,12 @@ impl ClientSession {
                     custom,
                 });
                 let own = self.own;
-                let asked = Asked { named, own, ask };
+                let asked = Asked {
+                    named,
+                    own,
+                    rights: Rights::ALL,
+                    ask,
+                };
                 out.push(Effect::Hub(Command::Conference(asked)));
             }
             Err(Refused::BadSender(sender)) => {

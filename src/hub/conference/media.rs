@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::asks::Visitor;
 use super::tables::{End, Owner, Stage};
 use super::words::{
     Denied, Granted, MediaCandidate, MediaCommand, MediaEnd, MediaEvent, MediaRefusal, MuteChange,
-    Muted, Told, Visitor,
+    Muted, Told,
 };
 use super::{Conference, Outcome, Request, answer};
 use crate::hub::Event;

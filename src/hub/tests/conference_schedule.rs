@@ -221,7 +221,13 @@ impl Ledger {
         client.open = 1;
         client.is_leaving = matches!(ask, Ask::Exit | Ask::End);
         let (from, own) = (client.connection, client.visitor);
-        self.says(from, Command::Conference(Asked { named, own, ask }));
+        let asked = Asked {
+            named,
+            own,
+            rights: Rights::ALL,
+            ask,
+        };
+        self.says(from, Command::Conference(asked));
     }
 
     fn drop_connection(&mut self, client: usize, resumes: bool) {
