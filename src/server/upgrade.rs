@@ -10,8 +10,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
 };
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -30,8 +30,8 @@ use crate::hub::ConnectionId;
 /// Base64 of 16 bytes.
 const KEY_LENGTH: usize = 24;
 
-/// Headers that a proxy adds, and the one that a browser adds for a page.
-const INDIRECT: [&str; 5] = ["x-forwarded-for", "x-real-ip", "forwarded", "via", "origin"];
+/// Headers that a proxy adds.
+const OF_PROXIES: [&str; 4] = ["x-forwarded-for", "x-real-ip", "forwarded", "via"];
 
 /// Who upgrades.
 pub(super) struct Guest {
@@ -88,7 +88,8 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
         .into_iter()
         .chain([SUBPROTOCOL])
         .find(|known| names(headers, &SEC_WEBSOCKET_PROTOCOL, known));
-    let indirect = INDIRECT.iter().any(|&name| headers.contains_key(name));
+    let by_proxy = OF_PROXIES.iter().any(|&name| headers.contains_key(name));
+    let indirect = by_proxy || is_of_page(headers);
     let Some(origin) = request.extensions().get::<Origin>().cloned() else {
         return http::error(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -126,6 +127,12 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(talk(upgraded, session, guest, app));
     switching_protocols(accept, subprotocol)
+}
+
+/// Whether a web page connects. A page can keep its browser from sending neither of the two; original
+/// devices send an origin as well (libwebsockets makes one of the server's address), but no agent.
+fn is_of_page(headers: &HeaderMap) -> bool {
+    headers.contains_key(ORIGIN) && headers.contains_key(USER_AGENT)
 }
 
 async fn talk(upgraded: OnUpgrade, session: Box<dyn Session>, guest: Guest, app: Arc<App>) {

@@ -254,11 +254,10 @@ async fn device_files_are_refused_where_they_could_reach_too_far() {
             .contains("device_port")
     );
 
-    for (id, header) in [("proxied", "x-forwarded-for"), ("page", "origin")] {
-        let mut device = server
-            .try_ws("/register_device", &[(header, "http://10.0.0.1")])
-            .await
-            .unwrap();
+    let (origin, browser) = (("origin", "http://10.0.0.1"), ("user-agent", "Mozilla/5.0"));
+    let proxied = [("x-forwarded-for", "10.0.0.1")];
+    for (id, headers) in [("proxied", &proxied[..]), ("page", &[origin, browser])] {
+        let mut device = server.try_ws("/register_device", headers).await.unwrap();
         device
             .send_json(&json!({"message_type": "register", "device_id": id, "device_port": 1}))
             .await;
