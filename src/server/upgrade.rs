@@ -8,12 +8,12 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
-use hyper::StatusCode;
 use hyper::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
 };
 use hyper::upgrade::OnUpgrade;
+use hyper::{StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tracing::{debug, error_span};
@@ -75,6 +75,11 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
     }
     if let Some(refusal) = app.refuses_newcomers() {
         return refusal;
+    }
+    if request.version() < Version::HTTP_11 {
+        let text = "a WebSocket needs HTTP/1.1 (RFC 6455, section 4.1); this request came by HTTP/1.0, as \
+            nginx passes requests on without proxy_http_version 1.1";
+        return http::error(StatusCode::BAD_REQUEST, text);
     }
     let headers = request.headers();
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {

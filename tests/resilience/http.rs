@@ -67,6 +67,13 @@ async fn the_upgrade_follows_the_rfc() {
     );
     assert!(!good.contains("extensions"), "{good}");
 
+    // The harness's own requests are of that version.
+    let request = format!("{upgrade}{version}{key}");
+    let earlier = server.request("GET", "/connect_client", &request, "").await;
+    assert_eq!(earlier.status, 400, "{earlier:?}");
+    let why = earlier.json()["error"].to_string();
+    assert!(why.contains("proxy_http_version 1.1"), "{why}");
+
     let old = ask(format!("{upgrade}Sec-WebSocket-Version: 8\r\n{key}")).await;
     assert!(
         old.starts_with("http/1.1 426") && old.contains("sec-websocket-version: 13"),
