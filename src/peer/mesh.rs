@@ -298,6 +298,10 @@ impl Running {
     fn message(&mut self, from: &PeerId, message: Result<Message, PayloadError>) {
         let message = match message {
             Ok(message) => message,
+            // Others may do.
+            Err(error @ PayloadError::Candidate(_)) => {
+                return tracing::debug!(peer = %from, %error, "a candidate is left out");
+            }
             Err(error) => {
                 tracing::warn!(peer = %from, %error, "the member's session ends");
                 self.members.remove(from);
