@@ -239,6 +239,13 @@ impl Running {
                 access,
                 message,
             } => self.message(client, access, message),
+            // As real devices do (cuttlefish.md B1). A client may say any number of such things, so that
+            // they are no lines of an operator's log.
+            DeviceEvent::NotUnderstood { client, why } => {
+                tracing::debug!(%client, why, "a viewer's message is not understood");
+                let key = (self.registration, client);
+                let _ = self.replies.try_send((key, FromDevice::Error(why)));
+            }
             DeviceEvent::ClientLeft { client } => {
                 self.inboxes.remove(&(self.registration, client));
             }
