@@ -297,7 +297,7 @@ impl Running {
             viewer.run(messages).await;
             key
         };
-        let session = error_span!("session", client = %key.0);
+        let session = error_span!("session", client = %key.1);
         self.viewers.spawn(run.instrument(session));
         self.inboxes.insert(key, inbox);
         true
