@@ -284,6 +284,9 @@ impl Running {
                 self.gone(&peer);
             }
             RoomEvent::FromPeer { from, message } => self.message(&from, message),
+            RoomEvent::ServerError(error) if self.answer_by.is_some() => {
+                return Err(Lost::Server(error));
+            }
             // A message crossed the goodbye of its addressee.
             RoomEvent::ServerError(error) => tracing::debug!(%error, "the server reports an error"),
             RoomEvent::Unreadable(why) if self.answer_by.is_some() => {
