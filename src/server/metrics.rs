@@ -31,7 +31,7 @@ const ROLES: [(Dialect, &str); 6] = [
     (Dialect::Kurento, "participant"),
 ];
 /// Causes that dashboards ask for before they occur: limits, and what operators must hear of.
-const CAUSES: [&str; 18] = [
+const CAUSES: [&str; 17] = [
     "authority_unavailable",
     "body_too_large",
     "calls_full",
@@ -49,7 +49,6 @@ const CAUSES: [&str; 18] = [
     "token_refused",
     "token_revoked",
     "too_many_candidates",
-    "too_many_requests",
 ];
 /// The same of codes by which WebSockets are closed.
 const CLOSES: [(&str, u16); 8] = [
