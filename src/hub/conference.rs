@@ -18,8 +18,8 @@ use super::{ConnectionId, Event};
 use tables::{Guest, Member, Room, Tables, Timer};
 pub use words::{
     Ask, Asked, ConferenceLimits, Denied, Granted, MediaCandidate, MediaCommand, MediaEnd,
-    MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, MuteChange, Muted, Rights, Told,
-    Visitor,
+    MediaEvent, MediaLoss, MediaOwner, MediaRefusal, MediaRoom, MemberView, MuteChange, Muted,
+    Rights, Told, Visitor,
 };
 
 /// Visitors and their rooms.

@@ -22,7 +22,7 @@ use crate::config;
 use crate::dialect::Dialect;
 use crate::hub::{
     self, ByConnection, CallNumber, Command, ConnectionId, Counts, EndpointId, Event, Granted, Hub,
-    MediaCommand, MediaEvent, MediaOwner, MediaRefusal, Offer, Output, SessionId, Told,
+    MediaCommand, MediaEvent, MediaLoss, MediaOwner, MediaRefusal, Offer, Output, SessionId, Told,
 };
 
 /// How long the media plane is left alone that couldn't be told that something is over.
@@ -229,11 +229,8 @@ impl Switch {
     /// Tells the hub what the media plane says.
     pub(super) fn media(&self, event: MediaEvent) {
         self.change(|now, state, outputs| {
-            if let MediaEvent::Failed {
-                end,
-                why,
-                closed: false,
-            } = &event
+            if let MediaEvent::Failed { end, why, loss } = &event
+                && *loss != MediaLoss::Closed
                 && let Some(MediaOwner { room, user, of }) = state.hub.media_owner(*end)
             {
                 warn!(media = end.0, room = &*room, user = &*user, of = of.as_deref(), %why, "a participant's media failed");
