@@ -20,7 +20,7 @@ pub use asks::{Ask, Asked, Rights, Visitor};
 use tables::{Guest, Member, Room, Tables, Timer};
 pub use words::{
     ConferenceLimits, Denied, Granted, MediaCandidate, MediaCommand, MediaEnd, MediaEvent,
-    MediaOwner, MediaRefusal, MediaRoom, MemberView, MuteChange, Muted, Told,
+    MediaLoss, MediaOwner, MediaRefusal, MediaRoom, MemberView, MuteChange, Muted, Told,
 };
 
 /// Visitors and their rooms.

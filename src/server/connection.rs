@@ -30,7 +30,7 @@ use super::stream::Stream;
 use super::upgrade::{Guest, Places};
 use super::{App, accounts, hook};
 use crate::dialect::cause::Level;
-use crate::dialect::{Effect, Session, Unverified};
+use crate::dialect::{Dialect, Effect, Session, Unverified};
 use crate::hub::{AccountId, Command, ConnectionId, Event, Payload};
 
 /// Idle connections are many and cost this much each; a message that is larger gets its own memory.
@@ -301,7 +301,7 @@ impl Connection {
         if let Some(verifying) = &mut self.verifying {
             return verifying.as_mut().poll(cx).map(Step::Verified);
         }
-        if self.held_until.is_some() {
+        if self.held_until.is_some() || !self.session.takes_more() {
             return Poll::Pending;
         }
         let frame = Pin::new(&mut self.socket).poll_next(cx);
@@ -417,7 +417,11 @@ impl Connection {
         let now = now.into_std();
         let bytes = self.socket.get_mut().get_mut().pay();
         self.outbox.traffic.received(bytes);
-        let own = self.pace.note(self.app.rate, bytes, now);
+        let rate = match self.session.dialect() {
+            Dialect::Kurento => self.app.kurento_rate,
+            _ => self.app.rate,
+        };
+        let own = self.pace.note(rate, bytes, now);
         let until = own.max(self.places.note(bytes, now));
         if until.is_some() {
             self.app.metrics.held_back.inc();

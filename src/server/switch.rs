@@ -23,7 +23,7 @@ use crate::config;
 use crate::dialect::Dialect;
 use crate::hub::{
     self, ByConnection, CallNumber, Command, ConnectionId, Counts, EndpointId, Event, Granted, Hub,
-    MediaCommand, MediaEvent, MediaOwner, Offer, Output, Reached, SessionId, Told,
+    MediaCommand, MediaEvent, MediaLoss, MediaOwner, Offer, Output, Reached, SessionId, Told,
 };
 
 /// Where the hub's events for one connection go.
@@ -231,11 +231,8 @@ impl Switch {
     /// Tells the hub what the media plane says.
     pub(super) fn media(&self, event: MediaEvent) {
         self.change(|now, state, outputs| {
-            if let MediaEvent::Failed {
-                end,
-                why,
-                closed: false,
-            } = &event
+            if let MediaEvent::Failed { end, why, loss } = &event
+                && *loss != MediaLoss::Closed
                 && let Some(MediaOwner { room, user, of }) = state.hub.media_owner(*end)
             {
                 warn!(media = end.0, room = &*room, user = &*user, of = of.as_deref(), %why, "a participant's media failed");
