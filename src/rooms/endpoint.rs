@@ -8,16 +8,18 @@ use std::time::{Duration, Instant};
 use str0m::bwe::Bitrate;
 use str0m::channel::ChannelId;
 use str0m::media::{Mid, Pt, Rid};
-use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, Ssrc, Vp8Descriptor};
+use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, Ssrc, StreamTx, Vp8Descriptor};
 use str0m::stats::{MediaEgressStats, MediaIngressStats, PeerStats};
 use str0m::{Input, Output, Rtc, RtcError};
 
 use super::addresses::Addresses;
 use super::channels::Channels;
 use super::demux::Held;
+use super::intake::{Intake, source};
 use super::keyframes::Throttle;
 use super::layers::{Choice, Meter, Retry, Settling};
 use super::report::Reports;
+use super::resends::Resends;
 use super::rewrite::Rewriter;
 use super::round::Round;
 use super::sdp::{Line, Selection};
@@ -72,6 +74,7 @@ pub(super) struct Endpoint {
     queued: usize,
     pub(super) counts: Counts,
     pub(super) channels: Channels,
+    pub(super) intake: Intake,
     /// Where its datagrams must come from, on a machine with several addresses.
     pub(super) local: Option<IpAddr>,
 }
@@ -137,6 +140,7 @@ pub(super) struct Outgoing {
     pub(super) retry: Retry,
     pub(super) estimate: Option<u64>,
     pub(super) strain: Strain,
+    resends: Resends,
     /// Whether its video goes on with a keyframe only, after a pause.
     pub(super) awaits_keyframe: bool,
 }
@@ -144,6 +148,8 @@ pub(super) struct Outgoing {
 struct Track {
     mid: Mid,
     ssrc: Ssrc,
+    /// Of what is sent once more.
+    rtx: Option<Ssrc>,
     pt: Pt,
     rewriter: Rewriter,
 }
@@ -180,6 +186,7 @@ impl Endpoint {
             queued: 0,
             counts: Counts::default(),
             channels: Channels::default(),
+            intake: Intake::default(),
             local: None,
         }
     }
@@ -221,6 +228,7 @@ impl Endpoint {
         let outgoing = self.outgoing.as_ref().filter(|_| quick);
         let mut round = outgoing.map_or(Round::default(), |o| Round::new(queued, o.ssrcs()));
         let rtc = &mut self.rtc;
+        let outgoing = &mut self.outgoing;
         let closed = guarded(|| {
             for _ in 0..ROUNDS {
                 loop {
@@ -228,6 +236,9 @@ impl Endpoint {
                         Output::Transmit(t) => {
                             round.sent(&t.contents);
                             transmit(&t);
+                            if let Some(outgoing) = outgoing.as_mut() {
+                                outgoing.sent(now, rtc, &t.contents);
+                            }
                             // Media goes last. To ask for the time is as dear as a packet, and then
                             // str0m wants another round; the next packet will make it.
                             if round.is_complete() {
@@ -542,11 +553,11 @@ impl Outgoing {
             // Publishers pace what they send. To pace it again by an estimate that has just fallen would
             // let it wait, up to two seconds, until the smaller layer comes.
             stream.set_unpaced(true);
-            stream.set_rtx_cache(RESENDS, RESENT_AGE, Some(RESENT_SHARE));
-            let ssrc = stream.ssrc();
+            keep_resends(stream);
             Some(Track {
                 mid,
-                ssrc,
+                ssrc: stream.ssrc(),
+                rtx: stream.rtx(),
                 pt: Pt::from(line.payload.pt),
                 rewriter: Rewriter::new(line.payload.clock),
             })
@@ -561,6 +572,7 @@ impl Outgoing {
             retry: Retry::default(),
             estimate,
             strain: Strain::default(),
+            resends: Resends::default(),
             awaits_keyframe: false,
         }
     }
@@ -568,6 +580,21 @@ impl Outgoing {
     /// Whether an m= section is that of its video.
     fn is_video(&self, mid: Mid) -> bool {
         self.video.as_ref().is_some_and(|track| track.mid == mid)
+    }
+
+    /// A datagram was sent. If too much went once more, nothing does for now: what was kept is forgotten.
+    fn sent(&mut self, now: Instant, rtc: &mut Rtc, datagram: &[u8]) {
+        let (Some(track), Some(source)) = (&self.video, source(datagram)) else {
+            return;
+        };
+        if source == *track.ssrc {
+            self.resends.sent(now);
+        } else if track.rtx.is_some_and(|rtx| *rtx == source)
+            && !self.resends.resent(now)
+            && let Some(stream) = rtc.direct_api().stream_tx(&track.ssrc)
+        {
+            keep_resends(stream);
+        }
     }
 
     fn ssrcs(&self) -> [Option<Ssrc>; 2] {
@@ -653,6 +680,11 @@ impl Happened {
             _ => return None,
         })
     }
+}
+
+/// Lets a stream keep what it sends, and nothing of what it kept before.
+fn keep_resends(stream: &mut StreamTx) {
+    stream.set_rtx_cache(RESENDS, RESENT_AGE, Some(RESENT_SHARE));
 }
 
 /// Runs a piece of str0m. It has assertions that a hostile peer might find; such a peer then loses its

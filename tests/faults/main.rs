@@ -24,8 +24,11 @@ mod watcher;
 
 mod clocks;
 mod disk;
+mod feedback;
 mod floods;
+mod forge;
 mod gate;
+mod handshakes;
 mod kills;
 mod plane;
 mod scarce;
