@@ -30,6 +30,7 @@ mod forge;
 mod gate;
 mod handshakes;
 mod kills;
+mod nonsense;
 mod plane;
 mod scarce;
 
