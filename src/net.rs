@@ -14,6 +14,8 @@ pub(crate) use advertise::{answer, request};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+#[cfg(feature = "server")]
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -27,6 +29,17 @@ const CONTAINERS: [&str; 14] = [
     "br-", "cali", "cilium", "cni", "docker", "flannel", "kube-", "lxc", "lxd", "podman", "tunl",
     "veth", "virbr", "vnet",
 ];
+
+/// Where this machine itself reaches what listens on an address.
+#[cfg(feature = "server")]
+pub(crate) fn from_here(listener: SocketAddr) -> SocketAddr {
+    let ip = match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listener.port())
+}
 
 /// Which interfaces carry media.
 ///

@@ -287,6 +287,7 @@ impl World {
             What::Ask { as_whom, ask } => Command::Conference(Asked {
                 named: as_whom.map(|it| self.visitor(it)),
                 own: Visitor(from.0.into()),
+                rights: Rights::ALL,
                 ask: asked(&ask),
             }),
             What::Alive => Command::Alive,

@@ -20,7 +20,8 @@ pub(super) struct Access {
     /// Show this certificate to a server that asks for one: two PEM files
     #[arg(long, value_name = "CERTIFICATE,KEY", value_parser = pair)]
     client_cert: Option<(PathBuf, PathBuf)>,
-    /// Show this token to a server that asks for one
+    /// Show this token to a server that asks for one. Other users of this machine see flags, but not the
+    /// environment
     #[arg(long, env = "SWITCHBOARD_TOKEN", hide_env_values = true, value_parser = secret)]
     token: Option<Secret>,
 }
@@ -37,11 +38,16 @@ impl Access {
 
     /// The connections to make to a server.
     pub(super) fn dialer(&self, url: ServerUrl) -> anyhow::Result<Dialer> {
+        let is_open = !url.is_tls() && !url.is_here();
         let dialer = Dialer::new(url, &self.trust())?;
-        match &self.token {
-            Some(token) => dialer.with_token(token).context("--token"),
-            None => Ok(dialer),
+        let Some(token) = &self.token else {
+            return Ok(dialer);
+        };
+        if is_open {
+            let server = dialer.url();
+            tracing::warn!(%server, "the token goes there without encryption, for everyone on the way to read; use wss://");
         }
+        dialer.with_token(token).context("--token")
     }
 
     /// What to show to a server.

@@ -1,6 +1,5 @@
 //! `switchboard demo`: a server and test peers in one process.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -15,6 +14,7 @@ use super::{Failure, Outcome, interrupted, say};
 use crate::dialect::gstreamer::client::{PeerId, RoomId};
 use crate::hub::EndpointId;
 use crate::media::{Source, SourceOptions};
+use crate::net;
 use crate::peer::call::{self, Caller, Lines};
 use crate::peer::gecko::{self, Gecko};
 use crate::peer::ice::Ice;
@@ -205,13 +205,8 @@ async fn until(stopped: &watch::Receiver<bool>) {
 
 /// The URL under which this machine reaches a server's address.
 fn local_url(bound: &Bound) -> String {
-    let mut bound = *bound;
-    match bound.address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => bound.address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => bound.address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    bound.to_string()
+    let address = net::from_here(bound.address);
+    Bound { address, ..*bound }.to_string()
 }
 
 /// Percent-encodes what a URL's fragment can't hold (RFC 3986 section 3.5).

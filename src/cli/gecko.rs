@@ -89,9 +89,11 @@ impl Flags {
         let trust = self.server.trust();
         let (dialer, variables) = self.server.prepare(gecko::PATH)?;
         let limits = self.workers.limits()?;
-        // Scripts come from other servers than the one that --insecure is about.
+        // Scripts come from other servers than the one that --insecure is about, and what they fetch isn't
+        // fetched in this gecko's name.
         let trust = Trust {
             anyone: false,
+            identity: None,
             ..trust
         };
         let origins = self.workers.origins(dialer.url())?;

@@ -1,6 +1,5 @@
 //! `switchboard health`: whether the server of this machine answers.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,8 +8,10 @@ use clap::Args;
 use hyper::{HeaderMap, Method, Uri};
 use tokio::time::timeout;
 
+use super::serve::Places;
 use super::{Failure, Outcome, say};
 use crate::config::{Config, Listen, Overrides, TlsFlag};
+use crate::net;
 use crate::web::{Ask, Web, trust_anyone, trusting};
 
 /// How long the answer may take.
@@ -37,14 +38,8 @@ pub(super) struct Flags {
     /// The server's configuration file
     #[arg(long, value_name = "FILE", env = "SWITCHBOARD_CONFIG")]
     config: Option<PathBuf>,
-    /// Where the server listens, if it was told so by this flag
-    #[arg(
-        long,
-        value_name = "[tls:]IP:PORT",
-        env = "SWITCHBOARD_LISTEN",
-        value_delimiter = ','
-    )]
-    listen: Vec<String>,
+    #[command(flatten)]
+    places: Places,
 }
 
 pub(super) async fn run(flags: Flags) -> Outcome {
@@ -63,7 +58,7 @@ impl Flags {
     fn url(self, path: &str) -> anyhow::Result<Uri> {
         let config = Config::load(Overrides {
             file: self.config,
-            listen: self.listen,
+            listen: self.places.listen,
             // What a server needs to be safe isn't asked of who only looks at it.
             insecure: true,
             tls: Some(TlsFlag::SelfSigned),
@@ -75,19 +70,14 @@ impl Flags {
 }
 
 fn url(listen: Listen, path: &str) -> anyhow::Result<Uri> {
-    let ip = match listen.address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    let port = listen.address.port();
-    if port == 0 {
+    if listen.address.port() == 0 {
         return Err(anyhow!(
             "the system chooses the server's port; give the one that it printed with --listen IP:PORT"
         ));
     }
     let scheme = if listen.tls { "https" } else { "http" };
-    Ok(format!("{scheme}://{}{path}", SocketAddr::new(ip, port)).parse()?)
+    let address = net::from_here(listen.address);
+    Ok(format!("{scheme}://{address}{path}").parse()?)
 }
 
 async fn ask(url: &Uri) -> anyhow::Result<String> {

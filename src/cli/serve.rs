@@ -65,17 +65,25 @@ struct Media {
     addresses: Addresses,
 }
 
-/// Where and how to listen.
+/// Where a server listens.
 #[derive(Debug, Args)]
-pub(super) struct Listen {
-    /// Listen here (repeatable); `tls:` in front for TLS; port 0 lets the system choose [default: 127.0.0.1:8080]
+pub(super) struct Places {
+    /// Where the server listens (repeatable); `tls:` in front for TLS; port 0 lets the system choose
+    /// [default: 127.0.0.1:8080]
     #[arg(
         long,
         value_name = "[tls:]IP:PORT",
         env = "SWITCHBOARD_LISTEN",
         value_delimiter = ','
     )]
-    listen: Vec<String>,
+    pub(super) listen: Vec<String>,
+}
+
+/// Where and how to listen.
+#[derive(Debug, Args)]
+pub(super) struct Listen {
+    #[command(flatten)]
+    places: Places,
     /// The certificate of the TLS listeners: `self-signed` (made once and kept), or two PEM files
     #[arg(long, value_name = "self-signed|CERTIFICATE,KEY", value_parser = tls)]
     tls: Option<TlsFlag>,
@@ -155,7 +163,7 @@ fn tell_systemd(states: &[NotifyState<'_>]) {
 impl Listen {
     pub(super) fn into_overrides(self) -> Overrides {
         Overrides {
-            listen: self.listen,
+            listen: self.places.listen,
             insecure: self.insecure,
             tls: self.tls,
             tls_names: self.tls_name,

@@ -167,8 +167,8 @@ limits! {
     participants_per_room: count = 1_000;
     /// Publishers in one Kurento room at once. One more gets code 303.
     publishers_per_room: count = 200;
-    /// Requests of one Kurento connection per second, over four seconds. More get code 999.
-    kurento_requests: count = 250;
+    /// `messages_per_second` of Kurento's connections, whose requests may be told to a whole room.
+    kurento_requests: count = 1_000;
     /// How long a Kurento session is kept whose connection was lost.
     kurento_resume: seconds = Duration::from_secs(10);
     /// How long the media plane may take to answer an offer before the client gets code 303.

@@ -5,6 +5,7 @@
 //! the visitor stays where it is for a while, and can go on by another one. What the media plane is
 //! to do is collected beside what connections are told; what it says comes back as [`MediaEvent`]s.
 
+mod asks;
 mod away;
 mod media;
 mod tables;
@@ -15,11 +16,11 @@ use std::time::Instant;
 
 use super::core::{Counts, Output, tell};
 use super::{ConnectionId, Event};
+pub use asks::{Ask, Asked, Rights, Visitor};
 use tables::{Guest, Member, Room, Tables, Timer};
 pub use words::{
-    Ask, Asked, ConferenceLimits, Denied, Granted, MediaCandidate, MediaCommand, MediaEnd,
-    MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, MuteChange, Muted, Rights, Told,
-    Visitor,
+    ConferenceLimits, Denied, Granted, MediaCandidate, MediaCommand, MediaEnd, MediaEvent,
+    MediaLoss, MediaOwner, MediaRefusal, MediaRoom, MemberView, MuteChange, Muted, Told,
 };
 
 /// Visitors and their rooms.
@@ -62,6 +63,13 @@ impl Conference {
         asked: Asked,
         out: &mut Vec<Output>,
     ) {
+        if let Some(named) = asked.named
+            && let Some(member) = self.tables.member(named)
+            && !asked.rights.cover(member.rights)
+        {
+            let what = format!("be \"{}\" with all its rights", member.user);
+            return answer(out, from, named, Err(Denied::Forbidden(what.into())));
+        }
         let visitor = match (&asked.ask, asked.named) {
             (Ask::Resume, Some(named)) => return self.resume(now, from, named, out),
             (_, Some(named)) if self.tables.guests.contains_key(&named) => Ok(named),

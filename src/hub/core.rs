@@ -208,8 +208,8 @@ impl Hub {
     }
 
     /// What the media plane is to do, since this was asked last.
-    pub fn take_media_commands(&mut self) -> impl Iterator<Item = MediaCommand> + '_ {
-        self.conference.commands.drain(..)
+    pub fn take_media_commands(&mut self) -> Vec<MediaCommand> {
+        std::mem::take(&mut self.conference.commands)
     }
 
     /// Puts whoever a connection brings out of its room, for good: that one isn't awaited back.

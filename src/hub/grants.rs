@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::conference::{Ask, Asked, Denied, Rights, Told};
+use super::conference::{Ask, Asked, Denied, Rights, Told, Visitor};
 use super::{
     Access, CallError, Command, EndpointId, Event, JoinError, Namespace, NotGranted, Offer,
     PairError, RegistrationError, Request, RoomId, SessionError,
@@ -117,6 +117,26 @@ impl Grants {
         self.access(device).is_some()
     }
 
+    /// Whether the holder may know that this device is here, and what it says of itself.
+    #[must_use]
+    pub fn knows_device(&self, device: &EndpointId) -> bool {
+        self.any(|grant| match grant {
+            Grant::Admin => true,
+            Grant::Client { ids, .. } | Grant::Device { ids } => ids.has(device.as_str()),
+            _ => false,
+        })
+    }
+
+    /// Whether the holder may know that there is this room, whose media the server forwards.
+    #[must_use]
+    pub fn knows_room(&self, room: &str) -> bool {
+        self.any(|grant| match grant {
+            Grant::Admin => true,
+            Grant::Participant { rooms, .. } => rooms.has(room),
+            _ => false,
+        })
+    }
+
     /// What may be done at this device, if it may be called at all.
     fn access(&self, device: &EndpointId) -> Option<Access> {
         let may = |wanted: bool| {
@@ -131,11 +151,15 @@ impl Grants {
         }
     }
 
-    /// The command as it is allowed.
+    /// The command as it is allowed. `place` tells the room of a visitor, and its name there.
     ///
     /// # Errors
     /// What the hub would say of a command that isn't.
-    pub fn check(&self, command: Command) -> Result<Command, Event> {
+    pub fn check(
+        &self,
+        command: Command,
+        place: impl FnOnce(Visitor) -> Option<(Arc<str>, Arc<str>)>,
+    ) -> Result<Command, Event> {
         if self.0.is_none() {
             return Ok(command);
         }
@@ -159,7 +183,7 @@ impl Grants {
                 }),
                 None => Err(Event::CallRefused(CallError::Forbidden(endpoint))),
             },
-            Command::Conference(asked) => self.conference(asked),
+            Command::Conference(asked) => self.conference(asked, place),
             command => match self.refusal(&command) {
                 Some(event) => Err(event),
                 None => Ok(command),
@@ -214,13 +238,40 @@ impl Grants {
         (access == Access::Control && !controls()).then_some(SessionError::ViewOnly)
     }
 
-    /// Whoever enters gets the rights that the grants for this room and name give; the hub keeps to them.
-    fn conference(&self, mut asked: Asked) -> Result<Command, Event> {
-        let Ask::Enter { room, user, rights } = &mut asked.ask else {
-            return Ok(Command::Conference(asked));
+    /// Whoever enters gets the rights that the grants for this room and name give; the hub keeps to
+    /// them. Whoever speaks for somebody who is there already needs grants for that place, too.
+    fn conference(
+        &self,
+        mut asked: Asked,
+        place: impl FnOnce(Visitor) -> Option<(Arc<str>, Arc<str>)>,
+    ) -> Result<Command, Event> {
+        let refused = |asked: &Asked, what: String| {
+            Err(Event::Conference(Told::Answer {
+                visitor: asked.named.unwrap_or(asked.own),
+                outcome: Err(Denied::Forbidden(what.into())),
+            }))
         };
-        let mut is_meant = false;
-        let mut given = Rights::NONE;
+        if let Some((room, user)) = asked.named.and_then(place) {
+            match self.rights(&room, &user) {
+                Some(given) => asked.rights = given,
+                None => return refused(&asked, format!("be \"{user}\" in room \"{room}\"")),
+            }
+        }
+        if let Ask::Enter { room, user, rights } = &mut asked.ask {
+            match self.rights(room, user) {
+                Some(given) => *rights = given,
+                None => {
+                    let what = format!("join room \"{room}\" as \"{user}\"");
+                    return refused(&asked, what);
+                }
+            }
+        }
+        Ok(Command::Conference(asked))
+    }
+
+    /// What may be done in a room under this name; `None` if that is not to be entered at all.
+    fn rights(&self, room: &str, user: &str) -> Option<Rights> {
+        let mut given = None;
         for grant in self.0.iter().flat_map(|grants| grants.iter()) {
             if let Grant::Participant {
                 rooms,
@@ -232,21 +283,13 @@ impl Grants {
                 && rooms.has(room)
                 && ids.has(user)
             {
-                is_meant = true;
+                let given = given.get_or_insert(Rights::NONE);
                 given.publish |= publish;
                 given.subscribe |= subscribe;
                 given.message |= message;
             }
         }
-        if is_meant {
-            *rights = given;
-            return Ok(Command::Conference(asked));
-        }
-        let what = format!("join room \"{room}\" as \"{user}\"");
-        Err(Event::Conference(Told::Answer {
-            visitor: asked.named.unwrap_or(asked.own),
-            outcome: Err(Denied::Forbidden(what.into())),
-        }))
+        given
     }
 
     fn any(&self, is_meant: impl Fn(&Grant) -> bool) -> bool {
@@ -340,11 +383,16 @@ const fn yes() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{AccountId, Demand, Payload, SessionId, Visitor, WhenAbsent};
+    use super::super::{AccountId, Demand, Payload, SessionId, WhenAbsent};
     use super::*;
 
     fn grants(json: serde_json::Value) -> Grants {
         Grants::new(serde_json::from_value(json).unwrap())
+    }
+
+    /// Where visitors are who are in no room.
+    fn nowhere(_: Visitor) -> Option<(Arc<str>, Arc<str>)> {
+        None
     }
 
     fn register(space: Namespace, id: &str) -> Command {
@@ -368,31 +416,43 @@ mod tests {
     fn without_tokens_everything_is_allowed_and_with_none_nothing() {
         let all = Grants::default();
         let command = register(Namespace::Device, "d");
-        assert_eq!(all.check(command.clone()), Ok(command.clone()));
+        assert_eq!(all.check(command.clone(), nowhere), Ok(command.clone()));
         assert!(all.has_any(&[Role::Admin]));
         let none = grants(serde_json::json!([]));
-        assert!(none.check(command).is_err());
+        assert!(none.check(command, nowhere).is_err());
         assert!(!none.has_any(&[Role::Admin, Role::Client]));
         for kept in [Command::Leave, Command::Alive] {
-            assert_eq!(none.check(kept.clone()), Ok(kept));
+            assert_eq!(none.check(kept.clone(), nowhere), Ok(kept));
         }
     }
 
     #[test]
     fn a_role_is_for_its_own_namespace() {
         let device = grants(serde_json::json!([{"role": "device", "ids": ["a*"]}]));
-        assert!(device.check(register(Namespace::Device, "ab")).is_ok());
-        assert!(device.check(register(Namespace::Device, "b")).is_err());
-        assert!(device.check(register(Namespace::Peer, "ab")).is_err());
+        assert!(
+            device
+                .check(register(Namespace::Device, "ab"), nowhere)
+                .is_ok()
+        );
+        assert!(
+            device
+                .check(register(Namespace::Device, "b"), nowhere)
+                .is_err()
+        );
+        assert!(
+            device
+                .check(register(Namespace::Peer, "ab"), nowhere)
+                .is_err()
+        );
         let call = Command::Call {
             endpoint: EndpointId::new(Namespace::Device, "ab").unwrap(),
             when_absent: WhenAbsent::Wait,
             access: Access::Control,
         };
-        assert!(device.check(call.clone()).is_err());
+        assert!(device.check(call.clone(), nowhere).is_err());
         assert!(
             grants(serde_json::json!([{"role": "client"}]))
-                .check(call)
+                .check(call, nowhere)
                 .is_ok()
         );
     }
@@ -412,12 +472,12 @@ mod tests {
             {"role": "client", "ids": ["cam-1"]},
         ]));
         for (id, access) in [("cam-1", Access::Control), ("cam-2", Access::View)] {
-            let checked = client.check(call(id, Access::Control));
+            let checked = client.check(call(id, Access::Control), nowhere);
             assert_eq!(checked, Ok(call(id, access)), "{id}");
         }
-        assert!(client.check(call("x", Access::Control)).is_err());
+        assert!(client.check(call("x", Access::Control), nowhere).is_err());
         assert_eq!(
-            Grants::default().check(call("x", Access::Control)),
+            Grants::default().check(call("x", Access::Control), nowhere),
             Ok(call("x", Access::Control))
         );
     }
@@ -433,14 +493,14 @@ mod tests {
             })
         };
         let viewer = grants(serde_json::json!([{"role": "client", "control": false}]));
-        assert!(viewer.check(demand(Access::View)).is_ok());
+        assert!(viewer.check(demand(Access::View), nowhere).is_ok());
         assert_eq!(
-            viewer.check(demand(Access::Control)),
+            viewer.check(demand(Access::Control), nowhere),
             Err(Event::SessionEnded(SessionError::ViewOnly))
         );
         let device = grants(serde_json::json!([{"role": "device"}]));
         assert_eq!(
-            device.check(demand(Access::View)),
+            device.check(demand(Access::View), nowhere),
             Err(Event::SessionEnded(SessionError::Forbidden))
         );
     }
@@ -455,6 +515,7 @@ mod tests {
             Command::Conference(Asked {
                 named: None,
                 own: Visitor(1),
+                rights: Rights::ALL,
                 ask: Ask::Enter {
                     room: room.into(),
                     user: "anna".into(),
@@ -471,10 +532,67 @@ mod tests {
             ("lab", rights(false, true, false)),
             ("hall", rights(true, false, true)),
         ] {
-            let checked = guest.check(enter(room, Rights::ALL));
+            let checked = guest.check(enter(room, Rights::ALL), nowhere);
             assert_eq!(checked, Ok(enter(room, given)), "{room}");
         }
-        assert!(guest.check(enter("attic", Rights::ALL)).is_err());
+        assert!(guest.check(enter("attic", Rights::ALL), nowhere).is_err());
+    }
+
+    #[test]
+    fn who_speaks_for_a_member_needs_grants_for_its_place() {
+        let guest = grants(serde_json::json!([
+            {"role": "participant", "rooms": ["lab"], "ids": ["anna"], "publish": false},
+        ]));
+        let go_on = |rights| Asked {
+            named: Some(Visitor(2)),
+            own: Visitor(1),
+            rights,
+            ask: Ask::Resume,
+        };
+        let at = |room: &'static str, user: &'static str| {
+            guest.check(Command::Conference(go_on(Rights::ALL)), |visitor| {
+                assert_eq!(visitor, Visitor(2));
+                Some((room.into(), user.into()))
+            })
+        };
+        let given = Rights {
+            publish: false,
+            ..Rights::ALL
+        };
+        assert_eq!(at("lab", "anna"), Ok(Command::Conference(go_on(given))));
+        for (room, user) in [("lab", "bert"), ("hall", "anna")] {
+            assert!(matches!(
+                at(room, user),
+                Err(Event::Conference(Told::Answer {
+                    visitor: Visitor(2),
+                    outcome: Err(Denied::Forbidden(_))
+                }))
+            ));
+        }
+        // Who is in no room has nothing that could be taken.
+        let command = Command::Conference(go_on(Rights::ALL));
+        assert_eq!(guest.check(command.clone(), nowhere), Ok(command));
+    }
+
+    #[test]
+    fn a_device_and_a_room_are_known_to_those_that_may_be_there() {
+        let id = |id| EndpointId::new(Namespace::Device, id).unwrap();
+        let some = grants(serde_json::json!([
+            {"role": "client", "ids": ["cam-1"], "control": false},
+            {"role": "device", "ids": ["mine"]},
+            {"role": "participant", "rooms": ["lab"]},
+        ]));
+        assert!(some.knows_device(&id("cam-1")) && some.knows_device(&id("mine")));
+        assert!(!some.knows_device(&id("cam-2")));
+        assert!(some.knows_room("lab") && !some.knows_room("hall"));
+        for all in [
+            grants(serde_json::json!([{"role": "admin"}])),
+            Grants::default(),
+        ] {
+            assert!(all.knows_device(&id("x")) && all.knows_room("x"));
+        }
+        let other = grants(serde_json::json!([{"role": "peer"}, {"role": "gecko"}]));
+        assert!(!other.knows_device(&id("x")) && !other.knows_room("x"));
     }
 
     #[test]
@@ -491,6 +609,6 @@ mod tests {
             frame,
             otherwise: Some(Request::NotGranted(refused)),
         };
-        assert_eq!(peer.check(command), Ok(expected));
+        assert_eq!(peer.check(command, nowhere), Ok(expected));
     }
 }

@@ -6,6 +6,7 @@
 mod addresses;
 mod channels;
 mod check;
+mod config;
 mod events;
 mod feed;
 pub(super) mod feedback;
@@ -13,6 +14,7 @@ mod ice;
 mod jitter;
 pub(super) mod meter;
 mod negotiation;
+mod promise;
 mod receive;
 mod sampler;
 pub(super) mod sdp;
@@ -22,7 +24,6 @@ mod tunnel;
 mod verdict;
 mod witness;
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,12 +40,9 @@ use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
 use super::MediaError;
-use super::codec::{Codec, Kind};
 use super::guard::{self, Guard};
-use super::metrics::{Metrics, Share};
+use super::metrics::Share;
 use super::source::Source;
-use crate::config::IceServer;
-use crate::net::{InterfaceRules, PortRange};
 use addresses::Told;
 use channels::Channels;
 use events::Emitter;
@@ -56,6 +54,7 @@ use witness::Witness;
 
 pub use channels::ChannelError;
 pub use check::{Offered, OfferedLine};
+pub use config::{RECEIVE_LATENCY, SessionConfig, StreamConfig};
 pub use events::{SessionEvent, SessionEvents};
 pub use jitter::InboundStats;
 pub use meter::FrameAge;
@@ -64,93 +63,6 @@ pub use stats::{OutboundStats, Stats};
 pub use verdict::{Reason, Verdict};
 pub(super) use witness::PHASES;
 pub use witness::Phases;
-
-/// How long received packets wait for late ones if nothing else is said.
-pub const RECEIVE_LATENCY: Duration = Duration::from_millis(100);
-
-/// What a session sends and takes.
-#[derive(Debug, Clone)]
-pub struct SessionConfig {
-    /// What the log calls the other side.
-    pub name: String,
-    /// STUN and TURN servers, in the browser's form.
-    pub ice_servers: Vec<IceServer>,
-    /// Use TURN only.
-    pub relay_only: bool,
-    /// Who checks the certificates of TURN servers over TLS; without, these are left out.
-    pub turn_tls: Option<Arc<rustls::ClientConfig>>,
-    /// Whether media may go over TCP to the other side itself (RFC 6544), as servers take it.
-    pub tcp: bool,
-    /// Which of this machine's interfaces are used.
-    pub interfaces: InterfaceRules,
-    /// What the other side is told instead of this machine's own addresses of the same family; the ports
-    /// stay as they are. Nothing is hidden if there are none.
-    pub advertise: Vec<IpAddr>,
-    /// Which UDP ports are used; any, if nothing is said.
-    pub ports: Option<PortRange>,
-    /// What we send.
-    pub streams: Vec<StreamConfig>,
-    /// What our first offer asks for without sending anything itself: one section for each kind of
-    /// media, with all these codecs of it that can be taken apart here, the preferred one first.
-    pub wanted: Vec<Codec>,
-    /// Data channels that we make, by label.
-    pub channels: Vec<String>,
-    /// The protocol of the data channels that we make (RFC 8832 section 5.1); empty for none.
-    pub channel_protocol: String,
-    /// Whether our offers invite the other side's media as well, in the sections of our own streams.
-    pub invite: bool,
-    /// Whether our first offer puts all its sections on one transport. Old peers of GStreamer can't
-    /// take that. An answer follows the other side's offer either way.
-    pub bundle: bool,
-    /// What becomes of received media.
-    pub receive: Receive,
-    /// How long received packets wait for late ones.
-    pub receive_latency: Duration,
-    /// Where the session is counted.
-    pub metrics: Option<Metrics>,
-    /// Events that wait for the session's owner. One more fails the session: a reliable channel with
-    /// a hole would be worse, and it is the other side of this session alone that sends too fast.
-    pub queue: usize,
-}
-
-impl Default for SessionConfig {
-    fn default() -> Self {
-        Self {
-            name: String::new(),
-            ice_servers: Vec::new(),
-            relay_only: false,
-            turn_tls: None,
-            tcp: false,
-            interfaces: InterfaceRules::default(),
-            advertise: Vec::new(),
-            ports: None,
-            streams: Vec::new(),
-            wanted: Vec::new(),
-            channels: Vec::new(),
-            channel_protocol: String::new(),
-            invite: true,
-            bundle: true,
-            receive: Receive::default(),
-            receive_latency: RECEIVE_LATENCY,
-            metrics: None,
-            queue: events::QUEUE,
-        }
-    }
-}
-
-/// One stream that we send.
-#[derive(Debug, Clone)]
-pub struct StreamConfig {
-    /// Where its media comes from.
-    pub source: Arc<Source>,
-    /// The id of its media stream, as the viewer sees it (`display_0`).
-    pub stream_id: String,
-    /// Video or audio.
-    pub kind: Kind,
-    /// The codecs to use, the preferred one first; empty means what the source prefers. An offer
-    /// names the first only: webrtcbin 1.22 gives two codecs the same payload types.
-    pub codecs: Vec<Codec>,
-}
 
 /// A connection to one viewer.
 #[derive(Debug)]
@@ -346,7 +258,7 @@ impl Session {
     /// # Errors
     /// If webrtcbin doesn't answer.
     pub async fn stats(&self) -> Result<Stats, MediaError> {
-        let reply = negotiation::statistics(&self.webrtc).await?;
+        let reply = promise::statistics(&self.webrtc).await?;
         let sent = self.negotiation.sent();
         let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
         let mut stats = stats::read(&reply, &sent, &mut previous, Instant::now());

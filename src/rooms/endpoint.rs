@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 
 use str0m::bwe::Bitrate;
 use str0m::channel::ChannelId;
-use str0m::media::{Mid, Pt, Rid};
-use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, Ssrc, Vp8Descriptor};
+use str0m::media::{Mid, Rid};
+use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, Ssrc};
 use str0m::stats::{MediaEgressStats, MediaIngressStats, PeerStats};
 use str0m::{Input, Output, Rtc, RtcError};
 
 use super::addresses::Addresses;
 use super::channels::Channels;
 use super::demux::Held;
+use super::intake::Intake;
 use super::keyframes::Throttle;
-use super::layers::{Choice, Meter, Retry, Settling};
+use super::layers::Meter;
+use super::outgoing::{Outgoing, Packet};
 use super::report::Reports;
-use super::rewrite::Rewriter;
 use super::round::Round;
 use super::sdp::{Line, Selection};
-use super::strain::Strain;
 use super::trouble::{Reach, Unconnected};
 use super::{EndpointKey, Failure, RoomKey};
 
@@ -34,13 +34,6 @@ const BREATHER: Duration = Duration::from_millis(5);
 /// How late str0m may be woken where nothing is paced: its reports and requests don't mind, and the
 /// next packet mostly comes first and does what is due.
 const SLACK: Duration = Duration::from_millis(10);
-/// Packets kept for retransmission, per stream: two seconds of 2.5 Mbit/s. Their payloads are shared.
-const RESENDS: usize = 512;
-/// How long they are kept, and the share of retransmissions in what is sent, at most. A receiver asks
-/// twice and more for what is a round trip away, so that 5 % of losses are easily 15 %, where str0m stops
-/// unless told otherwise; then one loss breaks all pictures up to the next keyframe.
-const RESENT_AGE: Duration = Duration::from_secs(2);
-const RESENT_SHARE: f32 = 0.5;
 /// Encodings of one video: browsers send three.
 const LAYERS: usize = 4;
 
@@ -72,6 +65,7 @@ pub(super) struct Endpoint {
     queued: usize,
     pub(super) counts: Counts,
     pub(super) channels: Channels,
+    pub(super) intake: Intake,
     /// Where its datagrams must come from, on a machine with several addresses.
     pub(super) local: Option<IpAddr>,
 }
@@ -125,29 +119,6 @@ pub(super) struct Layer {
     pub(super) keyframes: Throttle,
 }
 
-/// What a subscriber gets.
-pub(super) struct Outgoing {
-    pub(super) publisher: usize,
-    audio: Option<Track>,
-    video: Option<Track>,
-    /// The layer that is sent, and the one that should be.
-    pub(super) layer: Option<usize>,
-    pub(super) choice: Choice,
-    pub(super) settling: Settling,
-    pub(super) retry: Retry,
-    pub(super) estimate: Option<u64>,
-    pub(super) strain: Strain,
-    /// Whether its video goes on with a keyframe only, after a pause.
-    pub(super) awaits_keyframe: bool,
-}
-
-struct Track {
-    mid: Mid,
-    ssrc: Ssrc,
-    pt: Pt,
-    rewriter: Rewriter,
-}
-
 impl Endpoint {
     /// An endpoint without a purpose yet.
     pub(super) fn new(
@@ -180,6 +151,7 @@ impl Endpoint {
             queued: 0,
             counts: Counts::default(),
             channels: Channels::default(),
+            intake: Intake::default(),
             local: None,
         }
     }
@@ -221,6 +193,7 @@ impl Endpoint {
         let outgoing = self.outgoing.as_ref().filter(|_| quick);
         let mut round = outgoing.map_or(Round::default(), |o| Round::new(queued, o.ssrcs()));
         let rtc = &mut self.rtc;
+        let outgoing = &mut self.outgoing;
         let closed = guarded(|| {
             for _ in 0..ROUNDS {
                 loop {
@@ -228,6 +201,9 @@ impl Endpoint {
                         Output::Transmit(t) => {
                             round.sent(&t.contents);
                             transmit(&t);
+                            if let Some(outgoing) = outgoing.as_mut() {
+                                outgoing.sent(now, rtc, &t.contents);
+                            }
                             // Media goes last. To ask for the time is as dear as a packet, and then
                             // str0m wants another round; the next packet will make it.
                             if round.is_complete() {
@@ -495,124 +471,6 @@ impl Incoming {
             .video
             .as_ref()
             .is_some_and(|line| line.simulcast)
-    }
-}
-
-/// A packet on its way from a publisher to its subscribers.
-pub(super) struct Packet<'a> {
-    pub(super) rtp: &'a RtpPacket,
-    /// For video.
-    pub(super) layer: Option<usize>,
-    /// Whether a keyframe begins here.
-    pub(super) keyframe: bool,
-    pub(super) simulcast: bool,
-    /// For VP8, of simulcast.
-    pub(super) vp8: Option<Vp8Descriptor>,
-    /// Nobody can decode its layer before a keyframe comes.
-    pub(super) needs_keyframe: bool,
-}
-
-impl<'a> Packet<'a> {
-    /// Of the publisher's audio.
-    pub(super) fn audio(rtp: &'a RtpPacket) -> Self {
-        Self {
-            rtp,
-            layer: None,
-            keyframe: false,
-            simulcast: false,
-            vp8: None,
-            needs_keyframe: false,
-        }
-    }
-}
-
-impl Outgoing {
-    /// Nothing sent yet. `estimate`: what the path takes, if that is measured.
-    pub(super) fn new(
-        rtc: &mut Rtc,
-        selection: &Selection,
-        publisher: usize,
-        estimate: Option<u64>,
-    ) -> Self {
-        let mut track = |line: &Option<Line>| {
-            let line = line.as_ref()?;
-            let mid = Mid::from(line.mid.as_str());
-            let mut api = rtc.direct_api();
-            let stream = api.stream_tx_by_mid(mid, None)?;
-            // Publishers pace what they send. To pace it again by an estimate that has just fallen would
-            // let it wait, up to two seconds, until the smaller layer comes.
-            stream.set_unpaced(true);
-            stream.set_rtx_cache(RESENDS, RESENT_AGE, Some(RESENT_SHARE));
-            let ssrc = stream.ssrc();
-            Some(Track {
-                mid,
-                ssrc,
-                pt: Pt::from(line.payload.pt),
-                rewriter: Rewriter::new(line.payload.clock),
-            })
-        };
-        Self {
-            publisher,
-            audio: track(&selection.audio),
-            video: track(&selection.video),
-            layer: None,
-            choice: Choice::default(),
-            settling: Settling::default(),
-            retry: Retry::default(),
-            estimate,
-            strain: Strain::default(),
-            awaits_keyframe: false,
-        }
-    }
-
-    /// Whether an m= section is that of its video.
-    fn is_video(&self, mid: Mid) -> bool {
-        self.video.as_ref().is_some_and(|track| track.mid == mid)
-    }
-
-    fn ssrcs(&self) -> [Option<Ssrc>; 2] {
-        [&self.audio, &self.video].map(|track| track.as_ref().map(|track| track.ssrc))
-    }
-
-    /// The publisher's sound or picture comes again after a pause that shall not look like a loss.
-    pub(super) fn go_on(&mut self, audio: bool, video: bool) {
-        if let Some(track) = self.audio.as_mut().filter(|_| audio) {
-            track.rewriter.cut();
-        }
-        self.awaits_keyframe |= video;
-    }
-
-    /// Whether the subscriber gets a packet. Switches to its layer if it should.
-    fn takes(&mut self, now: Instant, packet: &Packet<'_>) -> bool {
-        let Some(layer) = packet.layer else {
-            return true;
-        };
-        if self.awaits_keyframe || !self.strain.is_open() {
-            let fits = self.choice.wanted().is_none_or(|wanted| wanted == layer);
-            let may_go_on = self.strain.is_open() || self.strain.is_ajar();
-            if !(may_go_on && packet.keyframe && fits) {
-                return false;
-            }
-            self.awaits_keyframe = false;
-            if !self.strain.is_open() {
-                self.strain.open(now);
-            }
-            self.layer = Some(layer);
-            if let Some(track) = &mut self.video {
-                track.rewriter.cut();
-            }
-        }
-        if !packet.simulcast {
-            return true;
-        }
-        if packet.keyframe
-            && self.layer != Some(layer)
-            && (self.layer.is_none() || self.choice.wanted() == Some(layer))
-        {
-            self.layer = Some(layer);
-            self.settling.begin(now);
-        }
-        self.layer == Some(layer)
     }
 }
 

@@ -4,15 +4,19 @@
 //! decided by its [`Grants`] at the switch, the same for all dialects.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::extract::{MatchedPath, Query, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Query, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use hyper::header::{
     AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, WWW_AUTHENTICATE,
 };
+use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -20,10 +24,13 @@ use tracing::info;
 
 use super::admin::Deed;
 use super::listener::Origin;
+use super::outbox::Ended;
+use super::switch::{Inbox, Member};
+use super::tls::Identity;
 use super::tokens::{Account, TokenError};
 use super::{App, http, upgrade};
 use crate::config::Secret;
-use crate::hub::{Grant, Grants, Names, Role};
+use crate::hub::{ConnectionId, Grant, Grants, Names, Role};
 
 /// The subprotocol that a page offers beside its token, because a browser insists on one that the
 /// server takes.
@@ -46,6 +53,9 @@ pub(super) struct Pass {
     expires: Option<Instant>,
 }
 
+/// What a request's token allows; everything, where none are asked for.
+pub(super) struct Allowed(pub(super) Grants);
+
 /// Tokens that are no good any more, whatever they say.
 #[derive(Debug, Default)]
 pub(super) struct Revoked(Mutex<VecDeque<Revocation>>);
@@ -67,10 +77,19 @@ pub(super) enum Revocation {
 }
 
 /// The roles that a path is for; one of them is needed. `None` for what everyone may see: health, the
-/// console's files, and what the documents say of the service itself.
+/// console's files, and what the documents say of the service itself. What isn't named here is for
+/// operators.
 fn roles(path: &str, method: &Method) -> Option<&'static [Role]> {
     use Role::{Admin, Client, Device, Gecko, Participant, Peer};
     Some(match path {
+        "/health" | "/ready" | "/console" | "/console/" | "/console/{*path}" => return None,
+        "/v1/" | "/v1/fxa-oauth/params" | "/v0/fxa-oauth/params" | "/__heartbeat__" => return None,
+        // A page's browser asks so whether the page may ask, without its token.
+        "/connect" | "/forward" | "/poll_messages" | "/ice-servers"
+            if method == Method::OPTIONS =>
+        {
+            return None;
+        }
         "/register_device" => &[Device],
         "/connect_client" | "/devices/{id}/connect" => &[Client],
         "/connect" | "/forward" | "/poll_messages" => &[Client],
@@ -86,12 +105,10 @@ fn roles(path: &str, method: &Method) -> Option<&'static [Role]> {
         | "/getUpdateSpeakerInterval"
         | "/getThresholdSpeaker"
         | "/getClientConfig" => &[Participant, Admin],
-        "/close" | "/metrics" => &[Admin],
         // A worker's script is fetched by geckos, who know its name.
         "/api/scripts/{name}" if method == Method::GET => return None,
         "/api/scripts" => &[Client, Admin],
-        path if path.starts_with("/api/") => &[Admin],
-        _ => return None,
+        _ => &[Admin],
     })
 }
 
@@ -111,9 +128,6 @@ pub(super) async fn guard(
         app.settings().auth.is_some(),
         app.config.client_ca.is_some(),
     );
-    if !(asks_all || asks_devices) || request.method() == Method::OPTIONS {
-        return next.run(request).await;
-    }
     let needed = match request.extensions().get::<MatchedPath>() {
         Some(path) => roles(path.as_str(), request.method()),
         None if upgrade::is_wanted(&request) => Some(FRONT),
@@ -122,16 +136,19 @@ pub(super) async fn guard(
     let Some(needed) = needed else {
         return next.run(request).await;
     };
-    if !asks_all && needed != [Role::Device] {
-        return next.run(request).await;
+    if !asks_all && !(asks_devices && needed == [Role::Device]) {
+        return match foreign_name(&app, &request) {
+            Some(refusal) => refusal,
+            None => next.run(request).await,
+        };
     }
     let origin = request.extensions().get::<Origin>();
     let certificate = origin.and_then(|origin| origin.certificate.clone());
     let path = request.uri().path().to_owned();
     let token = token(&request).filter(|_| asks_all);
     let pass = match (token, certificate) {
-        (None, Some(names)) if needed.contains(&Role::Device) => {
-            app.admitted(Pass::by_certificate(&names))
+        (None, Some(identity)) if needed.contains(&Role::Device) => {
+            app.admitted(Pass::by_certificate(&identity))
         }
         (None, _) if !asks_all => {
             let text = format!("{path} needs a certificate of the client; connect by TLS with one");
@@ -160,8 +177,9 @@ fn foreign_page(app: &App, headers: &HeaderMap) -> Option<Response> {
     let settings = app.settings();
     let allowed = settings.origins.as_ref()?;
     let origin = headers.get(ORIGIN)?.to_str().unwrap_or_default();
-    let own = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let is_own = origin.split_once("://").map(|(_, host)| host) == own;
+    let is_own = origin.split_once("://").is_some_and(|(_, host)| {
+        headers.get(HOST).is_some_and(|own| own == host) && !is_rebound(app, headers)
+    });
     if is_own || allowed.iter().any(|known| known == origin) {
         return None;
     }
@@ -170,15 +188,52 @@ fn foreign_page(app: &App, headers: &HeaderMap) -> Option<Response> {
     Some(http::error(StatusCode::FORBIDDEN, text))
 }
 
+/// What a request is answered that a page makes under a name of its own for this machine. WebSockets
+/// are for the pages of every origin, unless the operator says which.
+fn foreign_name(app: &App, request: &Request) -> Option<Response> {
+    if upgrade::is_wanted(request) || !is_rebound(app, request.headers()) {
+        return None;
+    }
+    app.metrics.refused("foreign_host");
+    let text = "this server is for its own machine, and not by this name: ask for localhost, name it under origins, or set [auth]";
+    Some(http::error(StatusCode::FORBIDDEN, text))
+}
+
+/// Whether a server that is for its own machine, and asks for no tokens, is asked by a name that
+/// anybody may have bound to that machine: a page under such a name counts as the server's own for a
+/// browser ("DNS rebinding"). Addresses can't be bound, nor can names without a dot.
+fn is_rebound(app: &App, headers: &HeaderMap) -> bool {
+    let settings = app.settings();
+    if settings.auth.is_some() || !app.is_local {
+        return false;
+    }
+    let Some(host) = headers.get(HOST) else {
+        // A browser always says.
+        return false;
+    };
+    let host = host.to_str().unwrap_or_default();
+    let is_allowed = |origin: &String| origin.split_once("://").is_some_and(|(_, it)| it == host);
+    !is_unbound(host) && !settings.origins.iter().flatten().any(is_allowed)
+}
+
+/// Whether no name server has a say in where this host is.
+fn is_unbound(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else {
+        return false;
+    };
+    let name = authority.host().trim_matches(['[', ']']);
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.parse::<IpAddr>().is_ok() || !name.contains('.') || name.ends_with(".localhost")
+}
+
 /// Looks for connections whose token has expired, and closes them. Runs for ever.
 pub(super) async fn expire(app: &App) {
     let mut ticks = tokio::time::interval(EXPIRY_CHECK);
     loop {
         ticks.tick().await;
         let now = Instant::now();
-        let is_over = |pass: &Pass| pass.expires.is_some_and(|at| at <= now);
         app.switch
-            .expel(is_over, super::outbox::Ended::TokenExpired);
+            .expel(|pass| pass.is_over(now), Ended::TokenExpired);
     }
 }
 
@@ -202,9 +257,7 @@ pub(super) async fn revoke(State(app): State<Arc<App>>, deed: Deed, request: Req
         app.metrics.reached.tokens_revoked.inc();
     }
     let is_meant = |pass: &Pass| pass.is_meant_by(&revocation);
-    let closed = app
-        .switch
-        .expel(is_meant, super::outbox::Ended::TokenRevoked);
+    let closed = app.switch.expel(is_meant, Ended::TokenRevoked);
     deed.done(&app, "revoke", &format!("{revocation:?}"), closed)
 }
 
@@ -283,12 +336,50 @@ pub(super) fn unauthorized(text: &str) -> Response {
 }
 
 impl App {
+    /// Waits for the end of what a token allows, for as long as there is none for ever.
+    pub(super) async fn ended(&self, pass: Option<&Pass>) {
+        let Some(pass) = pass else {
+            return std::future::pending().await;
+        };
+        let mut ticks = tokio::time::interval(EXPIRY_CHECK);
+        while !pass.is_over(Instant::now()) && !self.revoked.has(pass) {
+            ticks.tick().await;
+        }
+    }
+
+    /// Adds a connection to the switch.
+    pub(super) fn join(
+        &self,
+        id: ConnectionId,
+        member: Member,
+        pass: Option<Arc<Pass>>,
+        inbox: Arc<dyn Inbox>,
+    ) {
+        let (own, end) = (pass.clone(), Arc::clone(&inbox));
+        self.switch.join(id, member, pass, inbox);
+        // A revocation before this may have come after the door; a later one finds the connection.
+        if own.is_some_and(|own| self.revoked.has(&own)) {
+            end.end(Ended::TokenRevoked);
+        }
+    }
+
     /// The pass, unless it was revoked.
     fn admitted(&self, pass: Pass) -> Result<Pass, Refused> {
         if self.revoked.has(&pass) {
             return Err(Refused::new("token_revoked", unauthorized(REVOKED)));
         }
         Ok(pass)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Allowed {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let pass = parts.extensions.get::<Arc<Pass>>();
+        Ok(Self(
+            pass.map_or_else(Grants::default, |pass| pass.grants.clone()),
+        ))
     }
 }
 
@@ -310,11 +401,13 @@ impl Pass {
     }
 
     /// A device by the names in its certificate.
-    fn by_certificate(names: &[String]) -> Self {
-        let ids = Names::new(names.to_vec());
+    fn by_certificate(identity: &Identity) -> Self {
+        let names = &identity.names;
+        let ids = Names::new(names.clone());
         Self {
             grants: Grants::new(vec![Grant::Device { ids }]),
             user: names.first().cloned().unwrap_or_default(),
+            expires: identity.ends,
             ..Self::default()
         }
     }
@@ -322,6 +415,11 @@ impl Pass {
     /// Whose it is.
     pub(super) fn user(&self) -> &str {
         &self.user
+    }
+
+    /// Whether its time is over.
+    fn is_over(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|at| at <= now)
     }
 
     /// Whether it is one of those that are revoked.
@@ -357,6 +455,33 @@ impl Revoked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_owns_a_name_with_a_dot_binds_it_to_any_machine() {
+        for unbound in [
+            "localhost",
+            "localhost:8080",
+            "127.0.0.1:8080",
+            "192.0.2.7",
+            "[::1]:8080",
+            "box:80",
+            "app.localhost",
+            "localhost.",
+        ] {
+            assert!(is_unbound(unbound), "{unbound}");
+        }
+        for bound in [
+            "example.org",
+            "127.0.0.1.example.org:8080",
+            "localhost.example.org",
+            "example.org.",
+            "",
+            "a@b.c",
+            "x.evil-localhost",
+        ] {
+            assert!(!is_unbound(bound), "{bound}");
+        }
+    }
 
     #[test]
     fn so_many_revocations_are_remembered_and_each_once() {

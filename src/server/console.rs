@@ -2,16 +2,20 @@
 
 use axum::extract::Path;
 use axum::response::{IntoResponse as _, Redirect, Response};
-use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
 
 use super::http;
 
 /// Where Cuttlefish's pages look for their way to the server.
 pub(super) const CONNECTOR_PATH: &str = "/js/server_connector.js";
 
-/// The console loads only what is its own, and talks only to its server.
+/// The console loads only what is its own, and talks only to its server. No page of another server may
+/// show it in a frame and lead clicks to it.
 const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; \
-    connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; object-src 'none'";
+    connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; object-src 'none'; \
+    frame-ancestors 'self'";
+/// The console's address may have a token in it, which is nobody else's.
+const REFERRER: &str = "same-origin";
 
 const HTML: &str = "text/html; charset=utf-8";
 const IMAGE: &str = "image/svg+xml";
@@ -99,6 +103,7 @@ pub(super) fn find(path: &str) -> Option<Response> {
         // The next version of the server brings other files under the same names.
         (CACHE_CONTROL, "no-cache"),
         (CONTENT_SECURITY_POLICY, POLICY),
+        (REFERRER_POLICY, REFERRER),
     ];
     Some((headers, content).into_response())
 }

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, Request, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
+use hyper::header::ACCESS_CONTROL_ALLOW_ORIGIN;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::auth::Allowed;
 use super::switch::EndpointView;
 use super::{App, http, ice, upgrade};
 use crate::dialect::cuttlefish::server::{BareClientSession, ClientSession, DeviceSession};
@@ -27,34 +29,44 @@ pub(super) async fn connect_client(State(app): State<Arc<App>>, request: Request
     upgrade::accept(app, request, Box::new(session))
 }
 
-/// `/devices/{id}/connect`; 404 before the upgrade if the device isn't here.
+/// `/devices/{id}/connect`; 404 before the upgrade if the device isn't here. Who may not call it learns
+/// that in either case.
 pub(super) async fn connect_to_device(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
+    Allowed(grants): Allowed,
     request: Request,
 ) -> Response {
-    match find(&app, &id) {
+    let device = EndpointId::new(Namespace::Device, &id);
+    let device = device.filter(|id| !grants.allows_call(id) || app.switch.endpoint(id).is_some());
+    match device {
         Some(device) => {
-            let session = BareClientSession::new(device.id);
+            let session = BareClientSession::new(device);
             upgrade::accept(app, request, Box::new(session))
         }
         None => device_not_found(),
     }
 }
 
-/// `GET /infra_config`
-pub(super) async fn infra_config(State(app): State<Arc<App>>) -> Response {
+/// `GET /infra_config`. Pages from anywhere may read it, as they may connect by polling.
+pub(super) async fn infra_config(State(app): State<Arc<App>>) -> impl IntoResponse {
     let config = app.settings().ice.cuttlefish().infra_config().clone();
-    ice::not_stored(http::json_text(StatusCode::OK, config.into_bytes()))
+    let response = ice::not_stored(http::json_text(StatusCode::OK, config.into_bytes()));
+    ([(ACCESS_CONTROL_ALLOW_ORIGIN, "*")], response)
 }
 
 /// `GET /devices`
 ///
 /// The two generations of pages expect two shapes: the old ones, which ask without a query, an
 /// array of ids; the new ones, which filter by `groupId` or `owner` (empty for all), an array of
-/// objects.
-pub(super) async fn devices(State(app): State<Arc<App>>, Query(filter): Query<Filter>) -> Response {
-    let devices = app.switch.endpoints_in(Namespace::Device);
+/// objects. A token shows the devices that it is for.
+pub(super) async fn devices(
+    State(app): State<Arc<App>>,
+    Allowed(grants): Allowed,
+    Query(filter): Query<Filter>,
+) -> Response {
+    let mut devices = app.switch.endpoints_in(Namespace::Device);
+    devices.retain(|device| grants.knows_device(&device.id));
     if filter.group_id.is_none() && filter.owner.is_none() {
         let ids: Vec<&str> = devices.iter().map(|device| device.id.as_str()).collect();
         return axum::Json(ids).into_response();
@@ -68,8 +80,13 @@ pub(super) async fn devices(State(app): State<Arc<App>>, Query(filter): Query<Fi
 }
 
 /// `GET /devices/{id}`
-pub(super) async fn device(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
-    let Some(device) = find(&app, &id) else {
+pub(super) async fn device(
+    State(app): State<Arc<App>>,
+    Allowed(grants): Allowed,
+    Path(id): Path<String>,
+) -> Response {
+    let device = find(&app, &id).filter(|device| grants.knows_device(&device.id));
+    let Some(device) = device else {
         return device_not_found();
     };
     let mut described = Described::new(&device);

@@ -14,8 +14,11 @@ use axum::response::Response;
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION,
+    CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, DATE, ETAG, EXPIRES, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, LOCATION,
+    RANGE, USER_AGENT, VARY,
 };
 use hyper::{StatusCode, Uri};
 use hyper_util::rt::TokioIo;
@@ -23,44 +26,90 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
-use super::auth::Pass;
+use super::auth::Allowed;
 use super::switch::EndpointView;
 use super::{App, console, cuttlefish, http};
+use crate::hub::{EndpointId, Namespace};
 
-/// Headers that are for one hop only (RFC 9110 section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 /// Why a device's file doesn't come, or not all of it.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Not named by the `http` crate.
-const KEEP_ALIVE: &str = "keep-alive";
+/// What of a request a device's server gets. The rest is between the page and this server, above all its
+/// credentials.
+const TO_DEVICE: [HeaderName; 11] = [
+    ACCEPT,
+    ACCEPT_ENCODING,
+    ACCEPT_LANGUAGE,
+    CACHE_CONTROL,
+    IF_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
+    IF_RANGE,
+    IF_UNMODIFIED_SINCE,
+    RANGE,
+    USER_AGENT,
+];
+/// What of a device's answer a page gets: what is about the file. Other headers would hold for this
+/// server as a whole, as `Set-Cookie`, `Service-Worker-Allowed`, `Strict-Transport-Security` and `NEL`.
+const FROM_DEVICE: [HeaderName; 15] = [
+    ACCEPT_RANGES,
+    CACHE_CONTROL,
+    CONTENT_DISPOSITION,
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE,
+    DATE,
+    ETAG,
+    EXPIRES,
+    LAST_MODIFIED,
+    LOCATION,
+    VARY,
+];
+/// What a browser sends for a script that shall answer for the server from then on, also when the device
+/// is gone (Service Workers, section "Service-Worker").
+const SERVICE_WORKER: &str = "service-worker";
+/// Where tokens are asked for, a device's page runs nothing: it would do so in the name of this server,
+/// and with the token in the page's address. It couldn't work either: it brings no token.
+const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
 
 /// `GET /devices/{id}/files/{path}`
 pub(super) async fn get(
     State(app): State<Arc<App>>,
     Path((id, path)): Path<(String, String)>,
+    Allowed(grants): Allowed,
     request: Request,
 ) -> Response {
     // The page's way to the server belongs to the server.
     if path == console::CONNECTOR_PATH.trim_start_matches('/') {
         return console::respond(console::CONNECTOR_PATH);
     }
-    let Some(device) = cuttlefish::find(&app, &id) else {
-        return cuttlefish::device_not_found();
-    };
-    let pass = request.extensions().get::<Arc<Pass>>();
-    if pass.is_some_and(|pass| !pass.grants.allows_call(&device.id)) {
+    let is_allowed = |id: EndpointId| grants.allows_call(&id);
+    if !EndpointId::new(Namespace::Device, &id).is_some_and(is_allowed) {
         app.metrics.refused("forbidden");
         let text = "the token does not allow this device";
         return http::error(StatusCode::FORBIDDEN, text);
     }
+    if request.headers().contains_key(SERVICE_WORKER) {
+        let text = "a device's script can't be a service worker of this server";
+        return http::error(StatusCode::FORBIDDEN, text);
+    }
+    let Some(device) = cuttlefish::find(&app, &id) else {
+        return cuttlefish::device_not_found();
+    };
     let target = match target(&app, &device) {
         Ok(target) => target,
         Err(why) => return http::error(StatusCode::NOT_FOUND, why),
     };
     let deadline = Instant::now() + app.config.limits.device_file;
     match timeout_at(deadline, fetch(target, request, deadline)).await {
-        Ok(Ok(response)) => {
+        Ok(Ok(mut response)) => {
+            if app.settings().auth.is_some() {
+                let headers = response.headers_mut();
+                headers.append(CONTENT_SECURITY_POLICY, SANDBOX);
+            }
             let most = app.config.limits.device_file_bytes;
             let cut_off = app.metrics.reached.device_file_bytes.clone();
             let counted = move |error: Failure| {
@@ -112,14 +161,16 @@ async fn fetch(
     let mut asked = hyper::Request::new(Empty::<Bytes>::new());
     *asked.method_mut() = head.method;
     *asked.uri_mut() = device_path(&head.uri)?;
-    *asked.headers_mut() = to_device(head.headers);
+    *asked.headers_mut() = only(head.headers, &TO_DEVICE);
     asked
         .headers_mut()
         .insert(HOST, HeaderValue::try_from(target.to_string())?);
     let mut response = sender.send_request(asked).await?;
-    drop_hop_by_hop(response.headers_mut());
-    // A device must not set cookies for the whole server.
-    response.headers_mut().remove(SET_COOKIE);
+    if response.status().is_informational() {
+        return Err("it answers in another protocol than HTTP".into());
+    }
+    let headers = std::mem::take(response.headers_mut());
+    *response.headers_mut() = only(headers, &FROM_DEVICE);
     Ok(response)
 }
 
@@ -144,31 +195,13 @@ fn is_token(pair: &str) -> bool {
     named.unwrap_or(true)
 }
 
-/// Credentials are for this server, not for the device.
-fn to_device(mut headers: HeaderMap) -> HeaderMap {
-    let dropped: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            let name = name.as_str();
-            matches!(
-                name,
-                "cookie" | "authorization" | "content-length" | "referer"
-            ) || name.starts_with("x-")
-        })
-        .cloned()
-        .collect();
-    for name in dropped {
+/// These headers and no others.
+fn only(mut headers: HeaderMap, kept: &[HeaderName]) -> HeaderMap {
+    let all: Vec<HeaderName> = headers.keys().cloned().collect();
+    for name in all.iter().filter(|name| !kept.contains(name)) {
         headers.remove(name);
     }
-    drop_hop_by_hop(&mut headers);
     headers
-}
-
-fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
-    headers.remove(KEEP_ALIVE);
 }
 
 #[cfg(test)]
@@ -190,6 +223,7 @@ mod tests {
         for name in [
             "cookie",
             "authorization",
+            "sec-websocket-protocol",
             "referer",
             "x-any",
             "connection",
@@ -197,7 +231,7 @@ mod tests {
         ] {
             headers.insert(name, HeaderValue::from_static("1"));
         }
-        let left = to_device(headers);
+        let left = only(headers, &TO_DEVICE);
         assert_eq!(
             left.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
             ["accept"]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hyper::Method;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{StatusCode, Uri};
+use tracing::warn;
 
 use super::App;
 use crate::hub::Payload;
@@ -35,9 +36,12 @@ impl Hook {
             headers: HeaderMap::from_iter(headers),
             body: request.into_bytes(),
         };
-        // The operator chose the hook, wherever it is.
+        // The operator chose the hook, wherever it is. Where, is nothing for clients.
         let answer = self.web.send(ask, |_| Ok(())).await;
-        let answer = answer.map_err(|error| error.to_string())?;
+        let answer = answer.map_err(|error| {
+            warn!(%error, "the hook for custom requests can't be asked");
+            "whoever answers them can't be asked now; try again later".to_owned()
+        })?;
         if answer.status != StatusCode::OK {
             return Err(format!("it answered with the status {}", answer.status));
         }

@@ -9,6 +9,7 @@ use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::auth::Allowed;
 use super::{App, admin, http, upgrade};
 use crate::dialect::kurento::server::ClientSession;
 pub(super) use crate::dialect::kurento::server::Settings;
@@ -30,10 +31,11 @@ pub(super) async fn room(State(app): State<Arc<App>>, request: Request) -> Respo
     upgrade::accept(app, request, Box::new(session))
 }
 
-/// `/getAllRooms`: the names, by any verb.
-pub(super) async fn all_rooms(State(app): State<Arc<App>>) -> Response {
+/// `/getAllRooms`: the names, by any verb. A token shows the rooms that it is for.
+pub(super) async fn all_rooms(State(app): State<Arc<App>>, Allowed(grants): Allowed) -> Response {
     let rooms = app.switch.forwarding_rooms();
-    let names: Vec<_> = rooms.iter().map(|(name, _)| &**name).collect();
+    let names = rooms.iter().map(|(name, _)| &**name);
+    let names: Vec<_> = names.filter(|name| grants.knows_room(name)).collect();
     json_value(&json!(names))
 }
 

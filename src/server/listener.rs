@@ -54,8 +54,8 @@ pub(super) struct Origin {
     pub(super) number: ConnectionId,
     /// Whether it speaks TLS.
     pub(super) secure: bool,
-    /// The names in the client's certificate, if it has a good one.
-    pub(super) certificate: Option<Arc<[String]>>,
+    /// Who the client is by its certificate, if it has a good one.
+    pub(super) certificate: Option<Arc<tls::Identity>>,
     /// Keeps the connection's place while an upgraded socket lives.
     pub(super) slot: Arc<Slot>,
 }
@@ -270,7 +270,7 @@ async fn secured(tcp: TcpStream, acceptor: &TlsAcceptor, origin: &mut Origin) ->
     let error = match timeout(limits.handshake, acceptor.accept(tcp)).await {
         Ok(Ok(tls)) => {
             let patience = limits.write;
-            origin.certificate = tls::names(tls.get_ref().1.peer_certificates());
+            origin.certificate = tls::identity(tls.get_ref().1.peer_certificates());
             return Some(Stream::tls(tls, patience));
         }
         Ok(Err(error)) => error.to_string(),

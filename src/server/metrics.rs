@@ -31,7 +31,7 @@ const ROLES: [(Dialect, &str); 6] = [
     (Dialect::Kurento, "participant"),
 ];
 /// Causes that dashboards ask for before they occur: limits, and what operators must hear of.
-const CAUSES: [&str; 19] = [
+const CAUSES: [&str; 18] = [
     "address_too_fast",
     "authority_unavailable",
     "body_too_large",
@@ -50,7 +50,6 @@ const CAUSES: [&str; 19] = [
     "token_refused",
     "token_revoked",
     "too_many_candidates",
-    "too_many_requests",
 ];
 /// The same of codes by which WebSockets are closed.
 const CLOSES: [(&str, u16); 8] = [

@@ -51,7 +51,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::hub::MediaEvent;
 use addresses::Addresses;
 use admin::Begun;
@@ -213,12 +213,16 @@ struct App {
     hook: Option<Hook>,
     phase: watch::Sender<Phase>,
     addresses: Arc<Addresses>,
-    /// How fast one WebSocket may send.
+    /// How fast one WebSocket may send…
     rate: Rate,
+    /// …and one of Kurento's, whose requests may be told to a whole room.
+    kurento_rate: Rate,
     /// One permit per TCP connection.
     slots: Arc<Semaphore>,
     /// How many permits there are.
     slot_count: u32,
+    /// Whether only this machine reaches the listeners, and no proxy passes others on.
+    is_local: bool,
 }
 
 /// Loads the certificate and takes every address. Nothing is accepted yet.
@@ -357,13 +361,22 @@ impl App {
             Arc::clone(&metrics),
             Arc::clone(&media),
         ));
+        let is_own = |it: &config::Listen| it.address.ip().is_loopback();
         Ok(Self {
+            is_local: config.proxies.is_none() && config.listen.iter().all(is_own),
             begun: Begun::now(),
             snapshots: Snapshots::new(switch.changes(), config.limits.event_streams),
             settings: RwLock::new(Arc::new(settings)),
             addresses: Arc::new(Addresses::new(&config)),
             rate: Rate::new(
                 config.limits.messages_per_second,
+                config.limits.bytes_per_second,
+            ),
+            kurento_rate: Rate::new(
+                config
+                    .limits
+                    .kurento_requests
+                    .min(config.limits.messages_per_second),
                 config.limits.bytes_per_second,
             ),
             kurento: Arc::new(kurento_settings(&config)),
@@ -392,7 +405,6 @@ fn kurento_settings(config: &Config) -> kurento::Settings {
     let limits = &config.limits;
     kurento::Settings {
         name_bytes: limits.id_bytes,
-        requests: limits.kurento_requests,
         waiting: limits.queue_messages,
         waiting_bytes: limits.queue_bytes,
         has_hook: config.kurento.custom_request_url.is_some(),

@@ -2,6 +2,7 @@
 //! is a connection like any other.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,8 @@ pub(super) struct PollingClients(Mutex<HashMap<String, Client>>);
 #[derive(Clone)]
 struct Client {
     connection: ConnectionId,
+    /// Whose token opened it, where tokens are asked for.
+    pass: Option<Arc<Pass>>,
     inbox: Arc<PollingInbox>,
 }
 
@@ -131,11 +134,11 @@ pub(super) async fn new_forward(
     Path(id): Path<String>,
     request: Request,
 ) -> Response {
-    let (asked, _) = match read(&app, request).await {
+    let (asked, sender) = match read(&app, request).await {
         Ok(read) => read,
         Err(response) => return response,
     };
-    let Some(client) = app.polling.open_client(&app, &id) else {
+    let Some(client) = app.polling.open_client(&app, &id, sender.pass.as_ref()) else {
         return connection_not_found();
     };
     match asked.payload() {
@@ -152,8 +155,10 @@ pub(super) async fn new_messages(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     Query(range): Query<Range>,
+    request: Request,
 ) -> Response {
-    let Some(client) = app.polling.open_client(&app, &id) else {
+    let pass = request.extensions().get::<Arc<Pass>>();
+    let Some(client) = app.polling.open_client(&app, &id, pass) else {
         return connection_not_found();
     };
     let told = client.inbox.lock();
@@ -195,7 +200,9 @@ pub(super) async fn expire(app: &App) {
 
 /// Who sends a request.
 struct Newcomer {
-    origin: Option<Origin>,
+    address: IpAddr,
+    /// Whether by TLS.
+    secure: bool,
     pass: Option<Arc<Pass>>,
 }
 
@@ -204,8 +211,12 @@ async fn read(app: &App, request: Request) -> Result<(polled::Request, Newcomer)
     if let Some(refusal) = app.refuses_newcomers() {
         return Err(refusal);
     }
+    let origin = request.extensions().get::<Origin>();
     let newcomer = Newcomer {
-        origin: request.extensions().get::<Origin>().cloned(),
+        address: origin.map_or(Ipv4Addr::UNSPECIFIED.into(), |origin| {
+            app.addresses.client(origin.peer, request.headers())
+        }),
+        secure: origin.is_some_and(|origin| origin.secure),
         pass: request.extensions().get::<Arc<Pass>>().cloned(),
     };
     let body = http::text_body(app, request).await?;
@@ -219,7 +230,11 @@ fn open(
     device: &EndpointId,
     newcomer: Newcomer,
 ) -> Result<(String, Option<Payload>), CallError> {
-    let Newcomer { origin, pass } = newcomer;
+    let Newcomer {
+        address,
+        secure,
+        pass,
+    } = newcomer;
     let limits = &app.config.limits;
     let full = CallError::Full(limits.polling_clients);
     // Another request may come between this and the insertion, which looks again.
@@ -245,14 +260,13 @@ fn open(
     let member = Member {
         dialect: Dialect::Cuttlefish,
         role: "client",
-        secure: origin.as_ref().is_some_and(|origin| origin.secure),
-        peer: origin.map_or([0, 0, 0, 0].into(), |origin| origin.peer.ip()),
+        secure,
+        peer: address,
         indirect: true,
         files_port: None,
     };
     let connection = app.switch.number();
-    app.switch
-        .join(connection, member, pass, Arc::clone(&inbox) as _);
+    app.join(connection, member, pass.clone(), Arc::clone(&inbox) as _);
     let endpoint = device.clone();
     let when_absent = WhenAbsent::Refuse;
     // The hub answers a call that may not wait before this returns.
@@ -267,7 +281,11 @@ fn open(
         Call::Refused(error) => Err(error.clone()),
         Call::Unanswered | Call::Over => Err(CallError::Absent(device.clone())),
     };
-    let client = Client { connection, inbox };
+    let client = Client {
+        connection,
+        pass,
+        inbox,
+    };
     let kept = match outcome {
         Ok(opened) if app.polling.insert(id, client, limits.polling_clients) => {
             app.metrics.polling_clients.inc();
@@ -282,12 +300,13 @@ fn open(
 
 /// A request of the old generation: perhaps a message to the device, then everything that waits.
 async fn exchange(app: &App, request: Request, with_payload: bool) -> Response {
-    let asked = match read(app, request).await {
-        Ok((asked, _)) => asked,
+    let (asked, sender) = match read(app, request).await {
+        Ok(read) => read,
         Err(response) => return response,
     };
+    let pass = sender.pass.as_ref();
     let client = asked.connection_id().and_then(|id| {
-        let client = app.polling.client(id).ok_or(Cause::UnknownMailbox)?;
+        let client = app.polling.client(id, pass).ok_or(Cause::UnknownMailbox)?;
         Ok((id, client))
     });
     let (id, client) = match client {
@@ -333,16 +352,20 @@ fn new_id() -> Option<String> {
 }
 
 impl PollingClients {
-    /// The client with this id, which is in use now.
-    fn client(&self, id: &str) -> Option<Client> {
+    /// The client with this id, which is in use now, if the user is the same as at the beginning.
+    fn client(&self, id: &str, pass: Option<&Arc<Pass>>) -> Option<Client> {
         let client = self.lock().get(id).cloned()?;
+        let user = |pass: Option<&Arc<Pass>>| pass.map(|it| it.user().to_owned());
+        if user(client.pass.as_ref()) != user(pass) {
+            return None;
+        }
         client.inbox.lock().mailbox.touch(Instant::now());
         Some(client)
     }
 
     /// The same, unless its device has left.
-    fn open_client(&self, app: &App, id: &str) -> Option<Client> {
-        let client = self.client(id)?;
+    fn open_client(&self, app: &App, id: &str, pass: Option<&Arc<Pass>>) -> Option<Client> {
+        let client = self.client(id, pass)?;
         let over = matches!(client.inbox.lock().call, Call::Over);
         if over {
             self.remove(app, id);
@@ -376,7 +399,13 @@ impl PollingClients {
 impl Client {
     fn to_device(&self, app: &App, payload: &Payload) {
         let payload = payload.clone();
-        self.inbox.lock().traffic.received(payload.len());
+        let told = self.inbox.lock();
+        told.traffic.received(payload.len());
+        // The device may still be there, and not be for this client any more.
+        if matches!(told.call, Call::Over) {
+            return;
+        }
+        drop(told);
         app.switch
             .command(self.connection, Command::ToEndpoint { payload });
     }
@@ -400,6 +429,9 @@ impl Inbox for PollingInbox {
     /// Never overflows: the oldest messages make room.
     fn push(&self, event: Event) -> Result<(), Overflow> {
         let mut told = self.lock();
+        if matches!(told.call, Call::Over) {
+            return Ok(());
+        }
         match event {
             Event::CallOpened { info, .. } => told.call = Call::Open(info),
             Event::CallRefused(error) => told.call = Call::Refused(error),

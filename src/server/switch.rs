@@ -23,7 +23,7 @@ use crate::config;
 use crate::dialect::Dialect;
 use crate::hub::{
     self, ByConnection, CallNumber, Command, ConnectionId, Counts, EndpointId, Event, Granted, Hub,
-    MediaCommand, MediaEvent, MediaOwner, Offer, Output, Reached, SessionId, Told,
+    MediaCommand, MediaEvent, MediaLoss, MediaOwner, Offer, Output, Reached, SessionId, Told,
 };
 
 /// Where the hub's events for one connection go.
@@ -199,15 +199,16 @@ impl Switch {
     /// The same, for who knows the time already.
     pub(super) fn command_at(&self, now: Instant, from: ConnectionId, command: Command) {
         let mut state = self.lock();
+        let State { hub, seats, .. } = &mut *state;
         // A connection that was thrown out may not have heard of it yet.
-        let Some(seat) = state.seats.get_mut(&from) else {
+        let Some(seat) = seats.get_mut(&from) else {
             return;
         };
         if let Some((phase, took)) = seat.beginning.asks(now, &command) {
             self.metrics.set_up(seat.member.dialect, phase, took);
         }
         let checked = match &seat.pass {
-            Some(pass) => pass.grants.check(command),
+            Some(pass) => pass.grants.check(command, |it| hub.visitor_place(it)),
             None => Ok(command),
         };
         let mut outputs = std::mem::take(&mut state.outputs);
@@ -230,11 +231,8 @@ impl Switch {
     /// Tells the hub what the media plane says.
     pub(super) fn media(&self, event: MediaEvent) {
         self.change(|now, state, outputs| {
-            if let MediaEvent::Failed {
-                end,
-                why,
-                closed: false,
-            } = &event
+            if let MediaEvent::Failed { end, why, loss } = &event
+                && *loss != MediaLoss::Closed
                 && let Some(MediaOwner { room, user, of }) = state.hub.media_owner(*end)
             {
                 warn!(media = end.0, room = &*room, user = &*user, of = of.as_deref(), %why, "a participant's media failed");
@@ -309,14 +307,21 @@ impl Switch {
         }
     }
 
-    /// Ends the connections whose tokens are meant. How many.
+    /// Ends the connections whose tokens are meant. How many. Who takes part in a forwarded room, and
+    /// whose token has only expired, is awaited back with another one.
     pub(super) fn expel(&self, is_meant: impl Fn(&Pass) -> bool, why: Ended) -> usize {
-        let state = self.lock();
-        let meant = state.seats.values().filter(|seat| {
-            let pass = seat.pass.as_deref();
-            pass.is_some_and(&is_meant)
-        });
-        meant.inspect(|seat| seat.inbox.end(why.clone())).count()
+        let mut state = self.lock();
+        let is_meant = |seat: &Seat| seat.pass.as_deref().is_some_and(&is_meant);
+        let meant = state.seats.iter().filter(|(_, seat)| is_meant(seat));
+        let meant: Vec<_> = meant.map(|(id, _)| *id).collect();
+        for id in &meant {
+            if why == Ended::TokenRevoked {
+                self.put_out(&mut state, *id, why.clone());
+            } else if let Some(seat) = state.seats.get(id) {
+                seat.inbox.end(why.clone());
+            }
+        }
+        meant.len()
     }
 
     /// How many of each there are.

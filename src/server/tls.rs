@@ -50,6 +50,15 @@ pub(super) struct Tls {
 #[derive(Debug)]
 struct Shown(RwLock<Arc<CertifiedKey>>);
 
+/// Who a client is by its certificate.
+#[derive(Debug)]
+pub(super) struct Identity {
+    /// The names in it (subjectAltName, DNS names: RFC 5280 section 4.2.1.6).
+    pub(super) names: Vec<String>,
+    /// When it ends.
+    pub(super) ends: Option<SystemTime>,
+}
+
 /// What tells whether a file is still the same one.
 type Stamp = Option<(SystemTime, u64, u64)>;
 
@@ -135,12 +144,10 @@ impl Tls {
 }
 
 impl Shown {
-    /// When it ends (RFC 5280 section 4.1.2.5).
+    /// When it ends.
     fn ends(&self) -> Option<SystemTime> {
         let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let (_, certificate) = X509Certificate::from_der(shown.cert.first()?).ok()?;
-        let seconds = certificate.validity().not_after.timestamp();
-        Some(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).ok()?))
+        ends(shown.cert.first()?)
     }
 
     /// Shows another certificate; whether it is another one.
@@ -177,12 +184,21 @@ fn clients(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, StartError> {
         .map_err(|error| unusable(error.to_string()))
 }
 
-/// The names in a client's certificate, which was checked (subjectAltName, DNS names: RFC 5280
-/// section 4.2.1.6).
-pub(super) fn names(certificates: Option<&[CertificateDer<'_>]>) -> Option<Arc<[String]>> {
+/// Who a client is by its certificate, which was checked.
+pub(super) fn identity(certificates: Option<&[CertificateDer<'_>]>) -> Option<Arc<Identity>> {
     let certificate = certificates?.first()?;
     let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
-    Some(parsed.valid_dns_names().map(str::to_owned).collect())
+    Some(Arc::new(Identity {
+        names: parsed.valid_dns_names().map(str::to_owned).collect(),
+        ends: ends(certificate),
+    }))
+}
+
+/// When a certificate ends (RFC 5280 section 4.1.2.5).
+fn ends(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let seconds = certificate.validity().not_after.timestamp();
+    Some(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).ok()?))
 }
 
 /// The certificate's file and the key's.

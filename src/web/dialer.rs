@@ -1,5 +1,6 @@
 //! One server and how to talk to it: its URL, whom to trust there, what to show it.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -116,6 +117,12 @@ impl ServerUrl {
     /// Whether it is over TLS.
     pub(crate) fn is_tls(&self) -> bool {
         self.0.scheme_str() == Some("wss")
+    }
+
+    /// Whether it is on this machine.
+    pub(crate) fn is_here(&self) -> bool {
+        let address = self.host().parse::<IpAddr>();
+        address.map_or(self.host() == "localhost", |it| it.is_loopback())
     }
 
     /// The path and the query, from the first slash on.
@@ -310,5 +317,18 @@ mod tests {
         let url = ServerUrl::new("wss://[::1]", "/").unwrap();
         assert_eq!((url.host(), url.port()), ("::1", 443));
         assert_eq!(url.origin(), "https://[::1]:443");
+        for (text, is_here) in [
+            ("ws://localhost:1", true),
+            ("ws://127.0.0.2", true),
+            ("ws://[::1]", true),
+            ("ws://192.0.2.1", false),
+            ("ws://localhost.example.org", false),
+        ] {
+            assert_eq!(
+                ServerUrl::new(text, "/").unwrap().is_here(),
+                is_here,
+                "{text}"
+            );
+        }
     }
 }

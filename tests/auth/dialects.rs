@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::common::{Client, Server};
-use crate::{server, server_with};
+use crate::{TOKENS, server};
 
 async fn registered(server: &Server, id: &str) -> Client {
     let mut device = server.ws("/register_device?token=camera").await;
@@ -13,7 +13,7 @@ async fn registered(server: &Server, id: &str) -> Client {
 
 #[tokio::test]
 async fn a_cuttlefish_device_registers_as_what_it_may_be() {
-    let (server, _directory) = server().await;
+    let server = server().await;
     let mut good = registered(&server, "cam-1").await;
     assert_eq!(good.recv_json().await["message_type"], "config");
     let mut bad = registered(&server, "phone").await;
@@ -24,7 +24,7 @@ async fn a_cuttlefish_device_registers_as_what_it_may_be() {
 
 #[tokio::test]
 async fn a_cuttlefish_client_calls_whom_it_may() {
-    let (server, _directory) = server().await;
+    let server = server().await;
     let mut devices = [
         registered(&server, "cam-1").await,
         registered(&server, "cam-2").await,
@@ -50,6 +50,32 @@ async fn a_cuttlefish_client_calls_whom_it_may() {
     }
 }
 
+#[tokio::test]
+async fn a_polled_connection_is_for_the_user_who_opened_it() {
+    let server = server().await;
+    let mut device = registered(&server, "cam-1").await;
+    assert_eq!(device.recv_json().await["message_type"], "config");
+    let asked = json!({"device_id": "cam-1"});
+    let opened = server.post("/polled_connections?token=viewer", &asked);
+    let id = opened.await.json()["connection_id"].clone();
+    let messages = format!("/polled_connections/{}/messages", id.as_str().unwrap());
+    let forward = format!("/polled_connections/{}/:forward", id.as_str().unwrap());
+    let hello = json!({"connection_id": id, "payload": {"from": "anybody"}});
+    for (token, of_new, of_old) in [("watcher", 404, 401), ("viewer", 200, 200)] {
+        let asked = server.get(&format!("{messages}?token={token}")).await;
+        assert_eq!(asked.status, of_new, "{token}");
+        for (path, status) in [(&*forward, of_new), ("/forward", of_old)] {
+            let told = server.post(&format!("{path}?token={token}"), &hello).await;
+            assert_eq!(told.status, status, "{token} {path}: {told:?}");
+        }
+    }
+    for _ in 0..2 {
+        let told = device.recv_json().await;
+        assert_eq!(told["payload"], json!({"from": "anybody"}), "{told}");
+    }
+    drop(device);
+}
+
 /// A device, registered with these capabilities.
 async fn capable(server: &Server, id: &str, capabilities: &[&str]) -> Client {
     let mut device = server.ws("/register_device?token=camera").await;
@@ -61,7 +87,7 @@ async fn capable(server: &Server, id: &str, capabilities: &[&str]) -> Client {
 
 #[tokio::test]
 async fn a_device_is_told_who_may_only_view_if_it_holds_them_to_that() {
-    let (server, _directory) = server().await;
+    let server = server().await;
     let mut guarded = capable(&server, "cam-1", &["view-only"]).await;
     let _old = capable(&server, "cam-2", &[]).await;
     for (token, access) in [("viewer", json!(null)), ("watcher", json!("view"))] {
@@ -109,7 +135,7 @@ async fn a_device_is_told_who_may_only_view_if_it_holds_them_to_that() {
 
 #[tokio::test]
 async fn an_operator_may_let_viewers_call_devices_that_do_not_hold_them() {
-    let (server, _directory) = server_with("[cuttlefish]\nunguarded_devices = true").await;
+    let server = Server::guarded(TOKENS, "[cuttlefish]\nunguarded_devices = true").await;
     let _old = capable(&server, "cam-2", &[]).await;
     let mut client = server.ws("/connect_client?token=watcher").await;
     let connect = json!({"message_type": "connect", "device_id": "cam-2"});
@@ -120,7 +146,7 @@ async fn an_operator_may_let_viewers_call_devices_that_do_not_hold_them() {
 
 #[tokio::test]
 async fn who_may_only_view_gets_a_geckos_pipelines_and_no_workers() {
-    let (server, _directory) = server().await;
+    let server = server().await;
     let mut gecko = server.ws("/worker?token=gecko").await;
     let hello = json!({"messageType": "hello", "action": "worker-hello", "geckoId": "g"});
     gecko.send_json(&hello).await;
@@ -146,7 +172,7 @@ async fn who_may_only_view_gets_a_geckos_pipelines_and_no_workers() {
 
 #[tokio::test]
 async fn a_gstreamer_peer_is_who_it_may_be_and_calls_and_joins_where_it_may() {
-    let (server, _directory) = server().await;
+    let server = server().await;
     let hello = async |id: &str| {
         let mut peer = server.ws("/ws?token=peer").await;
         peer.send_text(&format!("HELLO {id}")).await;
@@ -176,7 +202,7 @@ async fn a_gstreamer_peer_is_who_it_may_be_and_calls_and_joins_where_it_may() {
 
 #[tokio::test]
 async fn geckos_and_their_clients_need_their_own_tokens() {
-    let (server, _directory) = server().await;
+    let server = server().await;
     let mut gecko = server.ws("/worker?token=gecko").await;
     gecko
         .send_json(&json!({"messageType": "hello", "action": "worker-hello", "geckoId": "other"}))
@@ -211,7 +237,7 @@ async fn asks(server: &Server, token: &str, requests: &[(&str, Value)]) -> Value
 
 #[tokio::test]
 async fn a_participant_enters_publishes_and_receives_as_it_may() {
-    let (server, _directory) = server().await;
+    let server = server().await;
     let join = |room: &str, user: &str| ("joinRoom", json!({"room": room, "user": user}));
     let refused = |answer: &Value, what: &str| {
         let error = &answer["error"];
@@ -241,7 +267,7 @@ async fn a_participant_enters_publishes_and_receives_as_it_may() {
 
 #[tokio::test]
 async fn what_a_participant_may_do_depends_on_its_room() {
-    let (server, _directory) = server().await;
+    let server = server().await;
     // Each time another name: who is gone is awaited back for a while.
     let join = |room: &str, user: &str| ("joinRoom", json!({"room": room, "user": user}));
     let publish = || {
@@ -266,5 +292,25 @@ async fn what_a_participant_may_do_depends_on_its_room() {
     let answer = asks(&server, "guest", &[join("hall", "c"), publish()]).await;
     assert_ne!(answer["error"]["code"], 101, "{answer}");
     let answer = asks(&server, "guest", &[join("hall", "d"), say("hall", "d")]).await;
+    assert!(answer["error"].is_null(), "{answer}");
+}
+
+#[tokio::test]
+async fn a_session_goes_on_by_a_token_for_its_place_only() {
+    let server = server().await;
+    let join = json!({"jsonrpc": "2.0", "id": 0, "method": "joinRoom", "params": {"room": "lab", "user": "s"}});
+    let mut speaker = server.ws("/room?token=speaker").await;
+    speaker.send_json(&join).await;
+    let session = speaker.recv_json().await["result"]["sessionId"].clone();
+    assert!(session.is_string());
+    let named = |method: &'static str| (method, json!({ "sessionId": session }));
+    // For another name, and for the same with less to do.
+    for token in ["listener", "guest"] {
+        for method in ["connect", "leaveRoom"] {
+            let answer = asks(&server, token, &[named(method)]).await;
+            assert_eq!(answer["error"]["code"], 101, "{token} {method}: {answer}");
+        }
+    }
+    let answer = asks(&server, "speaker", &[named("connect")]).await;
     assert!(answer["error"].is_null(), "{answer}");
 }

@@ -4,9 +4,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-use crate::common::{PATIENCE, Server, wait_until};
+use crate::common::{Answer, PATIENCE, Server, wait_until};
 
 /// Runs `switchboard token`; its exit code, and what it printed on both ways.
 async fn token(arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -32,18 +35,15 @@ async fn mint(key: &Path, user: &str, lifetime: &str, grant: &str) -> String {
 
 /// A server that takes the tokens of a key, which is made.
 async fn server() -> (Server, TempDir, std::path::PathBuf) {
-    limited("").await
+    server_with("").await
 }
 
-/// The same, with limits.
-async fn limited(limits: &str) -> (Server, TempDir, std::path::PathBuf) {
+/// The same, with more in its configuration.
+async fn server_with(more: &str) -> (Server, TempDir, std::path::PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let key = directory.path().join("token.key");
     mint(&key, "first", "1s", "admin").await;
-    let config = format!(
-        "[auth.local]\nkey = \"{}\"\n[limits]\n{limits}",
-        key.display()
-    );
+    let config = format!("[auth.local]\nkey = \"{}\"\n{more}", key.display());
     (Server::configured(&config, &[]).await, directory, key)
 }
 
@@ -169,9 +169,102 @@ async fn a_revoked_token_ends_its_connections_and_opens_none() {
     assert_eq!(server.post(&path, &json!({"all": true})).await.status, 400);
 }
 
+/// The end of an event stream that is opened by a token.
+async fn stream_ends(server: &Server, token: &str) -> JoinHandle<Answer> {
+    let mut tcp = server.tcp().await;
+    let request = format!("GET /api/endpoints/stream?token={token} HTTP/1.0\r\n\r\n");
+    tcp.write_all(request.as_bytes()).await.unwrap();
+    // The answer has begun.
+    let mut first = [0; 8];
+    timeout(PATIENCE, tcp.read_exact(&mut first))
+        .await
+        .unwrap()
+        .unwrap();
+    tokio::spawn(async move { Answer::read(&mut tcp).await })
+}
+
+#[tokio::test]
+async fn an_event_stream_ends_with_its_token() {
+    let (server, _directory, key) = server().await;
+    let (root, short, long) = (
+        mint(&key, "root", "1h", "admin").await,
+        mint(&key, "eve", "3s", "admin").await,
+        mint(&key, "eve", "1h", "admin").await,
+    );
+    let expired = stream_ends(&server, &short).await;
+    let revoked = stream_ends(&server, &long).await;
+    let stays = stream_ends(&server, &root).await;
+    assert!(expired.await.unwrap().body.contains("data: "));
+    assert!(!revoked.is_finished());
+    let path = format!("/api/revocations?token={root}");
+    server.post(&path, &json!({"user": "eve"})).await;
+    revoked.await.unwrap();
+    assert!(!stays.is_finished());
+    stays.abort();
+}
+
+#[tokio::test]
+async fn who_is_revoked_is_in_no_room_any_more() {
+    // As far as time goes, who is lost would be awaited back.
+    let (server, _directory, key) = server_with("[limits]\nkurento_resume = 3600").await;
+    let root = mint(&key, "root", "1h", "admin").await;
+    let mut members = Vec::new();
+    for user in ["anna", "bert"] {
+        let token = mint(&key, user, "1h", "participant").await;
+        let mut member = server.ws(&format!("/room?token={token}")).await;
+        let params = json!({"room": "lab", "user": user});
+        let join = json!({"jsonrpc": "2.0", "id": 1, "method": "joinRoom", "params": params});
+        member.send_json(&join).await;
+        assert!(member.recv_json().await["result"].is_object());
+        members.push(member);
+    }
+    let path = format!("/api/revocations?token={root}");
+    server.post(&path, &json!({"user": "anna"})).await;
+    let told = members[1].recv_json().await;
+    assert_eq!(told["method"], "participantLeft", "{told}");
+    assert_eq!(told["params"], json!({"name": "anna"}), "{told}");
+}
+
+#[tokio::test]
+async fn who_is_revoked_while_coming_in_does_not_come_in() {
+    let (server, _directory, key) = server().await;
+    let root = mint(&key, "root", "1h", "admin").await;
+    let (camera, anna) = (
+        mint(&key, "camera", "1h", "device").await,
+        mint(&key, "anna", "1h", "client").await,
+    );
+    let mut device = server.ws(&format!("/register_device?token={camera}")).await;
+    device.register("d").await;
+    assert_eq!(device.recv_json().await["message_type"], "config");
+    let mut tcp = server.tcp().await;
+    let body = r#"{"device_id":"d"}"#;
+    let head = format!(
+        "POST /polled_connections HTTP/1.0\r\nAuthorization: Bearer {anna}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    tcp.write_all(head.as_bytes()).await.unwrap();
+    tcp.write_all(&body.as_bytes()[..1]).await.unwrap();
+    // Until its token was looked at, which is the third.
+    let looked_at = async || {
+        let metrics = server.get(&format!("/metrics?token={root}")).await.body;
+        let value = |name: &str| -> u64 {
+            let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+            line.map_or(0, |it| it.trim().parse().unwrap())
+        };
+        let all = "switchboard_token_checks_total{kind=\"jwt\",result=\"accepted\"}";
+        value(all) - value("switchboard_token_cache_hits_total") == 3
+    };
+    wait_until(PATIENCE, looked_at).await;
+    let path = format!("/api/revocations?token={root}");
+    server.post(&path, &json!({"user": "anna"})).await;
+    tcp.write_all(&body.as_bytes()[1..]).await.unwrap();
+    let answer = Answer::read(&mut tcp).await;
+    assert!(matches!(answer.status, 401 | 404), "{answer:?}");
+}
+
 #[tokio::test]
 async fn one_revocation_too_many_makes_the_oldest_forgotten_and_that_is_counted() {
-    let (server, _directory, key) = limited("tokens_revoked = 1").await;
+    let (server, _directory, key) = server_with("[limits]\ntokens_revoked = 1").await;
     let admin = mint(&key, "root", "1h", "admin").await;
     let anna = mint(&key, "anna", "1h", "client").await;
     let path = format!("/api/revocations?token={admin}");

@@ -180,10 +180,7 @@ tokens = [
 
 #[tokio::test]
 async fn with_tokens_a_page_plays_and_lists_what_its_own_allows() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("tokens.toml");
-    std::fs::write(&file, TOKENS).unwrap();
-    let server = Server::configured(&format!("[auth.static]\nfile = {file:?}"), &[]).await;
+    let server = Server::guarded(TOKENS, "").await;
     let url = format!("http://{}/", server.address());
     let _device = Program::device(&url, "eye", &["--token", "robot"]);
     let browser = Browser::start(Screen::Desktop).await;

@@ -142,10 +142,7 @@ async fn the_operations_view_says_when_the_server_is_away_and_comes_back_by_itse
 
 #[tokio::test]
 async fn on_a_phone_the_operations_view_fits_and_tells_who_may_not_see_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("tokens.toml");
-    std::fs::write(&file, TOKENS).unwrap();
-    let server = Server::configured(&format!("[auth.static]\nfile = {file:?}"), &[]).await;
+    let server = Server::guarded(TOKENS, "").await;
     let url = url(&server);
     let browser = Browser::start(Screen::Phone).await;
     let hides = "!document.querySelector('#operations-numbers').offsetParent";

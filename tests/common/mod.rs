@@ -60,7 +60,19 @@ impl Server {
 
     /// The same, with a configuration file.
     pub async fn configured(toml: &str, arguments: &[&str]) -> Self {
+        Self::configured_in(tempfile::tempdir().unwrap(), toml, arguments).await
+    }
+
+    /// The same for a file of tokens that everybody needs one of, and more configuration.
+    pub async fn guarded(tokens: &str, toml: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("tokens.toml");
+        std::fs::write(&file, tokens).unwrap();
+        let toml = format!("[auth.static]\nfile = {file:?}\n{toml}");
+        Self::configured_in(directory, &toml, &[]).await
+    }
+
+    async fn configured_in(directory: tempfile::TempDir, toml: &str, arguments: &[&str]) -> Self {
         let file = directory.path().join("switchboard.toml");
         std::fs::write(&file, toml).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));

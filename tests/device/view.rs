@@ -13,18 +13,11 @@ use crate::touch;
 use crate::watcher::Watcher;
 
 const TOKENS: &str = r#"
-[[tokens]]
-token = "camera"
-user = "camera"
-grants = [{ role = "device" }]
-[[tokens]]
-token = "viewer"
-user = "viewer"
-grants = [{ role = "client", control = false }]
-[[tokens]]
-token = "owner"
-user = "owner"
-grants = [{ role = "client" }]
+tokens = [
+  { token = "camera", user = "camera", grants = [{ role = "device" }] },
+  { token = "viewer", user = "viewer", grants = [{ role = "client", control = false }] },
+  { token = "owner", user = "owner", grants = [{ role = "client" }] },
+]
 "#;
 
 /// A watcher with a token, which sees a picture.

@@ -82,10 +82,7 @@ async fn once_prints_json_for_programs() {
 
 #[tokio::test]
 async fn what_is_wrong_is_said_with_what_to_do() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("tokens.toml");
-    std::fs::write(&file, TOKENS).unwrap();
-    let server = Server::configured(&format!("[auth.static]\nfile = {file:?}"), &[]).await;
+    let server = Server::guarded(TOKENS, "").await;
     let url = url(&server);
     let quick = ["--once", "--interval", "0.1"];
     let ask = async |more: &[&str]| top(&[&[&*url], &quick[..], more].concat()).await;

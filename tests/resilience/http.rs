@@ -67,6 +67,13 @@ async fn the_upgrade_follows_the_rfc() {
     );
     assert!(!good.contains("extensions"), "{good}");
 
+    // The harness's own requests are of that version.
+    let request = format!("{upgrade}{version}{key}");
+    let earlier = server.request("GET", "/connect_client", &request, "").await;
+    assert_eq!(earlier.status, 400, "{earlier:?}");
+    let why = earlier.json()["error"].to_string();
+    assert!(why.contains("proxy_http_version 1.1"), "{why}");
+
     let old = ask(format!("{upgrade}Sec-WebSocket-Version: 8\r\n{key}")).await;
     assert!(
         old.starts_with("http/1.1 426") && old.contains("sec-websocket-version: 13"),
@@ -147,7 +154,14 @@ async fn pages_come_from_the_console_or_from_assets() {
     let server = Server::start(&[]).await;
     for path in ["/", "/console/"] {
         let page = server.get(path).await;
-        assert!(page.head.contains("text/html") && page.head.contains("content-security-policy"));
+        assert!(page.head.contains("text/html"));
+        // No page of another server leads its users' clicks here.
+        assert!(
+            page.head.contains("frame-ancestors 'self'"),
+            "{}",
+            page.head
+        );
+        assert!(page.head.contains("referrer-policy: same-origin"));
     }
     assert_eq!(server.get("/js/server_connector.js").await.status, 200);
 
@@ -204,9 +218,11 @@ async fn device_with_files(
 #[tokio::test]
 async fn device_files_come_from_the_device_but_the_connector_from_the_server() {
     let server = Server::start(&[]).await;
-    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/css\r\nSet-Cookie: a=b\r\n\r\nhello";
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/css\r\nSet-Cookie: a=b\r\n\
+        Service-Worker-Allowed: /\r\nStrict-Transport-Security: max-age=9\r\nNEL: {}\r\nETag: \"1\"\r\n\r\nhello";
     let (_device, mut requests) = device_with_files(&server, answer).await;
-    let secret = "Cookie: c=1\r\nAuthorization: Basic x\r\nX-Secret: y\r\nAccept: text/css\r\n";
+    let secret = "Cookie: c=1\r\nAuthorization: Basic x\r\nX-Secret: y\r\nAccept: text/css\r\n\
+        Sec-WebSocket-Protocol: switchboard, bearer.secret\r\n";
     let file = server
         .request("GET", "/devices/d/files/a%20b.css?v=1", secret, "")
         .await;
@@ -215,13 +231,29 @@ async fn device_files_come_from_the_device_but_the_connector_from_the_server() {
         (200, "hello"),
         "{file:?}"
     );
-    assert!(file.head.contains("text/css") && !file.head.contains("set-cookie"));
+    assert!(file.head.contains("text/css") && file.head.contains("etag: \"1\""));
+    // What would hold for the whole server.
+    for gone in [
+        "set-cookie",
+        "service-worker-allowed",
+        "strict-transport-security",
+        "nel:",
+    ] {
+        assert!(!file.head.contains(gone), "{}", file.head);
+    }
     let seen = requests.recv().await.unwrap();
     assert!(seen.starts_with("get /a%20b.css?v=1 http/1.1"), "{seen}");
     assert!(seen.contains("accept: text/css"), "{seen}");
-    for gone in ["cookie", "authorization", "x-secret"] {
+    for gone in ["cookie", "authorization", "x-secret", "bearer"] {
         assert!(!seen.contains(gone), "{seen}");
     }
+    let worker = server.request(
+        "GET",
+        "/devices/d/files/sw.js",
+        "Service-Worker: script\r\n",
+        "",
+    );
+    assert_eq!(worker.await.status, 403);
     let connector = server.get("/devices/d/files/js/server_connector.js").await;
     assert_eq!(connector.status, 200);
     assert!(requests.try_recv().is_err());
@@ -256,11 +288,10 @@ async fn device_files_are_refused_where_they_could_reach_too_far() {
             .contains("device_port")
     );
 
-    for (id, header) in [("proxied", "x-forwarded-for"), ("page", "origin")] {
-        let mut device = server
-            .try_ws("/register_device", &[(header, "http://10.0.0.1")])
-            .await
-            .unwrap();
+    let (origin, browser) = (("origin", "http://10.0.0.1"), ("user-agent", "Mozilla/5.0"));
+    let proxied = [("x-forwarded-for", "10.0.0.1")];
+    for (id, headers) in [("proxied", &proxied[..]), ("page", &[origin, browser])] {
+        let mut device = server.try_ws("/register_device", headers).await.unwrap();
         device
             .send_json(&json!({"message_type": "register", "device_id": id, "device_port": 1}))
             .await;
@@ -268,6 +299,13 @@ async fn device_files_are_refused_where_they_could_reach_too_far() {
         let refused = server.get(&format!("/devices/{id}/files/x")).await;
         assert_eq!(refused.status, 404, "{refused:?}");
     }
+
+    // A proxy's own address isn't its devices', whatever it forgets to say of them.
+    let proxied = "[proxy]\nheader = \"x-forwarded-for\"\ntrusted = [\"127.0.0.1\"]";
+    let server = Server::configured(proxied, &[]).await;
+    let (_device, mut requests) = device_with_files(&server, "").await;
+    assert_eq!(server.get("/devices/d/files/x").await.status, 404);
+    assert!(requests.try_recv().is_err());
 
     let server = Server::configured("[cuttlefish]\ndevice_files = false", &[]).await;
     let _device = server.device("d").await;

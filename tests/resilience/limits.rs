@@ -107,7 +107,7 @@ async fn a_request_head_that_does_not_end_is_cut_off() {
             .await
             .expect("closed in time");
     }
-    assert_eq!(server.get("/health").await.body, "OK");
+    assert_eq!(server.get("/health").await.body, "OK\n");
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn running_out_of_descriptors_ends_nothing() {
     assert!(device.recv_json().await["error"].is_string());
     drop(crowd);
 
-    assert_eq!(server.get("/health").await.body, "OK");
+    assert_eq!(server.get("/health").await.body, "OK\n");
     let _viewer = server.viewer("d").await;
     assert!(server.metric("switchboard_accept_errors_total").await >= 1.0);
 }
@@ -284,7 +284,7 @@ async fn an_idle_http_connection_is_closed() {
     let _ = timeout(PATIENCE, tcp.read_to_end(&mut answer))
         .await
         .expect("closed in time");
-    assert!(answer.ends_with(b"OK"));
+    assert!(answer.ends_with(b"OK\n"));
 }
 
 #[tokio::test]
@@ -303,7 +303,7 @@ async fn what_begins_like_media_has_to_be_media_and_in_time() {
         server.metric("switchboard_media_tcp_refused_total").await,
         1.0
     );
-    assert_eq!(server.get("/health").await.body, "OK");
+    assert_eq!(server.get("/health").await.body, "OK\n");
 }
 
 #[tokio::test]

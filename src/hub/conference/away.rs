@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::words::{MediaEnd, Told, Visitor};
+use super::asks::Visitor;
+use super::words::{MediaEnd, Told};
 use super::{Conference, Member, Output};
 
 /// Whom a visitor knows in its room, by name, and what each publishes.

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::asks::{Rights, Visitor};
 use super::away::Known;
-use super::words::{MediaEnd, MediaRoom, Muted, Rights, Visitor};
+use super::words::{MediaEnd, MediaRoom, Muted};
 use crate::hub::{ByConnection, ConnectionId};
 
 /// Everyone and everything.

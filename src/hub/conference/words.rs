@@ -6,12 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::asks::{Rights, Visitor};
 use crate::hub::ConnectionId;
-
-/// Someone who may be in a room, and outlives the connection that it came by for a while. Chosen by
-/// the edge at random; whoever knows it may speak for it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Visitor(pub u128);
 
 /// A room, as the media plane knows it. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,87 +16,6 @@ pub struct MediaRoom(pub u64);
 /// The server's end of one peer connection, as the media plane knows it. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MediaEnd(pub u64);
-
-/// A request of a visitor. Each is answered once, by [`Told::Answer`], to the connection that it
-/// came by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
-    /// Who asks, if the request says so and the hub knows that one…
-    pub named: Option<Visitor>,
-    /// …or else the connection's own visitor; of a connection that has none yet, this one.
-    pub own: Visitor,
-    /// What.
-    pub ask: Ask,
-}
-
-/// What a member may do in its room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rights {
-    /// Send media.
-    pub publish: bool,
-    /// Receive the others' media, and what they say over data channels.
-    pub subscribe: bool,
-    /// Say something to the others: in text, and over data channels.
-    pub message: bool,
-}
-
-/// What a visitor asks.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Ask {
-    /// Be there. Answered by [`Granted::Done`].
-    Begin,
-    /// Go on as the visitor that the request names, on this connection: events come here from now
-    /// on. Answered by [`Granted::Resumed`], or [`Denied::UnknownVisitor`].
-    Resume,
-    /// Become a member of a room, which is made if it isn't there. Answered by [`Granted::Entered`].
-    Enter {
-        /// The room.
-        room: Arc<str>,
-        /// As whom; no two members have one name.
-        user: Arc<str>,
-        /// What it asks to do there; less, if its [`Grants`](crate::hub::Grants) say so.
-        rights: Rights,
-    },
-    /// Send media to the room. Answered by [`Granted::Sdp`] when the media plane has answered.
-    Publish {
-        /// SDP.
-        offer: String,
-        /// Whether to get one's own media back on the same connection.
-        loopback: bool,
-    },
-    /// End that. Answered by [`Granted::Done`].
-    Unpublish,
-    /// Get a publisher's media; it may be oneself. Answered by [`Granted::Sdp`].
-    Receive {
-        /// Who publishes.
-        from: Arc<str>,
-        /// SDP.
-        offer: String,
-    },
-    /// End that; also when there is nothing to end. Answered by [`Granted::Done`].
-    Unsubscribe {
-        /// Who publishes.
-        from: Arc<str>,
-    },
-    /// Note a candidate of one's own. The media plane needs none, whenever they come: it answers
-    /// checks wherever they come from (RFC 8445 section 2.5). Answered by [`Granted::Done`].
-    Candidate,
-    /// A text to everyone in the room, oneself too. Answered by [`Granted::Done`].
-    Say {
-        /// The own name.
-        user: Arc<str>,
-        /// The room's.
-        room: Arc<str>,
-        /// The text.
-        message: Arc<str>,
-    },
-    /// Where one is. Answered by [`Granted::Place`].
-    Locate,
-    /// Leave the room, for good: the visitor ends. Answered by [`Granted::Done`].
-    Exit,
-    /// End the visitor, wherever it is. Answered by [`Granted::Done`].
-    End,
-}
 
 /// What a visitor's connection is told.
 #[derive(Clone, PartialEq, Eq)]
@@ -396,9 +311,20 @@ pub enum MediaEvent {
         end: MediaEnd,
         /// Why, for people.
         why: Arc<str>,
-        /// Whether the other side closed it: then it will soon say so in words, too.
-        closed: bool,
+        /// What this says of its owner.
+        loss: MediaLoss,
     },
+}
+
+/// What the end of a media endpoint says of its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaLoss {
+    /// It closed the endpoint, and will soon say so in words, too.
+    Closed,
+    /// It may be gone: what stood is lost, or broken.
+    Lost,
+    /// It could not reach the plane: it never was connected.
+    Unconnected,
 }
 
 /// How much the conference takes.
@@ -479,37 +405,6 @@ impl Muted {
     }
 }
 
-impl Rights {
-    /// Everything.
-    pub const ALL: Self = Self {
-        publish: true,
-        subscribe: true,
-        message: true,
-    };
-    /// Only to be there.
-    pub const NONE: Self = Self {
-        publish: false,
-        subscribe: false,
-        message: false,
-    };
-}
-
-impl Ask {
-    /// Whether this may change who is here, and who sends to whom.
-    #[must_use]
-    pub const fn changes(&self) -> bool {
-        matches!(
-            self,
-            Self::Resume
-                | Self::Enter { .. }
-                | Self::Unpublish
-                | Self::Unsubscribe { .. }
-                | Self::Exit
-                | Self::End
-        )
-    }
-}
-
 impl Told {
     /// How many bytes of memory it takes, about.
     #[must_use]
@@ -531,13 +426,7 @@ impl Told {
     }
 }
 
-/// Without the number, which is a secret.
-impl fmt::Debug for Visitor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Visitor(…)")
-    }
-}
-
+/// For words that have a `name`.
 macro_rules! debug_by_name {
     ($($type:ident),+) => { $(
         /// Only the kind: offers, answers and what people say are secrets.
@@ -549,26 +438,9 @@ macro_rules! debug_by_name {
     )+ };
 }
 
-debug_by_name!(Ask, Told, Granted, MediaCommand, MediaEvent);
+pub(super) use debug_by_name;
 
-impl Ask {
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::Begin => "Begin",
-            Self::Resume => "Resume",
-            Self::Enter { .. } => "Enter",
-            Self::Publish { .. } => "Publish",
-            Self::Unpublish => "Unpublish",
-            Self::Receive { .. } => "Receive",
-            Self::Unsubscribe { .. } => "Unsubscribe",
-            Self::Candidate => "Candidate",
-            Self::Say { .. } => "Say",
-            Self::Locate => "Locate",
-            Self::Exit => "Exit",
-            Self::End => "End",
-        }
-    }
-}
+debug_by_name!(Told, Granted, MediaCommand, MediaEvent);
 
 impl Told {
     const fn name(&self) -> &'static str {

@@ -1,6 +1,7 @@
 //! Rooms whose media the server forwards (kurento.md A2, A3, A7).
 
 mod operators;
+mod visitors;
 
 use std::sync::Arc;
 
@@ -41,8 +42,22 @@ impl Hall {
     }
 
     fn ask_as(&mut self, from: ConnectionId, named: Option<Visitor>, ask: Ask) -> Heard {
-        let own = own(from);
-        let asked = Asked { named, own, ask };
+        self.ask_with(Rights::ALL, from, named, ask)
+    }
+
+    fn ask_with(
+        &mut self,
+        rights: Rights,
+        from: ConnectionId,
+        named: Option<Visitor>,
+        ask: Ask,
+    ) -> Heard {
+        let asked = Asked {
+            named,
+            own: own(from),
+            rights,
+            ask,
+        };
         let heard = self.town.says(from, Command::Conference(asked));
         self.note(heard)
     }
@@ -85,9 +100,9 @@ impl Hall {
         self.media(MediaEvent::Answered { end, sdp })
     }
 
-    fn failed(&mut self, end: MediaEnd, closed: bool) -> Heard {
+    fn failed(&mut self, end: MediaEnd, loss: MediaLoss) -> Heard {
         let why = "why".into();
-        self.media(MediaEvent::Failed { end, why, closed })
+        self.media(MediaEvent::Failed { end, why, loss })
     }
 
     fn media(&mut self, event: MediaEvent) -> Heard {
@@ -472,121 +487,6 @@ fn candidates_go_to_the_owner_of_their_end() {
 }
 
 #[test]
-fn a_lost_connection_is_awaited_and_then_its_visitor_is_gone() {
-    let (mut hall, _) = Hall::with_publisher();
-    let resume = LIMITS.conference.resume;
-    assert_eq!(hall.leave(A), []);
-    assert_eq!(hall.pass(resume - Duration::from_millis(1)), []);
-    let (room, user) = ("r".into(), "a".into());
-    let taken = Denied::NameTaken { room, user };
-    assert_eq!(hall.enter(C, "r", "a"), [denied(C, taken)]);
-    hall.receive(B, "a");
-    let gone = Denied::NothingToReceive {
-        room: "r".into(),
-        user: "a".into(),
-    };
-    let told = hall.pass(Duration::from_millis(1));
-    assert_eq!(told, [denied(B, gone), left(B, "a")]);
-    assert_eq!(hall.counts(), (1, 1, 0, 0));
-}
-
-#[test]
-fn who_left_is_not_told_what_it_waited_for() {
-    let mut hall = Hall::of_two();
-    let end = hall.publish(A);
-    assert_eq!(hall.leave(A), []);
-    assert_eq!(hall.answered(end), [published(B, "a")]);
-    // Nor that it has none.
-    let mut hall = Hall::of_two();
-    hall.publish(A);
-    assert_eq!(hall.leave(A), []);
-    let told = hall.pass(LIMITS.conference.answer.max(LIMITS.conference.resume));
-    assert_eq!(told, [left(B, "a")]);
-}
-
-#[test]
-fn a_visitor_goes_on_by_another_connection() {
-    let (mut hall, _) = Hall::with_publisher();
-    let resumed = |to| {
-        let (visitor, outcome) = (own(A), Ok(Granted::Resumed));
-        (to, Told::Answer { visitor, outcome })
-    };
-    assert_eq!(hall.leave(A), []);
-    assert_eq!(hall.ask_as(C, Some(own(A)), Ask::Resume), [resumed(C)]);
-    assert_eq!(hall.pass(LIMITS.conference.resume), []);
-    // Without naming it, too.
-    let told = hall.ask(C, Ask::Unpublish);
-    let (visitor, outcome) = (own(A), Ok(Granted::Done));
-    assert_eq!(
-        told,
-        [(C, Told::Answer { visitor, outcome }), unpublished(B, "a")]
-    );
-    // From a connection that lives.
-    let told = hall.ask_as(D, Some(own(A)), Ask::Resume);
-    assert_eq!(told, [(C, Told::Moved), resumed(D)]);
-    assert_eq!(hall.leave(C), []);
-    assert_eq!(hall.pass(LIMITS.conference.resume), []);
-    let unknown = Visitor(99);
-    let (visitor, outcome) = (unknown, Err(Denied::UnknownVisitor));
-    let told = hall.ask_as(B, Some(unknown), Ask::Resume);
-    assert_eq!(told, [(B, Told::Answer { visitor, outcome })]);
-    assert_eq!(hall.counts(), (1, 2, 0, 0));
-}
-
-#[test]
-fn who_comes_back_is_told_what_has_changed() {
-    let (mut hall, _) = Hall::with_publisher();
-    let resumed = |of, to| {
-        let (visitor, outcome) = (own(of), Ok(Granted::Resumed));
-        (to, Told::Answer { visitor, outcome })
-    };
-    // Nothing has.
-    assert_eq!(hall.leave(B), []);
-    assert_eq!(hall.ask_as(C, Some(own(B)), Ask::Resume), [resumed(B, C)]);
-    assert_eq!(hall.leave(C), []);
-    // `a` publishes again, and `d` comes and publishes.
-    hall.ask(A, Ask::Unpublish);
-    let end = hall.publish(A);
-    hall.answered(end);
-    hall.enter(D, "r", "d");
-    let end = hall.publish(D);
-    hall.answered(end);
-    let told = hall.ask_as(C, Some(own(B)), Ask::Resume);
-    let missed = [
-        resumed(B, C),
-        unpublished(C, "a"),
-        published(C, "a"),
-        joined(C, "d"),
-        published(C, "d"),
-    ];
-    assert_eq!(told, missed);
-    // `a` leaves and somebody else comes under that name.
-    assert_eq!(hall.leave(C), []);
-    hall.ask(A, Ask::Exit);
-    hall.enter(ConnectionId(5), "r", "a");
-    let told = hall.ask_as(C, Some(own(B)), Ask::Resume);
-    let missed = [resumed(B, C), left(C, "a"), joined(C, "a")];
-    assert_eq!(told, missed);
-    // It was put out itself.
-    assert_eq!(hall.leave(C), []);
-    hall.evict("r", "b").unwrap();
-    let told = hall.ask_as(C, Some(own(B)), Ask::Resume);
-    assert_eq!(told, [resumed(B, C), (C, Told::Evicted)]);
-}
-
-#[test]
-fn who_names_a_visitor_speaks_for_it_and_gets_the_answer() {
-    let mut hall = Hall::of_two();
-    let told = hall.ask_as(C, Some(own(A)), Ask::Locate);
-    let (visitor, place) = (own(A), Some((Arc::from("r"), Arc::from("a"))));
-    let outcome = Ok(Granted::Place(place));
-    assert_eq!(told, [(C, Told::Answer { visitor, outcome })]);
-    // One that nobody knows: the own one.
-    let told = hall.ask_as(C, Some(Visitor(99)), Ask::Locate);
-    assert_eq!(told, [granted(C, Granted::Place(None))]);
-}
-
-#[test]
 fn the_evicted_is_told_after_the_others_and_may_come_back() {
     let (mut hall, _) = Hall::with_publisher();
     assert_eq!(hall.evict("r", "z"), None);
@@ -625,22 +525,37 @@ fn a_closed_room_tells_everyone_once() {
 #[test]
 fn a_publisher_whose_media_dies_is_put_out() {
     let (mut hall, end) = Hall::with_publisher();
-    let told = hall.failed(end, false);
+    let told = hall.failed(end, MediaLoss::Lost);
     let failed = (A, Told::MediaFailed { why: "why".into() });
     assert_eq!(told, [failed, left(B, "a"), (A, Told::Evicted)]);
-    assert_eq!(hall.failed(end, false), []);
+    assert_eq!(hall.failed(end, MediaLoss::Lost), []);
     assert_eq!(hall.counts(), (1, 1, 0, 0));
+}
+
+#[test]
+fn a_publisher_that_could_not_connect_stays_and_may_try_again() {
+    let (mut hall, end) = Hall::with_publisher();
+    hall.receive(B, "a");
+    let told = hall.failed(end, MediaLoss::Unconnected);
+    let failed = (A, Told::MediaFailed { why: "why".into() });
+    let (room, user) = ("r".into(), "a".into());
+    let nothing = denied(B, Denied::NothingToReceive { room, user });
+    assert_eq!(told, [failed, nothing, unpublished(B, "a")]);
+    assert_eq!(hall.counts(), (1, 2, 0, 0));
+    let end = hall.publish(A);
+    assert_eq!(hall.answered(end).len(), 2);
+    assert_eq!(hall.counts(), (1, 2, 1, 0));
 }
 
 #[test]
 fn a_publisher_that_closes_may_say_so_in_time() {
     let (mut hall, end) = Hall::with_publisher();
-    assert_eq!(hall.failed(end, true), []);
+    assert_eq!(hall.failed(end, MediaLoss::Closed), []);
     assert_eq!(hall.ask(A, Ask::Unpublish), [done(A), unpublished(B, "a")]);
     assert_eq!(hall.pass(LIMITS.conference.farewell), []);
     let end = hall.publish(A);
     hall.answered(end);
-    assert_eq!(hall.failed(end, true), []);
+    assert_eq!(hall.failed(end, MediaLoss::Closed), []);
     assert_eq!(hall.town.hub.reached().farewells, 0);
     let told = hall.pass(LIMITS.conference.farewell);
     assert_eq!(hall.town.hub.reached().farewells, 1);
@@ -655,10 +570,10 @@ fn only_the_receiver_is_told_that_its_own_end_failed() {
     let end = hall.receive(B, "a");
     hall.answered(end);
     let failed = (B, Told::MediaFailed { why: "why".into() });
-    assert_eq!(hall.failed(end, false), [failed]);
+    assert_eq!(hall.failed(end, MediaLoss::Lost), [failed]);
     let end = hall.receive(B, "a");
     hall.answered(end);
-    assert_eq!(hall.failed(end, true), [], "it knows");
+    assert_eq!(hall.failed(end, MediaLoss::Closed), [], "it knows");
     assert_eq!(hall.counts(), (1, 2, 1, 0));
 }
 

@@ -2,16 +2,13 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use gst::prelude::*;
 use gstreamer as gst;
-use gstreamer_sdp::SDPMessage;
 use gstreamer_webrtc::{
     WebRTCRTPTransceiver, WebRTCRTPTransceiverDirection as Direction, WebRTCSDPType,
-    WebRTCSessionDescription,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::SessionConfig;
 use super::addresses::Told;
@@ -20,16 +17,15 @@ use super::check;
 use super::feed::{Feed, Wire};
 use super::feedback::{self, Paths};
 use super::meter::Meter;
+use super::promise;
 use super::sdp::{self, Format, Role};
-use super::stats::{Reply, Sent};
+use super::stats::Sent;
 use super::witness::Witness;
 use crate::media::MediaError;
 use crate::media::codec::{Codec, Kind};
 use crate::media::source::Source;
 use crate::net::{InterfaceRules, mdns};
 
-/// How long webrtcbin may take for one step.
-const STEP: Duration = Duration::from_secs(10);
 /// Candidates that wait for the remote description; more are dropped. Browsers send about a dozen.
 const CANDIDATES: usize = 64;
 /// Candidates that are taken in one session's life; more are dropped, so that nobody can fill the agent.
@@ -199,12 +195,12 @@ impl Negotiation {
 
     /// Makes the offer, and applies it here.
     pub(super) async fn offer(&mut self) -> Result<String, MediaError> {
-        let (text, _) = self.create("create-offer").await?;
+        let text = promise::create(&self.webrtc, "create-offer").await?;
         let text = sdp::with_retransmissions(&text);
         self.mids.learn(&text);
         self.layout = check::layout(&text);
-        let description = describe(WebRTCSDPType::Offer, &text)?;
-        self.set("set-local-description", &description).await?;
+        let local = "set-local-description";
+        promise::set(&self.webrtc, local, WebRTCSDPType::Offer, &text).await?;
         self.offering = true;
         let text = Told::new(&self.config).description(text);
         Ok(if self.their_role.is_some() {
@@ -223,14 +219,9 @@ impl Negotiation {
         }
         check::answer(text, &self.layout).map_err(MediaError::Description)?;
         self.check_taken(text)?;
-        self.set(
-            "set-remote-description",
-            &describe(
-                WebRTCSDPType::Answer,
-                &sdp::both_ways(text, &self.open_sections()),
-            )?,
-        )
-        .await?;
+        let remote = "set-remote-description";
+        let applied = sdp::both_ways(text, &self.open_sections());
+        promise::set(&self.webrtc, remote, WebRTCSDPType::Answer, &applied).await?;
         self.offering = false;
         self.their_role = self.their_role.or_else(|| sdp::role(text));
         self.remote_is_set();
@@ -282,11 +273,8 @@ impl Negotiation {
             Some(role) => sdp::with_role(&text, role),
             None => text,
         };
-        self.set(
-            "set-remote-description",
-            &describe(WebRTCSDPType::Offer, &text)?,
-        )
-        .await
+        let remote = "set-remote-description";
+        promise::set(&self.webrtc, remote, WebRTCSDPType::Offer, &text).await
     }
 
     /// Binds our streams to the sections of the offer that want them.
@@ -321,12 +309,12 @@ impl Negotiation {
 
     /// Makes the answer to the offer that was applied.
     pub(super) async fn answer(&mut self) -> Result<String, MediaError> {
-        let (text, _) = self.create("create-answer").await?;
+        let text = promise::create(&self.webrtc, "create-answer").await?;
         let text = sdp::with_feedback(&text, &self.offered);
         self.mids.learn(&text);
         self.layout = check::layout(&text);
-        let description = describe(WebRTCSDPType::Answer, &text)?;
-        self.set("set-local-description", &description).await?;
+        let local = "set-local-description";
+        promise::set(&self.webrtc, local, WebRTCSDPType::Answer, &text).await?;
         self.their_role = self
             .their_role
             .or_else(|| sdp::role(&text).map(Role::other));
@@ -521,44 +509,6 @@ impl Negotiation {
         }
         Ok(())
     }
-
-    /// Lets webrtcbin make a description.
-    async fn create(
-        &self,
-        step: &'static str,
-    ) -> Result<(String, WebRTCSessionDescription), MediaError> {
-        let options: Option<gst::Structure> = None;
-        let reply = ask(&self.webrtc, step, |webrtc, promise| {
-            webrtc.emit_by_name::<()>(step, &[&options, promise]);
-        })
-        .await?;
-        let field = step.trim_start_matches("create-");
-        let description: WebRTCSessionDescription =
-            reply.get(field).map_err(|error| MediaError::Negotiation {
-                step,
-                why: error.to_string(),
-            })?;
-        let text = description
-            .sdp()
-            .as_text()
-            .map_err(|error| MediaError::Negotiation {
-                step,
-                why: error.to_string(),
-            })?;
-        Ok((text, description))
-    }
-
-    async fn set(
-        &self,
-        step: &'static str,
-        description: &WebRTCSessionDescription,
-    ) -> Result<(), MediaError> {
-        ask(&self.webrtc, step, |webrtc, promise| {
-            webrtc.emit_by_name::<()>(step, &[description, promise]);
-        })
-        .await
-        .map(|_| ())
-    }
 }
 
 /// Why an offer's section has none of our codecs.
@@ -594,52 +544,6 @@ async fn look_up(name: &str, interfaces: InterfaceRules) -> Option<IpAddr> {
     let interfaces = tokio::task::spawn_blocking(move || interfaces.addresses());
     let interfaces = interfaces.await.ok()?.ok()?;
     mdns::resolve(name, &interfaces).await
-}
-
-/// Asks webrtcbin for its statistics.
-pub(super) async fn statistics(webrtc: &gst::Element) -> Result<Reply, MediaError> {
-    let pad: Option<gst::Pad> = None;
-    let reply = ask(webrtc, "get-stats", |webrtc, promise| {
-        webrtc.emit_by_name::<()>("get-stats", &[&pad, promise]);
-    })
-    .await?;
-    Ok(Reply::new(&reply))
-}
-
-/// Emits a signal that answers through a promise, and waits for the answer with a deadline.
-async fn ask(
-    webrtc: &gst::Element,
-    step: &'static str,
-    emit: impl FnOnce(&gst::Element, &gst::Promise),
-) -> Result<gst::Structure, MediaError> {
-    let (sender, receiver) = oneshot::channel();
-    // Not `Promise::new_future`: that one panics when webrtcbin goes away without an answer.
-    let promise = gst::Promise::with_change_func(move |reply| {
-        let reply = match reply {
-            Ok(Some(reply)) => Ok(reply.to_owned()),
-            Ok(None) => Ok(gst::Structure::new_empty("empty")),
-            Err(error) => Err(format!("{error:?}")),
-        };
-        // Nobody may wait any more.
-        let _ = sender.send(reply);
-    });
-    emit(webrtc, &promise);
-    let failed = |why: String| MediaError::Negotiation { step, why };
-    let reply = tokio::time::timeout(STEP, receiver)
-        .await
-        .map_err(|_| failed(format!("no answer within {} s", STEP.as_secs())))?
-        .map_err(|_| failed("webrtcbin went away".to_owned()))?
-        .map_err(failed)?;
-    match reply.get::<gst::glib::Error>("error") {
-        Ok(error) => Err(failed(error.message().to_owned())),
-        Err(_) => Ok(reply),
-    }
-}
-
-fn describe(kind: WebRTCSDPType, text: &str) -> Result<WebRTCSessionDescription, MediaError> {
-    let sdp = SDPMessage::parse_buffer(text.as_bytes())
-        .map_err(|error| MediaError::Description(error.to_string()))?;
-    Ok(WebRTCSessionDescription::new(kind, sdp))
 }
 
 /// The id by which we offer feedback.

@@ -10,7 +10,7 @@ use gstreamer as gst;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::jitter::{InboundStats, JitterBuffers};
-use super::negotiation;
+use super::promise;
 use super::stats::{Outbound, Reply, Sent};
 use super::witness::Witness;
 use crate::media::Kind;
@@ -68,7 +68,7 @@ pub(super) async fn run(
 }
 
 async fn ask(webrtc: &gst::Element) -> Option<Reply> {
-    let reply = negotiation::statistics(webrtc).await;
+    let reply = promise::statistics(webrtc).await;
     let reply = reply.inspect_err(|error| tracing::debug!(%error, "no statistics"));
     reply.ok()
 }

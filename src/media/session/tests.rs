@@ -1,6 +1,7 @@
 use gstreamer_app as gst_app;
 
 use super::*;
+use crate::media::codec::{Codec, Kind};
 use crate::media::{Activity, PipelineFile, SourceOptions};
 
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use str0m::rtp::{RtpPacket, Vp8Descriptor};
 
 use super::super::Event;
-use super::super::endpoint::{Endpoint, Happened, Incoming, Packet};
+use super::super::endpoint::{Endpoint, Happened, Incoming};
 use super::super::layers::PERIOD;
+use super::super::outgoing::Packet;
 use super::super::video::begins_keyframe;
 use super::Forwarder;
 

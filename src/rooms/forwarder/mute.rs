@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::super::EndpointKey;
-use super::super::endpoint::{Muted, Packet};
+use super::super::endpoint::Muted;
+use super::super::outgoing::Packet;
 use super::Forwarder;
 
 impl Forwarder {

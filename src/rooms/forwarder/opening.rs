@@ -7,7 +7,8 @@ use str0m::IceCreds;
 
 use super::super::connection::{ESTIMATE, Opened, open};
 use super::super::demux::Held;
-use super::super::endpoint::{Endpoint, Incoming, Outgoing};
+use super::super::endpoint::{Endpoint, Incoming};
+use super::super::outgoing::Outgoing;
 use super::super::sdp::{Offer, Selection, Shape, fit};
 use super::super::{EndpointKey, Event, MediaError, RoomKey};
 use super::Forwarder;

@@ -122,16 +122,17 @@ impl FromRequestParts<Arc<App>> for Deed {
 
 /// Whether a browser asks for a page of another server.
 fn is_foreign(headers: &HeaderMap) -> bool {
-    let is_cross_site = headers
+    // "none": somebody typed it. Servers on other ports of a machine are of the same site.
+    let is_elsewhere = headers
         .get("sec-fetch-site")
-        .is_some_and(|site| site == "cross-site");
+        .is_some_and(|site| site != "same-origin" && site != "none");
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let is_other = headers.get(ORIGIN).is_some_and(|origin| {
         let origin = origin.to_str().ok().and_then(|it| it.parse::<Uri>().ok());
         let authority = origin.as_ref().and_then(Uri::authority);
         authority.map(|it| it.as_str()) != host
     });
-    is_cross_site || is_other
+    is_elsewhere || is_other
 }
 
 impl fmt::Display for Reason {

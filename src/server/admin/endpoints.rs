@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Extension, Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 
+use super::super::auth::Pass;
 use super::super::switch::EndpointView;
 use super::super::{App, http};
 use super::{Deed, Reason, json, namespace_of, no_such, rooms, seconds};
@@ -57,7 +58,11 @@ pub(super) async fn all(State(app): State<Arc<App>>) -> Response {
 }
 
 /// `GET /api/endpoints/stream`: the same as Server-Sent Events, at once and after each change.
-pub(super) async fn stream(State(app): State<Arc<App>>) -> Response {
+/// It ends with the token that it was asked for by.
+pub(super) async fn stream(
+    State(app): State<Arc<App>>,
+    pass: Option<Extension<Arc<Pass>>>,
+) -> Response {
     let Some(place) = app.snapshots.place() else {
         let text = "as many follow the endpoints as may ([limits] event_streams); end another stream first";
         return http::error(StatusCode::SERVICE_UNAVAILABLE, text);
@@ -65,6 +70,7 @@ pub(super) async fn stream(State(app): State<Arc<App>>) -> Response {
     let changes = app.switch.changes();
     let follower = Follower {
         app,
+        pass: pass.map(|Extension(pass)| pass),
         changes,
         is_new: true,
         rest: Bytes::new(),
@@ -84,6 +90,8 @@ pub(super) async fn stream(State(app): State<Arc<App>>) -> Response {
 /// Who reads a stream of events.
 struct Follower {
     app: Arc<App>,
+    /// By what it may.
+    pass: Option<Arc<Pass>>,
     changes: watch::Receiver<()>,
     is_new: bool,
     /// What isn't told yet of the last event.
@@ -102,6 +110,7 @@ impl Follower {
             let changed = tokio::select! {
                 changed = timeout(KEEP_ALIVE, self.changes.changed()) => changed,
                 () = self.app.stopped() => return None,
+                () = self.app.ended(self.pass.as_deref()) => return None,
             };
             match changed {
                 Ok(changed) => changed.ok()?,

@@ -112,7 +112,7 @@ impl Switch {
                 break;
             }
         }
-        let commands: Vec<_> = state.hub.take_media_commands().collect();
+        let commands = state.hub.take_media_commands();
         for command in commands {
             let end = match &command {
                 MediaCommand::Publish { end, .. } | MediaCommand::Receive { end, .. } => Ok(*end),

@@ -164,18 +164,22 @@ impl Switch {
     /// told before. Who takes part in a forwarded room isn't awaited back. False if there is no such
     /// connection.
     pub(in crate::server) fn kick(&self, who: ConnectionId, reason: Reason) -> bool {
-        let mut state = self.lock();
+        self.put_out(&mut self.lock(), who, Ended::Kicked(reason))
+    }
+
+    /// The same, for whatever reason.
+    pub(super) fn put_out(&self, state: &mut State, who: ConnectionId, why: Ended) -> bool {
         let Some(inbox) = state.seats.get(&who).map(|seat| Arc::clone(&seat.inbox)) else {
             return false;
         };
         let now = Instant::now();
         let mut outputs = std::mem::take(&mut state.outputs);
         state.hub.dismiss(who, &mut outputs);
-        self.deliver(now, &mut state, outputs, true);
-        inbox.end(Ended::Kicked(reason));
+        self.deliver(now, state, outputs, true);
+        inbox.end(why);
         let mut outputs = std::mem::take(&mut state.outputs);
         state.obey(now, who, Command::Leave, &mut outputs);
-        self.deliver(now, &mut state, outputs, true);
+        self.deliver(now, state, outputs, true);
         true
     }
 

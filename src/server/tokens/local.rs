@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -115,7 +115,18 @@ pub(super) fn public(path: &Path) -> Result<Vec<u8>, KeyError> {
             .map(<[u8]>::to_vec)
             .ok_or_else(|| KeyError::NoKey(path.to_owned()));
     }
-    Ok(private(path)?.public_key().as_ref().to_vec())
+    let key = private(path)?;
+    warn_of_readers(path);
+    Ok(key.public_key().as_ref().to_vec())
+}
+
+/// Whoever can read the private key can make tokens for everything.
+fn warn_of_readers(path: &Path) {
+    let mode = fs::metadata(path).map_or(0, |file| file.permissions().mode());
+    if mode & 0o004 != 0 {
+        let path = path.display();
+        tracing::warn!(%path, "every user of this machine can read the key that signs tokens; chmod o-r it, or name its public half");
+    }
 }
 
 fn private(path: &Path) -> Result<Ed25519KeyPair, KeyError> {

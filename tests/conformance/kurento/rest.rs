@@ -52,6 +52,7 @@ async fn rooms_are_closed_by_those_that_may() {
             "Origin: https://elsewhere.example\r\n",
             "Origin: null\r\n",
             "Sec-Fetch-Site: cross-site\r\n",
+            "Sec-Fetch-Site: same-site\r\n",
         ] {
             assert_eq!(
                 server.request(verb, path, header, "").await.status,
@@ -150,5 +151,8 @@ async fn custom_requests_are_answered_by_the_hook() {
     let _ = running.await;
     let (code, text) = peer.error("customRequest", json!({ "what": "echo" })).await;
     assert_eq!(code, -1, "{text}");
+    // Where the hook is, is for the operator.
+    assert!(!text.contains(&address.port().to_string()), "{text}");
+    assert!(server.log().contains(&address.to_string()));
     peer.publish().await;
 }

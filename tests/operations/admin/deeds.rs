@@ -198,11 +198,7 @@ async fn what_is_muted_stays_so_for_the_participants_time_in_the_room() {
 
 #[tokio::test]
 async fn deeds_are_for_operators_and_are_logged_with_who_did_them() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("tokens.toml");
-    std::fs::write(&file, TOKENS).unwrap();
-    let config = format!("[auth.static]\nfile = \"{}\"", file.display());
-    let server = Server::configured(&config, &[]).await;
+    let server = Server::guarded(TOKENS, "").await;
     let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
     let mut device = server
         .try_ws("/register_device?token=camera", &[])

@@ -11,18 +11,11 @@ use description::Description;
 
 /// A server with admin tokens, and everybody's.
 const TOKENS: &str = r#"
-[[tokens]]
-token = "boss"
-user = "olga"
-grants = [{ role = "admin" }]
-[[tokens]]
-token = "camera"
-user = "camera"
-grants = [{ role = "device" }]
-[[tokens]]
-token = "viewer"
-user = "anna"
-grants = [{ role = "client" }]
+tokens = [
+  { token = "boss", user = "olga", grants = [{ role = "admin" }] },
+  { token = "camera", user = "camera", grants = [{ role = "device" }] },
+  { token = "viewer", user = "anna", grants = [{ role = "client" }] },
+]
 "#;
 
 /// What the operator says, who is nobody where no tokens are asked for.
