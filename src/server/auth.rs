@@ -27,7 +27,7 @@ use super::listener::Origin;
 use super::outbox::Ended;
 use super::switch::{Inbox, Member};
 use super::tls::Identity;
-use super::tokens::{Account, TokenError};
+use super::tokens::{Account, TokenError, left_until};
 use super::{App, http, upgrade};
 use crate::config::Secret;
 use crate::hub::{ConnectionId, Grant, Grants, Names, Role};
@@ -404,10 +404,11 @@ impl Pass {
     fn by_certificate(identity: &Identity) -> Self {
         let names = &identity.names;
         let ids = Names::new(names.clone());
+        let left = identity.ends.map(left_until);
         Self {
             grants: Grants::new(vec![Grant::Device { ids }]),
             user: names.first().cloned().unwrap_or_default(),
-            expires: identity.ends,
+            expires: left.and_then(|left| Instant::now().checked_add(left)),
             ..Self::default()
         }
     }
