@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, MatchedPath, Query, Request, State};
 use axum::middleware::Next;
@@ -27,7 +27,7 @@ use super::listener::Origin;
 use super::outbox::Ended;
 use super::switch::{Inbox, Member};
 use super::tls::Identity;
-use super::tokens::{Account, TokenError};
+use super::tokens::{Account, TokenError, left_until};
 use super::{App, http, upgrade};
 use crate::config::Secret;
 use crate::hub::{ConnectionId, Grant, Grants, Names, Role};
@@ -404,13 +404,11 @@ impl Pass {
     fn by_certificate(identity: &Identity) -> Self {
         let names = &identity.names;
         let ids = Names::new(names.clone());
-        // By a clock that nobody sets.
-        let left = |at: SystemTime| at.duration_since(SystemTime::now()).unwrap_or_default();
-        let expires = (identity.ends).and_then(|at| Instant::now().checked_add(left(at)));
+        let left = identity.ends.map(left_until);
         Self {
             grants: Grants::new(vec![Grant::Device { ids }]),
             user: names.first().cloned().unwrap_or_default(),
-            expires,
+            expires: left.and_then(|left| Instant::now().checked_add(left)),
             ..Self::default()
         }
     }

@@ -266,9 +266,7 @@ impl Verifier {
         let now = Instant::now();
         match answer {
             Ok(grant) => {
-                let left = grant.expires.map_or(Duration::MAX, |at| {
-                    at.duration_since(SystemTime::now()).unwrap_or_default()
-                });
+                let left = grant.expires.map_or(Duration::MAX, left_until);
                 let result = self.allow(grant, now.checked_add(left));
                 let most = if result.is_ok() {
                     self.time.good
@@ -377,6 +375,11 @@ impl<'de> Deserialize<'de> for Words {
 fn moment(seconds: f64) -> Option<SystemTime> {
     let since = Duration::try_from_secs_f64(seconds).ok()?;
     UNIX_EPOCH.checked_add(since)
+}
+
+/// How long it is until then, by the time of day as it is set now.
+pub(super) fn left_until(at: SystemTime) -> Duration {
+    at.duration_since(SystemTime::now()).unwrap_or_default()
 }
 
 fn list(scopes: &[Scope]) -> String {
