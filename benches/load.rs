@@ -26,7 +26,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use switchboard::probe::resources::growth;
 
-use common::Server;
+use common::process::is_alive;
+use common::{PATIENCE, Server, wait_until};
 use report::{Machine, milliseconds, quantile, target};
 use samples::{Recorder, Waits};
 
@@ -77,6 +78,7 @@ async fn load(length: Duration) -> bool {
     }
     let connections = server.metric("switchboard_connections").await;
     let lost = lost.load(Ordering::Relaxed);
+    end(&server).await;
     let case = format!(
         "{idle} idle and {busy} busy, {:.1} min",
         length.as_secs_f64() / 60.0
@@ -96,6 +98,13 @@ async fn load(length: Duration) -> bool {
     report::write("load");
     println!("written: docs/load.svg, target/bench/load.json");
     passed
+}
+
+/// The tasks that talk hold the server, so that nothing else would end it.
+async fn end(server: &Server) {
+    let process = server.process();
+    server.ask_to_end();
+    wait_until(PATIENCE, async || !is_alive(process)).await;
 }
 
 /// How many connections this machine allows: each takes a descriptor here, and one there.

@@ -41,14 +41,12 @@ fn row(bench: &str, it: &Figure) -> String {
         Some((wanted, false)) => format!("{wanted}: MISSED"),
         None => String::new(),
     };
-    let digits = match it.value.abs() {
-        100.0.. => 0,
-        10.0.. => 1,
-        1.0.. => 2,
-        _ => 3,
-    };
     format!(
-        "| {bench} | {} | {} | {} | {:.digits$} {} | {target} |",
-        it.case, it.subject, it.name, it.value, it.unit
+        "| {bench} | {} | {} | {} | {} {} | {target} |",
+        it.case,
+        it.subject,
+        it.name,
+        report::shown(it.value),
+        it.unit
     )
 }

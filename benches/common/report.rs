@@ -66,7 +66,8 @@ pub(crate) fn figure(subject: &str, name: &str, value: f64, unit: &str) {
 /// Keeps a number of ours, and prints whether its target is met.
 pub(crate) fn target(name: &str, found: f64, unit: &str, met: bool, wanted: &str) {
     let verdict = if met { "met" } else { "MISSED" };
-    println!("    {name}: {found:.3} {unit} (target {wanted}: {verdict})");
+    let shown = shown(found);
+    println!("    {name}: {shown} {unit} (target {wanted}: {verdict})");
     note(OURS, name, found, unit, Some((wanted.to_owned(), met)));
 }
 
@@ -81,6 +82,18 @@ fn note(subject: &str, name: &str, value: f64, unit: &str, target: Option<(Strin
         target,
     };
     noted.1.push(figure);
+}
+
+/// A number with as many digits as say something.
+pub(crate) fn shown(value: f64) -> String {
+    let digits = match value.abs() {
+        _ if value.fract() == 0.0 => 0,
+        100.0.. => 0,
+        10.0.. => 1,
+        1.0.. => 2,
+        _ => 3,
+    };
+    format!("{value:.digits$}")
 }
 
 /// Writes what was kept.

@@ -17,7 +17,8 @@ use super::server::{ADMIN, PEER_GRANTS, Server};
 // The server's own.
 #[allow(
     unused_imports,
-    reason = "its tests, which import things, don't run here"
+    dead_code,
+    reason = "its tests, which import things, don't run here, and requests aren't measured"
 )]
 #[path = "../../src/server/pace.rs"]
 mod pace;

@@ -86,7 +86,6 @@ enum Step {
 fuzz_target!(|steps: Vec<Step>| {
     let settings = Arc::new(Settings {
         name_bytes: 10,
-        requests: 10,
         waiting: 4,
         waiting_bytes: 500,
         has_hook: steps.len() % 2 == 0,

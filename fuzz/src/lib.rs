@@ -9,7 +9,7 @@ use switchboard::dialect::{Effect, Session, Unverified};
 use switchboard::fuzzing;
 use switchboard::hub::{
     AccountId, Command, ConferenceLimits, ConnectionId, Counts, Event, Grants, Hub, Limits,
-    MediaCommand, MediaEnd, MediaEvent, MediaRefusal, MediaRoom, Output, Payload, PoolLimits,
+    MediaCommand, MediaEnd, MediaEvent, MediaLoss, MediaRefusal, MediaRoom, Output, Payload, PoolLimits,
 };
 
 /// Connections at once.
@@ -71,7 +71,7 @@ struct End {
 pub enum Media {
     Answer { nth: u8 },
     Refuse { nth: u8 },
-    Fail { nth: u8, closed: bool },
+    Fail { nth: u8, loss: u8 },
 }
 
 impl House {
@@ -123,10 +123,12 @@ impl House {
                 let why = MediaRefusal::NoPublisher;
                 MediaEvent::Refused { end, why }
             }),
-            Media::Fail { nth, closed } => self.end_of(nth, true).map(|end| {
+            Media::Fail { nth, loss } => self.end_of(nth, true).map(|end| {
                 self.remove(end);
                 let why = "w".into();
-                MediaEvent::Failed { end, why, closed }
+                let losses = [MediaLoss::Lost, MediaLoss::Closed, MediaLoss::Unconnected];
+                let loss = losses[usize::from(loss) % losses.len()];
+                MediaEvent::Failed { end, why, loss }
             }),
         };
         event.map_or_else(Vec::new, |event| {
@@ -329,6 +331,9 @@ impl World {
         let place = usize::from(who) % CONNECTIONS;
         let (mut effects, now) = (Vec::new(), self.house.now);
         let session = &mut self.seats[place].session;
+        if !session.takes_more() {
+            return;
+        }
         session.tell_time(now);
         if frame.is_binary() {
             session.binary(frame, &mut effects);

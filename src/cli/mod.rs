@@ -180,13 +180,20 @@ impl Failure {
 }
 
 fn block_on(run: impl Future<Output = Outcome>) -> Outcome {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| {
             Failure::Failed(anyhow::Error::new(error).context("cannot start the runtime"))
-        })?
-        .block_on(run)
+        })?;
+    runtime.block_on(async {
+        // To write more than the system lets a file have (`ulimit -f`) then fails like writing to a full
+        // disk, and doesn't end the process with everything else that it does. Nobody waits for it.
+        drop(caught(SignalKind::from_raw(
+            rustix::process::Signal::XFSZ.as_raw(),
+        )));
+        run.await
+    })
 }
 
 /// What the signals ask of a process.

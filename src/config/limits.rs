@@ -91,15 +91,15 @@ limits! {
     messages_per_second: count = 100_000;
     /// Bytes that one WebSocket may send in a second, and once as many at once. Who is faster isn't read meanwhile.
     bytes_per_second: count = 100_000_000;
-    /// `messages_per_second` of all WebSockets of one address together.
+    /// `messages_per_second` of all WebSockets of one address together; each HTTP request counts as one, and beyond it gets 429.
     address_messages_per_second: count = 1_000_000;
-    /// `bytes_per_second` of all WebSockets of one address together.
+    /// `bytes_per_second` of all WebSockets of one address together, and of the bodies of its HTTP requests.
     address_bytes_per_second: count = 1_000_000_000;
     /// Bytes in one WebSocket message, and in one HTTP request body. A larger message closes its connection with 1009.
     message_bytes: count = 1024 * 1024;
-    /// Messages that wait to be sent to one connection. One more closes it with 1013.
+    /// Messages that wait to be sent to one connection. One more closes it with 1013, or the caller of a device whose messages most of these are.
     queue_messages: count = 8192;
-    /// Bytes that wait to be sent to one connection, beside one message of any size. More closes it with 1013.
+    /// Bytes that wait to be sent to one connection, beside one message of any size; each message counts as 128 more. More closes it with 1013, or such a caller.
     queue_bytes: count = 1024 * 1024;
     /// How long a new TCP connection may take for its first byte, for its TLS handshake, for each request's head, and for the first packet of media.
     handshake: seconds = Duration::from_secs(10);
@@ -167,8 +167,8 @@ limits! {
     participants_per_room: count = 1_000;
     /// Publishers in one Kurento room at once. One more gets code 303.
     publishers_per_room: count = 200;
-    /// Requests of one Kurento connection per second, over four seconds. More get code 999.
-    kurento_requests: count = 250;
+    /// `messages_per_second` of Kurento's connections, whose requests may be told to a whole room.
+    kurento_requests: count = 1_000;
     /// How long a Kurento session is kept whose connection was lost.
     kurento_resume: seconds = Duration::from_secs(10);
     /// How long the media plane may take to answer an offer before the client gets code 303.

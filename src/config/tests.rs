@@ -71,9 +71,9 @@ fn every_limit_is_counted_and_reached_where_the_documentation_says() {
             let name = name.trim_start_matches("switchboard_");
             let name = name.trim_end_matches("_total").trim_end_matches("_seconds");
             assert!(sources.contains(name), "{key}: {counter}");
-            let cause = labels.strip_prefix("cause=");
-            let cause = cause.or_else(|| labels.strip_prefix("result="));
-            let label = cause.map(|it| it.trim_end_matches('}'));
+            let named = ["cause=", "result=", "name="];
+            let value = named.iter().find_map(|it| labels.strip_prefix(it));
+            let label = value.map(|it| it.trim_end_matches('}'));
             assert!(
                 label.is_none_or(|it| sources.contains(it)),
                 "{key}: {counter}"

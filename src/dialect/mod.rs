@@ -140,6 +140,11 @@ pub trait Session: Send {
     /// carries the connection pings the other side, and answers the hub.
     fn event(&mut self, event: Event, out: &mut Vec<Effect>);
 
+    /// Whether it takes one more frame now. If not, none is read until it was told something.
+    fn takes_more(&self) -> bool {
+        true
+    }
+
     /// The answer to [`Effect::Verify`]. Nothing to those that never ask.
     fn verified(&mut self, outcome: Result<AccountId, Unverified>, out: &mut Vec<Effect>) {
         let _ = (outcome, out);

@@ -95,6 +95,26 @@ pub fn ice_servers(value: &Value) -> Vec<IceServer> {
         .unwrap_or_default()
 }
 
+/// The index of a candidate's media section; clients write it as a number or as text.
+#[must_use]
+pub fn mline_index(value: &Value) -> Option<u32> {
+    match value {
+        Value::String(text) => text.trim().parse().ok(),
+        number => u32::try_from(number.as_u64()?).ok(),
+    }
+}
+
+/// A candidate's line as `add-ice-candidate` wants it: some clients send the line of the SDP. Empty if it is
+/// `null`, which some pages send at the end of candidates, as it comes. `None` if it is no line at all.
+#[must_use]
+pub fn candidate_line(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(line) => Some(line.strip_prefix("a=").unwrap_or(line).trim()),
+        Value::Null => Some(""),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,4 @@
-//! What operators ask of conversations: which there are, and that one ends.
+//! What the edge asks of conversations: which there are, that one ends, and whose one is.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::core::{Hub, Output, tell};
 use super::store::{Call, Seat};
-use super::{ConnectionId, EndpointId, Event, SessionError, SessionId};
+use super::{CallNumber, ConnectionId, EndpointId, Event, SessionError, SessionId};
 
 /// Names a conversation of two while it lasts, as text by [`Display`](fmt::Display) and [`FromStr`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,7 +43,33 @@ pub struct OpenCall {
     pub to_caller: u64,
 }
 
+/// Who made a call whose endpoint has others to talk with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// This connection.
+    Here(ConnectionId),
+    /// One that has left.
+    Gone,
+}
+
 impl Hub {
+    /// Who made a call of the endpoint that a connection is registered as. `None` if nobody else has
+    /// a call with it, or if it never had this one.
+    #[must_use]
+    pub fn one_of_several(&self, endpoint: ConnectionId, call: CallNumber) -> Option<Caller> {
+        let Some(Seat::Holder(id)) = &self.store.connection(endpoint)?.seat else {
+            return None;
+        };
+        let registration = self.store.endpoint(id)?;
+        match registration.calls.get(&call) {
+            // Who calls itself is no one to be sent away.
+            Some(caller) if *caller == endpoint || registration.calls.len() == 1 => None,
+            Some(caller) => Some(Caller::Here(*caller)),
+            None if registration.calls.is_empty() || !registration.issued(call) => None,
+            None => Some(Caller::Gone),
+        }
+    }
+
     /// The names of all conversations, in no order.
     pub fn call_ids(&self) -> impl Iterator<Item = CallId> {
         let of_connections = self.store.connections().filter_map(|(id, connection)| {

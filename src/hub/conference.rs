@@ -20,7 +20,7 @@ pub use asks::{Ask, Asked, Rights, Visitor};
 use tables::{Guest, Member, Room, Tables, Timer};
 pub use words::{
     ConferenceLimits, Denied, Granted, MediaCandidate, MediaCommand, MediaEnd, MediaEvent,
-    MediaOwner, MediaRefusal, MediaRoom, MemberView, MuteChange, Muted, Told,
+    MediaLoss, MediaOwner, MediaRefusal, MediaRoom, MemberView, MuteChange, Muted, Told,
 };
 
 /// Visitors and their rooms.
@@ -30,6 +30,8 @@ pub(super) struct Conference {
     tables: Tables,
     /// What the media plane is still to be told.
     pub(super) commands: Vec<MediaCommand>,
+    /// How many publishers were put out that closed without a word.
+    pub(super) farewells: u64,
 }
 
 /// A request that is being obeyed.
@@ -48,6 +50,7 @@ impl Conference {
             limits,
             tables: Tables::default(),
             commands: Vec::new(),
+            farewells: 0,
         }
     }
 

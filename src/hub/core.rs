@@ -121,6 +121,17 @@ pub struct Counts {
     pub subscriptions: usize,
 }
 
+/// How often limits were met, since the beginning, that refuse nobody.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// Ids whose last call number was forgotten.
+    pub remembered_endpoints: u64,
+    /// Accounts whose endpoint was forgotten.
+    pub accounts: u64,
+    /// Publishers that closed their peer connection without a word, and were put out.
+    pub farewells: u64,
+}
+
 /// Who is here, and who talks to whom.
 ///
 /// It learns of connections from their commands, and forgets one when it neither holds nor wants
@@ -197,8 +208,8 @@ impl Hub {
     }
 
     /// What the media plane is to do, since this was asked last.
-    pub fn take_media_commands(&mut self) -> impl Iterator<Item = MediaCommand> + '_ {
-        self.conference.commands.drain(..)
+    pub fn take_media_commands(&mut self) -> Vec<MediaCommand> {
+        std::mem::take(&mut self.conference.commands)
     }
 
     /// Puts whoever a connection brings out of its room, for good: that one isn't awaited back.
@@ -301,6 +312,16 @@ impl Hub {
             .rooms
             .iter()
             .map(|(id, members)| Room { id, members })
+    }
+
+    /// How often limits were met that refuse nobody.
+    #[must_use]
+    pub const fn reached(&self) -> Reached {
+        Reached {
+            remembered_endpoints: self.store.forgotten(),
+            accounts: self.pool.forgotten(),
+            farewells: self.conference.farewells,
+        }
     }
 
     /// How many of each there are now. Walks over all endpoints: for metrics, not for each message.

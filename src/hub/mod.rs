@@ -23,12 +23,12 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use self::core::{Counts, Endpoint, Hub, Limits, Output, Place, Room};
-pub use calls::{CallId, NoCallId, OpenCall};
+pub use self::core::{Counts, Endpoint, Hub, Limits, Output, Place, Reached, Room};
+pub use calls::{CallId, Caller, NoCallId, OpenCall};
 pub use conference::{
     Ask, Asked, ConferenceLimits, Denied, Granted, MediaCandidate, MediaCommand, MediaEnd,
-    MediaEvent, MediaOwner, MediaRefusal, MediaRoom, MemberView, MuteChange, Muted, Rights, Told,
-    Visitor,
+    MediaEvent, MediaLoss, MediaOwner, MediaRefusal, MediaRoom, MemberView, MuteChange, Muted,
+    Rights, Told, Visitor,
 };
 pub use grants::{Grant, Grants, Names, Role};
 pub use payload::Payload;

@@ -66,6 +66,11 @@ impl Pool {
         self.sessions.len()
     }
 
+    /// How many accounts were forgotten to make room for others.
+    pub(super) const fn forgotten(&self) -> u64 {
+        self.ties.pushed_out
+    }
+
     pub(super) fn endpoints(&self) -> impl Iterator<Item = Endpoint<'_>> {
         self.servers.iter().filter_map(shown)
     }

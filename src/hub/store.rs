@@ -124,6 +124,8 @@ struct Numbers {
     order: BTreeMap<u64, EndpointId>,
     /// The next key in `order`.
     next: u64,
+    /// How many ids were forgotten to make room for others.
+    forgotten: u64,
 }
 
 impl Store {
@@ -159,6 +161,11 @@ impl Store {
     /// How many callers wait for one endpoint.
     pub(super) fn waiting_for(&self, id: &EndpointId) -> usize {
         self.waiting.get(id).map_or(0, VecDeque::len)
+    }
+
+    /// How many ids of those who left were forgotten to make room for others.
+    pub(super) const fn forgotten(&self) -> u64 {
+        self.numbers.forgotten
     }
 
     pub(super) fn probes(&self) -> usize {
@@ -412,6 +419,7 @@ impl Numbers {
             };
             if let Some((_, forgotten)) = self.left.remove(&oldest) {
                 self.floor = self.floor.max(forgotten.last);
+                self.forgotten += 1;
             }
         }
     }

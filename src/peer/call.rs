@@ -395,6 +395,10 @@ impl Call {
     /// Passes a partner's message to the conversation. What the conversation can't take ends it.
     fn deliver(&mut self, message: Result<Message, PayloadError>) {
         let why = match (message, &self.inbox) {
+            // Others may do.
+            (Err(error @ PayloadError::Candidate(_)), _) => {
+                return tracing::debug!(%error, "a candidate is left out");
+            }
             (Ok(message), Some(inbox)) => match inbox.try_send(message) {
                 Ok(()) => return,
                 // It is over; that is noticed elsewhere.

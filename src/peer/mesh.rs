@@ -284,6 +284,9 @@ impl Running {
                 self.gone(&peer);
             }
             RoomEvent::FromPeer { from, message } => self.message(&from, message),
+            RoomEvent::ServerError(error) if self.answer_by.is_some() => {
+                return Err(Lost::Server(error));
+            }
             // A message crossed the goodbye of its addressee.
             RoomEvent::ServerError(error) => tracing::debug!(%error, "the server reports an error"),
             RoomEvent::Unreadable(why) if self.answer_by.is_some() => {
@@ -298,6 +301,10 @@ impl Running {
     fn message(&mut self, from: &PeerId, message: Result<Message, PayloadError>) {
         let message = match message {
             Ok(message) => message,
+            // Others may do.
+            Err(error @ PayloadError::Candidate(_)) => {
+                return tracing::debug!(peer = %from, %error, "a candidate is left out");
+            }
             Err(error) => {
                 tracing::warn!(peer = %from, %error, "the member's session ends");
                 self.members.remove(from);

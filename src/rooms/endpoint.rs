@@ -15,6 +15,7 @@ use str0m::{Input, Output, Rtc, RtcError};
 use super::addresses::Addresses;
 use super::channels::Channels;
 use super::demux::Held;
+use super::intake::Intake;
 use super::keyframes::Throttle;
 use super::layers::Meter;
 use super::outgoing::{Outgoing, Packet};
@@ -64,6 +65,7 @@ pub(super) struct Endpoint {
     queued: usize,
     pub(super) counts: Counts,
     pub(super) channels: Channels,
+    pub(super) intake: Intake,
     /// Where its datagrams must come from, on a machine with several addresses.
     pub(super) local: Option<IpAddr>,
 }
@@ -149,6 +151,7 @@ impl Endpoint {
             queued: 0,
             counts: Counts::default(),
             channels: Channels::default(),
+            intake: Intake::default(),
             local: None,
         }
     }
@@ -190,6 +193,7 @@ impl Endpoint {
         let outgoing = self.outgoing.as_ref().filter(|_| quick);
         let mut round = outgoing.map_or(Round::default(), |o| Round::new(queued, o.ssrcs()));
         let rtc = &mut self.rtc;
+        let outgoing = &mut self.outgoing;
         let closed = guarded(|| {
             for _ in 0..ROUNDS {
                 loop {
@@ -197,6 +201,9 @@ impl Endpoint {
                         Output::Transmit(t) => {
                             round.sent(&t.contents);
                             transmit(&t);
+                            if let Some(outgoing) = outgoing.as_mut() {
+                                outgoing.sent(now, rtc, &t.contents);
+                            }
                             // Media goes last. To ask for the time is as dear as a packet, and then
                             // str0m wants another round; the next packet will make it.
                             if round.is_complete() {

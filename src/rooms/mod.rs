@@ -19,11 +19,13 @@ mod endpoint;
 mod forwarder;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod intake;
 mod keyframes;
 mod layers;
 mod mapping;
 mod outgoing;
 mod report;
+mod resends;
 mod rewrite;
 mod round;
 mod sdp;

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use str0m::Rtc;
 use str0m::media::{Mid, Pt};
-use str0m::rtp::{RtpPacket, Ssrc, Vp8Descriptor};
+use str0m::rtp::{RtpPacket, Ssrc, StreamTx, Vp8Descriptor};
 
+use super::intake::source;
 use super::layers::{Choice, Retry, Settling};
+use super::resends::Resends;
 use super::rewrite::Rewriter;
 use super::sdp::{Line, Selection};
 use super::strain::Strain;
@@ -32,6 +34,7 @@ pub(super) struct Outgoing {
     pub(super) retry: Retry,
     pub(super) estimate: Option<u64>,
     pub(super) strain: Strain,
+    resends: Resends,
     /// Whether its video goes on with a keyframe only, after a pause.
     pub(super) awaits_keyframe: bool,
 }
@@ -40,6 +43,8 @@ pub(super) struct Outgoing {
 pub(super) struct Track {
     mid: Mid,
     pub(super) ssrc: Ssrc,
+    /// Of what is sent once more.
+    rtx: Option<Ssrc>,
     pub(super) pt: Pt,
     pub(super) rewriter: Rewriter,
 }
@@ -88,11 +93,11 @@ impl Outgoing {
             // Publishers pace what they send. To pace it again by an estimate that has just fallen would
             // let it wait, up to two seconds, until the smaller layer comes.
             stream.set_unpaced(true);
-            stream.set_rtx_cache(RESENDS, RESENT_AGE, Some(RESENT_SHARE));
-            let ssrc = stream.ssrc();
+            keep_resends(stream);
             Some(Track {
                 mid,
-                ssrc,
+                ssrc: stream.ssrc(),
+                rtx: stream.rtx(),
                 pt: Pt::from(line.payload.pt),
                 rewriter: Rewriter::new(line.payload.clock),
             })
@@ -107,6 +112,7 @@ impl Outgoing {
             retry: Retry::default(),
             estimate,
             strain: Strain::default(),
+            resends: Resends::default(),
             awaits_keyframe: false,
         }
     }
@@ -114,6 +120,21 @@ impl Outgoing {
     /// Whether an m= section is that of its video.
     pub(super) fn is_video(&self, mid: Mid) -> bool {
         self.video.as_ref().is_some_and(|track| track.mid == mid)
+    }
+
+    /// A datagram was sent. If too much went once more, nothing does for now: what was kept is forgotten.
+    pub(super) fn sent(&mut self, now: Instant, rtc: &mut Rtc, datagram: &[u8]) {
+        let (Some(track), Some(source)) = (&self.video, source(datagram)) else {
+            return;
+        };
+        if source == *track.ssrc {
+            self.resends.sent(now);
+        } else if track.rtx.is_some_and(|rtx| *rtx == source)
+            && !self.resends.resent(now)
+            && let Some(stream) = rtc.direct_api().stream_tx(&track.ssrc)
+        {
+            keep_resends(stream);
+        }
     }
 
     /// Under which its streams go.
@@ -161,4 +182,9 @@ impl Outgoing {
         }
         self.layer == Some(layer)
     }
+}
+
+/// Lets a stream keep what it sends, and nothing of what it kept before.
+fn keep_resends(stream: &mut StreamTx) {
+    stream.set_rtx_cache(RESENDS, RESENT_AGE, Some(RESENT_SHARE));
 }

@@ -6,20 +6,33 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::header::HeaderMap;
 
 use super::pace::{Pace, Rate};
 use crate::config::{Config, Proxies};
 
-/// Every address that has a connection, with what it uses.
+/// Addresses that are known before the unused ones are looked for.
+const MANY: usize = 1_000;
+
+/// Every address that has a connection, or has sent lately, with what it uses.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    used: Mutex<HashMap<IpAddr, Entry>>,
+    used: Mutex<Table>,
+    /// Of one address.
     connections: usize,
     rate: Rate,
     proxies: Option<Proxies>,
+}
+
+#[derive(Debug)]
+struct Table {
+    entries: HashMap<IpAddr, Entry>,
+    /// With so many entries, unused ones are removed.
+    swept_at: usize,
+    /// So many entries at most, but for those that have connections: they aren't more than these.
+    most: usize,
 }
 
 #[derive(Debug)]
@@ -40,7 +53,11 @@ impl Addresses {
     pub(super) fn new(config: &Config) -> Self {
         let limits = &config.limits;
         Self {
-            used: Mutex::default(),
+            used: Mutex::new(Table {
+                entries: HashMap::new(),
+                swept_at: MANY,
+                most: MANY + 2 * limits.connections,
+            }),
             connections: limits.address_connections,
             rate: Rate::new(
                 limits.address_messages_per_second,
@@ -84,10 +101,7 @@ impl Addresses {
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let address = network(address);
         let mut used = self.lock();
-        let entry = used.entry(address).or_insert_with(|| Entry {
-            connections: 0,
-            shared: Arc::new(Mutex::new(Pace::new(Instant::now()))),
-        });
+        let entry = used.entry(address, Instant::now());
         if entry.connections >= self.connections {
             return None;
         }
@@ -99,29 +113,92 @@ impl Addresses {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Entry>> {
+    /// Notes a request of an address that has no connection of its own, as [`Place::request`] does.
+    pub(super) fn request(
+        &self,
+        address: IpAddr,
+        bytes: usize,
+        now: Instant,
+    ) -> Result<(), Duration> {
+        let mut used = self.lock();
+        let pace = Arc::clone(&used.entry(network(address), now).shared);
+        drop(used);
+        request(&pace, self.rate, bytes, now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// What is known of an address; nothing yet, if it is new.
+    fn entry(&mut self, address: IpAddr, now: Instant) -> &mut Entry {
+        if self.entries.len() >= self.swept_at && !self.entries.contains_key(&address) {
+            self.sweep(now);
+        }
+        self.entries.entry(address).or_insert_with(|| Entry {
+            connections: 0,
+            shared: Arc::new(Mutex::new(Pace::new(now))),
+        })
+    }
+
+    /// Removes addresses that use nothing; and if most do that have no connections, all of these.
+    fn sweep(&mut self, now: Instant) {
+        self.entries.retain(|_, entry| !entry.is_unused(now));
+        if self.entries.len() >= self.most {
+            self.entries.retain(|_, entry| entry.connections > 0);
+        }
+        // Not before as many have come again, so that each address is looked at twice at most.
+        self.swept_at = (2 * self.entries.len()).clamp(MANY, self.most);
+    }
+}
+
+impl Entry {
+    fn is_unused(&self, now: Instant) -> bool {
+        self.connections == 0 && lock(&self.shared).is_unused(now)
     }
 }
 
 impl Place {
     /// Notes a message, as [`Pace::note`] does, for all connections of the address together.
     pub(super) fn note(&self, bytes: usize, now: Instant) -> Option<Instant> {
-        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        pace.note(self.of.rate, bytes, now)
+        lock(&self.pace).note(self.of.rate, bytes, now)
+    }
+
+    /// Notes a request for the address as one more message, unless too much was noted before: then
+    /// says how long to wait.
+    pub(super) fn request(&self, bytes: usize, now: Instant) -> Result<(), Duration> {
+        request(&self.pace, self.of.rate, bytes, now)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut used = self.of.lock();
-        if let Some(entry) = used.get_mut(&self.address) {
+        if let Some(entry) = used.entries.get_mut(&self.address) {
             entry.connections -= 1;
-            if entry.connections == 0 {
-                used.remove(&self.address);
+            // Who has sent too much isn't forgiven for coming again.
+            if entry.is_unused(Instant::now()) {
+                used.entries.remove(&self.address);
             }
         }
     }
+}
+
+fn request(pace: &Mutex<Pace>, rate: Rate, bytes: usize, now: Instant) -> Result<(), Duration> {
+    let mut pace = lock(pace);
+    match pace.held_until(now) {
+        Some(until) => Err(until - now),
+        None => {
+            pace.note(rate, bytes, now);
+            Ok(())
+        }
+    }
+}
+
+fn lock(pace: &Mutex<Pace>) -> MutexGuard<'_, Pace> {
+    pace.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An address as proxies write it: alone, with a port, in brackets, or as RFC 7239's `for=…`.
@@ -202,6 +279,51 @@ mod tests {
         drop(first);
         assert!(enter("2001:db8::3").is_some());
         drop(second);
-        assert!(addresses.lock().is_empty());
+        assert!(addresses.lock().entries.is_empty());
+    }
+
+    #[test]
+    fn a_request_that_comes_too_soon_is_told_when_to_come_again() {
+        let mut config = Config::default();
+        config.limits.address_messages_per_second = 2;
+        config.limits.address_bytes_per_second = 1_000;
+        let addresses = Arc::new(Addresses::new(&config));
+        let ask = |address: &str, bytes, now| {
+            let address = address.parse().unwrap();
+            addresses.request(address, bytes, now)
+        };
+        let now = Instant::now();
+        assert_eq!(ask("192.0.2.1", 0, now), Ok(()));
+        let place = addresses.enter("192.0.2.1".parse().unwrap()).unwrap();
+        assert_eq!(place.request(0, now), Ok(()));
+        assert_eq!(ask("192.0.2.1", 2_000, now), Ok(()), "its size counts");
+        let seconds = Duration::from_secs;
+        assert_eq!(place.request(0, now), Err(seconds(2)));
+        assert_eq!(ask("192.0.2.1", 0, now), Err(seconds(2)), "refusals don't");
+        assert_eq!(ask("192.0.2.2", 0, now), Ok(()));
+        drop(place);
+        assert_eq!(ask("192.0.2.1", 0, now + seconds(1)), Err(seconds(1)));
+        assert_eq!(ask("192.0.2.1", 0, now + seconds(2)), Ok(()));
+    }
+
+    #[test]
+    fn addresses_that_use_nothing_are_forgotten() {
+        let mut config = Config::default();
+        config.limits.connections = 10;
+        config.limits.address_messages_per_second = 1;
+        let addresses = Arc::new(Addresses::new(&config));
+        let start = Instant::now();
+        let _place = addresses.enter("2001:db8::".parse().unwrap()).unwrap();
+        let known = || addresses.lock().entries.len();
+        let come = |number: u128, now| {
+            let address = IpAddr::V6(Ipv6Addr::from_bits(number << 64));
+            assert_eq!(addresses.request(address, 0, now), Ok(()));
+        };
+        (1..=10_000).for_each(|number| come(number, start));
+        assert!(known() <= MANY + 20, "{}", known());
+        (1..=2_000).for_each(|number| come(number, start + Duration::from_secs(60)));
+        assert!(known() <= MANY + 20, "{}", known());
+        let place = addresses.enter("2001:db8::".parse().unwrap()).unwrap();
+        assert_eq!(addresses.lock().entries[&place.address].connections, 2);
     }
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, MatchedPath, Query, Request, State};
 use axum::middleware::Next;
@@ -19,6 +19,7 @@ use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
+use tokio::time::Instant;
 use tracing::info;
 
 use super::admin::Deed;
@@ -49,7 +50,7 @@ pub(super) struct Pass {
     user: String,
     /// The token's own id (RFC 7519 section 4.1.7), if it has one.
     id: Option<String>,
-    expires: Option<SystemTime>,
+    expires: Option<Instant>,
 }
 
 /// What a request's token allows; everything, where none are asked for.
@@ -230,7 +231,7 @@ pub(super) async fn expire(app: &App) {
     let mut ticks = tokio::time::interval(EXPIRY_CHECK);
     loop {
         ticks.tick().await;
-        let now = SystemTime::now();
+        let now = Instant::now();
         app.switch
             .expel(|pass| pass.is_over(now), Ended::TokenExpired);
     }
@@ -251,8 +252,10 @@ pub(super) async fn revoke(State(app): State<Arc<App>>, deed: Deed, request: Req
         let text = "say what to revoke: {\"id\": \"a token's jti\"} or {\"user\": \"its sub\"}";
         return http::error(StatusCode::BAD_REQUEST, text);
     };
-    app.revoked
-        .add(revocation.clone(), app.config.limits.tokens_revoked);
+    let limit = app.config.limits.tokens_revoked;
+    if app.revoked.add(revocation.clone(), limit) {
+        app.metrics.reached.tokens_revoked.inc();
+    }
     let is_meant = |pass: &Pass| pass.is_meant_by(&revocation);
     let closed = app.switch.expel(is_meant, Ended::TokenRevoked);
     deed.done(&app, "revoke", &format!("{revocation:?}"), closed)
@@ -339,7 +342,7 @@ impl App {
             return std::future::pending().await;
         };
         let mut ticks = tokio::time::interval(EXPIRY_CHECK);
-        while !pass.is_over(SystemTime::now()) && !self.revoked.has(pass) {
+        while !pass.is_over(Instant::now()) && !self.revoked.has(pass) {
             ticks.tick().await;
         }
     }
@@ -415,7 +418,7 @@ impl Pass {
     }
 
     /// Whether its time is over.
-    fn is_over(&self, now: SystemTime) -> bool {
+    fn is_over(&self, now: Instant) -> bool {
         self.expires.is_some_and(|at| at <= now)
     }
 
@@ -429,16 +432,18 @@ impl Pass {
 }
 
 impl Revoked {
-    /// Remembers a revocation. Beyond the limit the oldest is forgotten.
-    pub(super) fn add(&self, revocation: Revocation, limit: usize) {
+    /// Remembers a revocation. Beyond the limit the oldest is forgotten; says whether it was.
+    pub(super) fn add(&self, revocation: Revocation, limit: usize) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.contains(&revocation) {
-            return;
+            return false;
         }
-        if all.len() >= limit {
+        let is_full = all.len() >= limit;
+        if is_full {
             all.pop_front();
         }
         all.push_back(revocation);
+        is_full
     }
 
     fn has(&self, pass: &Pass) -> bool {
@@ -485,9 +490,9 @@ mod tests {
             user: user.to_owned(),
             ..Pass::default()
         };
-        for user in ["anna", "bert", "bert", "cleo"] {
-            revoked.add(Revocation::User(user.to_owned()), 2);
-        }
+        let forgotten = ["anna", "bert", "bert", "cleo"]
+            .map(|user| revoked.add(Revocation::User(user.to_owned()), 2));
+        assert_eq!(forgotten, [false, false, false, true]);
         assert!(!revoked.has(&of("anna")));
         assert!(revoked.has(&of("bert")) && revoked.has(&of("cleo")));
     }

@@ -30,7 +30,7 @@ use super::stream::Stream;
 use super::upgrade::{Guest, Places};
 use super::{App, accounts, hook};
 use crate::dialect::cause::Level;
-use crate::dialect::{Effect, Session, Unverified};
+use crate::dialect::{Dialect, Effect, Session, Unverified};
 use crate::hub::{AccountId, Command, ConnectionId, Event, Payload};
 
 /// Idle connections are many and cost this much each; a message that is larger gets its own memory.
@@ -203,7 +203,15 @@ impl Connection {
                 frames_in_turn = 0;
                 yield_now().await;
             }
-            let step = poll_fn(|cx| self.poll_step(cx, timer.as_mut())).await;
+            let step = poll_fn(|cx| {
+                let step = self.poll_step(cx, timer.as_mut());
+                if step.is_pending() {
+                    // Others run now.
+                    frames_in_turn = 0;
+                }
+                step
+            });
+            let step = step.await;
             let result = match step {
                 Step::Frame(frame) => {
                     frames_in_turn += 1;
@@ -293,7 +301,7 @@ impl Connection {
         if let Some(verifying) = &mut self.verifying {
             return verifying.as_mut().poll(cx).map(Step::Verified);
         }
-        if self.held_until.is_some() {
+        if self.held_until.is_some() || !self.session.takes_more() {
             return Poll::Pending;
         }
         let frame = Pin::new(&mut self.socket).poll_next(cx);
@@ -302,7 +310,7 @@ impl Connection {
             self.answer_probe();
         }
         if frame.is_pending() && self.socket.get_ref().get_ref().unpaid() >= PART {
-            self.pay();
+            self.pay(Instant::now());
             if self.held_until.is_some() {
                 // It is to be set for when more may be read.
                 return Poll::Ready(Step::Timer);
@@ -372,7 +380,7 @@ impl Connection {
         };
         self.heard = Instant::now();
         self.pinged = None;
-        self.pay();
+        self.pay(self.heard);
         match message {
             Message::Text(text) => {
                 // The library has checked that it is UTF-8.
@@ -405,11 +413,15 @@ impl Connection {
 
     /// Notes a message with all bytes that came since the last one, and reads no more for a while if
     /// that was too fast.
-    fn pay(&mut self) {
-        let now = std::time::Instant::now();
+    fn pay(&mut self, now: Instant) {
+        let now = now.into_std();
         let bytes = self.socket.get_mut().get_mut().pay();
         self.outbox.traffic.received(bytes);
-        let own = self.pace.note(self.app.rate, bytes, now);
+        let rate = match self.session.dialect() {
+            Dialect::Kurento => self.app.kurento_rate,
+            _ => self.app.rate,
+        };
+        let own = self.pace.note(rate, bytes, now);
         let until = own.max(self.places.note(bytes, now));
         if until.is_some() {
             self.app.metrics.held_back.inc();

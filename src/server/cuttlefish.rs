@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, Request, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
+use hyper::header::ACCESS_CONTROL_ALLOW_ORIGIN;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -47,10 +48,11 @@ pub(super) async fn connect_to_device(
     }
 }
 
-/// `GET /infra_config`
-pub(super) async fn infra_config(State(app): State<Arc<App>>) -> Response {
+/// `GET /infra_config`. Pages from anywhere may read it, as they may connect by polling.
+pub(super) async fn infra_config(State(app): State<Arc<App>>) -> impl IntoResponse {
     let config = app.settings().ice.cuttlefish().infra_config().clone();
-    ice::not_stored(http::json_text(StatusCode::OK, config.into_bytes()))
+    let response = ice::not_stored(http::json_text(StatusCode::OK, config.into_bytes()));
+    ([(ACCESS_CONTROL_ALLOW_ORIGIN, "*")], response)
 }
 
 /// `GET /devices`

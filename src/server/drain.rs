@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use axum::response::Response;
 use hyper::StatusCode;
-use hyper::header::{HeaderValue, RETRY_AFTER};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::info;
 
@@ -13,7 +12,7 @@ use crate::hub::Counts;
 
 /// What is hinted to who comes during a drain: another server may take it at once, and this one's
 /// successor soon.
-const RETRY_SECONDS: u16 = 2;
+const RETRY: Duration = Duration::from_secs(2);
 /// Changes of the hub are looked at this often at most.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -58,10 +57,11 @@ impl App {
         }
         self.metrics.refused("draining");
         let text = "this server is about to stop, and takes nobody new; connect again";
-        let mut response = http::error(StatusCode::SERVICE_UNAVAILABLE, text);
-        let headers = response.headers_mut();
-        headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
-        Some(response)
+        Some(http::come_again(
+            StatusCode::SERVICE_UNAVAILABLE,
+            text,
+            RETRY,
+        ))
     }
 
     /// Takes nobody new, and waits until all conversations are over, at most for so long.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::response::Response;
-use http_body_util::{Empty, Limited};
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION,
@@ -30,6 +30,9 @@ use super::auth::Allowed;
 use super::switch::EndpointView;
 use super::{App, console, cuttlefish, http};
 use crate::hub::{EndpointId, Namespace};
+
+/// Why a device's file doesn't come, or not all of it.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// What of a request a device's server gets. The rest is between the page and this server, above all its
 /// credentials.
@@ -108,7 +111,14 @@ pub(super) async fn get(
                 headers.append(CONTENT_SECURITY_POLICY, SANDBOX);
             }
             let most = app.config.limits.device_file_bytes;
-            response.map(|body| Body::new(Limited::new(body, most)))
+            let cut_off = app.metrics.reached.device_file_bytes.clone();
+            let counted = move |error: Failure| {
+                if error.is::<LengthLimitError>() {
+                    cut_off.inc();
+                }
+                error
+            };
+            response.map(|body| Body::new(Limited::new(body, most).map_err(counted)))
         }
         Ok(Err(error)) => {
             debug!(%target, %error, "cannot fetch a device's file");
@@ -140,7 +150,7 @@ async fn fetch(
     target: SocketAddr,
     request: Request,
     deadline: Instant,
-) -> Result<Response<Incoming>, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<Response<Incoming>, Failure> {
     let stream = TcpStream::connect(target).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

@@ -1,6 +1,7 @@
 //! The HTTP routes, and what all answers have in common.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -9,19 +10,24 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
 use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Body as _;
 use hyper::header::{
-    CONNECTION, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+    CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, StatusCode};
 use serde_json::json;
 use tower::ServiceExt as _;
 use tower_http::services::ServeDir;
 
+use super::listener::Origin;
 use super::{
     App, admin, auth, console, cuttlefish, documents, files, gecko, gstreamer, kurento, polling,
     upgrade,
 };
 use crate::hub::Payload;
+
+/// Monitors ask these, and must hear what is wrong when everything else is refused.
+const UNPACED: [&str; 3] = ["/health", "/ready", "/metrics"];
 
 /// Everything that the port serves.
 pub(super) fn router(app: &Arc<App>) -> Router {
@@ -72,6 +78,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .fallback_service(any(fallback).with_state(Arc::clone(app)))
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(app), auth::guard))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), pace))
         .layer(middleware::from_fn_with_state(Arc::clone(app), observe))
         .with_state(Arc::clone(app))
 }
@@ -94,6 +101,15 @@ fn forwarding_rooms() -> Router<Arc<App>> {
 /// An answer with `{"error": …}`.
 pub(super) fn error(status: StatusCode, text: &str) -> Response {
     json_text(status, json!({ "error": text }).to_string())
+}
+
+/// The same, to who may come again after a while.
+pub(super) fn come_again(status: StatusCode, text: &str, after: Duration) -> Response {
+    let mut response = error(status, text);
+    // Whole seconds, and not too soon.
+    let seconds = HeaderValue::from(after.as_secs() + u64::from(after.subsec_nanos() > 0));
+    response.headers_mut().insert(RETRY_AFTER, seconds);
+    response
 }
 
 /// An answer with JSON that is printed already.
@@ -179,6 +195,39 @@ pub(super) fn not_found(path: &str) -> Response {
 async fn wrong_method(request: Request) -> Response {
     let text = format!("{} is not for {}", request.uri().path(), request.method());
     error(StatusCode::METHOD_NOT_ALLOWED, &text)
+}
+
+/// Lets a request through if its address doesn't send too fast: it counts as one message of its body's
+/// bytes, and one whose length isn't said as the longest.
+async fn pace(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>();
+    if route.is_some_and(|it| UNPACED.contains(&it.as_str())) {
+        return next.run(request).await;
+    }
+    let Some(origin) = request.extensions().get::<Origin>() else {
+        return next.run(request).await;
+    };
+    let most = app.config.limits.message_bytes;
+    let length = request.body().size_hint().exact();
+    let bytes = length.map_or(most, |it| {
+        usize::try_from(it).map_or(most, |it| it.min(most))
+    });
+    let now = Instant::now();
+    let noted = match &origin.slot.place {
+        Some(place) => place.request(bytes, now),
+        None => {
+            let client = app.addresses.client(origin.peer, request.headers());
+            app.addresses.request(client, bytes, now)
+        }
+    };
+    match noted {
+        Ok(()) => next.run(request).await,
+        Err(wait) => {
+            app.metrics.refused("address_too_fast");
+            let text = "this address sends more than it may; wait as long as Retry-After says";
+            come_again(StatusCode::TOO_MANY_REQUESTS, text, wait)
+        }
+    }
 }
 
 /// Counts the request, and keeps browsers from guessing content types, and proxies from seeing two

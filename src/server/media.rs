@@ -15,7 +15,9 @@ use tracing::{debug, error, info, warn};
 use super::metrics::{Metrics, Phase};
 use crate::config::{self, Config, TlsSource, stun_servers};
 use crate::dialect::Dialect;
-use crate::hub::{MediaCandidate, MediaCommand, MediaEnd, MediaEvent, MediaRefusal, MediaRoom};
+use crate::hub::{
+    MediaCandidate, MediaCommand, MediaEnd, MediaEvent, MediaLoss, MediaRefusal, MediaRoom,
+};
 use crate::net::{self, Advertise, AdvertiseError};
 use crate::rooms::{
     self, Busy, ChannelUse, Command, EndpointKey, EndpointStats, Event, Failure, MediaError, Plane,
@@ -351,7 +353,11 @@ fn translated(event: Event, metrics: &Metrics) -> Option<MediaEvent> {
             debug!(media = endpoint.0, %why, "media failed");
             MediaEvent::Failed {
                 end: MediaEnd(endpoint.0),
-                closed: why == Failure::Closed,
+                loss: match why {
+                    Failure::Closed => MediaLoss::Closed,
+                    Failure::NeverConnected(_) => MediaLoss::Unconnected,
+                    _ => MediaLoss::Lost,
+                },
                 why: why.to_string().into(),
             }
         }

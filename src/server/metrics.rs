@@ -32,6 +32,7 @@ const ROLES: [(Dialect, &str); 6] = [
 ];
 /// Causes that dashboards ask for before they occur: limits, and what operators must hear of.
 const CAUSES: [&str; 18] = [
+    "address_too_fast",
     "authority_unavailable",
     "body_too_large",
     "calls_full",
@@ -49,7 +50,6 @@ const CAUSES: [&str; 18] = [
     "token_refused",
     "token_revoked",
     "too_many_candidates",
-    "too_many_requests",
 ];
 /// The same of codes by which WebSockets are closed.
 const CLOSES: [(&str, u16); 8] = [
@@ -88,6 +88,7 @@ pub(super) struct Metrics {
     pub(super) tls_reloads: Counter,
     pub(super) tls_reload_failures: Counter,
     pub(super) queue_overflows: Counter,
+    pub(super) flooding_callers: Counter,
     /// Of all causes together.
     pub(super) refusals: Counter,
     admin_deeds: Family<Deed, Counter>,
@@ -107,6 +108,16 @@ pub(super) struct Metrics {
     /// Connections that were given to the media plane, and those that it didn't want.
     pub(super) media_tcp_connections: Counter,
     pub(super) media_tcp_refused: Counter,
+    pub(super) reached: Reached,
+}
+
+/// How often limits were met that have no counter of their own.
+#[derive(Default)]
+pub(super) struct Reached {
+    pub(super) device_file_bytes: Counter,
+    pub(super) scripts: Counter,
+    pub(super) scripts_bytes: Counter,
+    pub(super) tokens_revoked: Counter,
 }
 
 /// Who gets a relayed message.
@@ -221,6 +232,7 @@ impl Metrics {
             tls_reloads: Counter::default(),
             tls_reload_failures: Counter::default(),
             queue_overflows: Counter::default(),
+            flooding_callers: Counter::default(),
             polling_clients: Gauge::default(),
             polling_dropped: Counter::default(),
             tokens: Meters::default(),
@@ -235,6 +247,7 @@ impl Metrics {
             media_failures: Family::default(),
             media_tcp_connections: Counter::default(),
             media_tcp_refused: Counter::default(),
+            reached: Reached::default(),
             refusals: Counter::default(),
             admin_deeds: Family::default(),
         };
@@ -393,6 +406,7 @@ impl Metrics {
             polling_dropped: "Messages for polling clients that newer ones pushed out",
             relayed_messages: "Messages relayed, by kind of receiver",
             queue_overflows: "Connections that were closed because they took their messages too slowly",
+            flooding_callers: "Callers that were closed, because they sent a device that others talk with more than it takes",
             admin_deeds: "Deeds of operators by the admin API",
             causes: "Refusals by cause",
             requests: "Requests answered on WebSockets, by method and by what came of them",
@@ -437,6 +451,7 @@ mod tests {
             phase: crate::server::drain::Phase::Draining,
             media: Vec::new(),
             limits: vec![("rooms", 7)],
+            reached: vec![("scripts", 3)],
         });
         for line in [
             "switchboard_relayed_bytes_total{direction=\"to_caller\"} 12",
@@ -446,6 +461,7 @@ mod tests {
             "switchboard_phase{phase=\"draining\"} 1",
             "switchboard_phase{phase=\"serving\"} 0",
             "switchboard_limit{name=\"rooms\"} 7",
+            "switchboard_limit_reached_total{name=\"scripts\"} 3",
             "switchboard_setup_seconds_count{dialect=\"kurento\",phase=\"dtls\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");

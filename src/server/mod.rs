@@ -213,8 +213,10 @@ struct App {
     hook: Option<Hook>,
     phase: watch::Sender<Phase>,
     addresses: Arc<Addresses>,
-    /// How fast one WebSocket may send.
+    /// How fast one WebSocket may send…
     rate: Rate,
+    /// …and one of Kurento's, whose requests may be told to a whole room.
+    kurento_rate: Rate,
     /// One permit per TCP connection.
     slots: Arc<Semaphore>,
     /// How many permits there are.
@@ -370,6 +372,13 @@ impl App {
                 config.limits.messages_per_second,
                 config.limits.bytes_per_second,
             ),
+            kurento_rate: Rate::new(
+                config
+                    .limits
+                    .kurento_requests
+                    .min(config.limits.messages_per_second),
+                config.limits.bytes_per_second,
+            ),
             kurento: Arc::new(kurento_settings(&config)),
             hook: match &config.kurento.custom_request_url {
                 Some(url) => {
@@ -396,7 +405,6 @@ fn kurento_settings(config: &Config) -> kurento::Settings {
     let limits = &config.limits;
     kurento::Settings {
         name_bytes: limits.id_bytes,
-        requests: limits.kurento_requests,
         waiting: limits.queue_messages,
         waiting_bytes: limits.queue_bytes,
         has_hook: config.kurento.custom_request_url.is_some(),

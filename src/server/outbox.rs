@@ -1,18 +1,23 @@
 //! What waits to be sent to one WebSocket: bounded, and never in the sender's way.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::admin::Reason;
 use super::traffic::{Traffic, Usage};
-use crate::hub::Event;
+use crate::hub::{CallNumber, Event};
+
+/// What a message takes beside its bytes, about: its place in the queue, and its part of what the
+/// frame that it came in takes for itself.
+const EACH: usize = 128;
 
 /// The queue between the switch, which pushes, and one connection's task, which takes.
 ///
 /// The bounds are [`Limits::queue_messages`](crate::config::Limits::queue_messages) and
-/// [`Limits::queue_bytes`](crate::config::Limits::queue_bytes). One event more ends the queue: what
-/// waits is dropped, and the task learns that its connection was too slow.
+/// [`Limits::queue_bytes`](crate::config::Limits::queue_bytes). One event more isn't taken: the switch
+/// makes room by [`Self::forget`], or ends the queue; then what waits is dropped, and the task learns
+/// why.
 #[derive(Debug)]
 pub(super) struct Outbox {
     queue: Mutex<Queue>,
@@ -26,6 +31,8 @@ pub(super) struct Outbox {
 pub(super) enum Ended {
     /// The connection took its events too slowly.
     Overflowed,
+    /// The connection sent more than the other side takes, which others talk with, too.
+    Flooded,
     /// The server is shutting down.
     ShuttingDown,
     /// The connection's token has expired.
@@ -36,9 +43,13 @@ pub(super) enum Ended {
     Kicked(Reason),
 }
 
-/// The event that didn't fit.
+/// An event didn't fit.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Overflow;
+pub(super) struct Overflow {
+    pub(super) event: Box<Event>,
+    /// The call that more than half of what waits is from, by the measure that is full.
+    pub(super) mostly: Option<CallNumber>,
+}
 
 /// How much waits somewhere, or may.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,20 +75,31 @@ impl Outbox {
         }
     }
 
-    /// Adds an event, or ends the queue if it is full.
+    /// Adds an event, or gives it back if there is no room.
     pub(super) fn push(&self, event: Event) -> Result<(), Overflow> {
         let mut queue = self.lock();
         if queue.ended.is_some() {
             return Ok(());
         }
         if !queue.load.has_room_in(self.max) {
-            queue.end(Ended::Overflowed);
-            return Err(Overflow);
+            return Err(Overflow {
+                event: Box::new(event),
+                mostly: queue.mostly(self.max),
+            });
         }
         queue.load.add(bytes_of(&event));
         queue.events.push_back(event);
         queue.wake();
         Ok(())
+    }
+
+    /// Drops what waits of a call.
+    pub(super) fn forget(&self, call: CallNumber) {
+        let mut queue = self.lock();
+        queue.events.retain(|event| call_of(event) != Some(call));
+        queue.load = Load::default();
+        let Queue { events, load, .. } = &mut *queue;
+        events.iter().for_each(|event| load.add(bytes_of(event)));
     }
 
     /// What went through the connection, and what waits for it.
@@ -133,8 +155,12 @@ impl Outbox {
 impl Load {
     /// Whether one more message may be added. Its size doesn't matter, so that one message of any
     /// size fits an empty queue; memory is bounded by `max` and one message.
-    pub(super) fn has_room_in(self, max: Self) -> bool {
-        self.messages < max.messages && self.bytes <= max.bytes
+    pub(super) const fn has_room_in(self, max: Self) -> bool {
+        self.messages < max.messages && self.memory() <= max.bytes
+    }
+
+    const fn memory(self) -> usize {
+        self.bytes + self.messages * EACH
     }
 
     pub(super) fn add(&mut self, bytes: usize) {
@@ -144,6 +170,25 @@ impl Load {
 }
 
 impl Queue {
+    /// The call that more than half of what waits is from, by the measure that is full. Looks
+    /// through all of it.
+    fn mostly(&self, max: Load) -> Option<CallNumber> {
+        let mut of_calls: HashMap<CallNumber, Load> = HashMap::new();
+        for event in &self.events {
+            if let Some(call) = call_of(event) {
+                of_calls.entry(call).or_default().add(bytes_of(event));
+            }
+        }
+        let is_most = |share: &Load| {
+            let by_messages = self.load.messages >= max.messages;
+            let by_bytes = self.load.memory() > max.bytes;
+            by_messages && share.messages > self.load.messages / 2
+                || by_bytes && share.memory() > self.load.memory() / 2
+        };
+        let most = of_calls.into_iter().find(|(_, share)| is_most(share));
+        most.map(|(call, _)| call)
+    }
+
     fn end(&mut self, why: Ended) {
         if self.ended.is_none() {
             if !matches!(why, Ended::Kicked(_)) {
@@ -165,6 +210,14 @@ impl Queue {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+}
+
+/// The call that an event is a message of.
+fn call_of(event: &Event) -> Option<CallNumber> {
+    match event {
+        Event::FromCaller { call, .. } => Some(*call),
+        _ => None,
     }
 }
 
@@ -190,12 +243,37 @@ pub(super) fn bytes_of(event: &Event) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::Payload;
+    use crate::hub::{Access, Payload};
 
     fn message(bytes: usize) -> Event {
         Event::FromEndpoint {
             payload: Payload::from("x".repeat(bytes)),
         }
+    }
+
+    fn of_call(call: u32, bytes: usize) -> Event {
+        Event::FromCaller {
+            call: CallNumber(call),
+            access: Access::Control,
+            payload: Payload::from("x".repeat(bytes)),
+        }
+    }
+
+    /// Whose most of a queue of so much is, in which this waits, when one more comes; then without it.
+    fn mostly(messages: usize, bytes: usize, waiting: &[(u32, usize)]) -> Option<u32> {
+        let outbox = Outbox::new(Load { messages, bytes });
+        for (call, bytes) in waiting {
+            assert_eq!(outbox.push(of_call(*call, *bytes)), Ok(()));
+        }
+        let Overflow { event, mostly } = outbox.push(message(1)).unwrap_err();
+        let call = mostly?;
+        outbox.forget(call);
+        assert_eq!(outbox.push(*event), Ok(()), "there is room now");
+        let left = waiting.iter().filter(|(of, _)| *of != call.0);
+        let (messages, bytes) = left.fold((1, 1), |(n, sum), (_, bytes)| (n + 1, sum + bytes));
+        assert_eq!(outbox.usage().queued, Load { messages, bytes });
+        assert_eq!(take(&outbox), Poll::Ready(Ok(messages)));
+        Some(call.0)
     }
 
     fn take(outbox: &Outbox) -> Poll<Result<usize, Ended>> {
@@ -208,7 +286,7 @@ mod tests {
     fn gives_all_that_waits_at_once() {
         let outbox = Outbox::new(Load {
             messages: 3,
-            bytes: 10,
+            bytes: 1_000,
         });
         assert_eq!(take(&outbox), Poll::Pending);
         for _ in 0..3 {
@@ -222,12 +300,41 @@ mod tests {
     fn one_message_too_many_ends_it() {
         let outbox = Outbox::new(Load {
             messages: 2,
-            bytes: 10,
+            bytes: 1_000,
         });
         assert_eq!(outbox.push(message(1)), Ok(()));
         assert_eq!(outbox.push(message(1)), Ok(()));
-        assert_eq!(outbox.push(message(1)), Err(Overflow));
+        let overflow = Overflow {
+            event: Box::new(message(7)),
+            mostly: None,
+        };
+        assert_eq!(outbox.push(message(7)), Err(overflow));
+        outbox.end(Ended::Overflowed);
         assert_eq!(take(&outbox), Poll::Ready(Err(Ended::Overflowed)));
+    }
+
+    #[test]
+    fn who_has_more_than_half_of_the_messages_is_known_and_forgotten() {
+        assert_eq!(mostly(3, 9_999, &[(1, 1), (2, 50), (1, 1)]), Some(1));
+        assert_eq!(mostly(4, 9_999, &[(1, 1), (2, 1), (2, 1), (1, 1)]), None);
+        assert_eq!(mostly(3, 9_999, &[(1, 1), (2, 1), (3, 1)]), None);
+        assert_eq!(mostly(1, 9_999, &[(7, 1)]), Some(7));
+    }
+
+    #[test]
+    fn who_has_more_than_half_of_the_bytes_is_known_and_forgotten() {
+        assert_eq!(
+            mostly(9, 10_000, &[(1, 1_000), (1, 1_000), (2, 9_000)]),
+            Some(2)
+        );
+        assert_eq!(mostly(9, 10_000, &[(1, 6_000), (2, 6_000)]), None);
+        // One message of any size.
+        assert_eq!(mostly(9, 10_000, &[(1, 9_000), (2, 1_000_000)]), Some(2));
+        // Both measures are full.
+        assert_eq!(
+            mostly(3, 10_000, &[(1, 1_000), (2, 5_000), (3, 5_000)]),
+            None
+        );
     }
 
     #[test]
@@ -239,11 +346,25 @@ mod tests {
         assert_eq!(outbox.push(message(1_000)), Ok(()));
         assert_eq!(take(&outbox), Poll::Ready(Ok(1)));
         assert_eq!(outbox.push(message(1_000)), Ok(()));
-        assert_eq!(outbox.push(message(1)), Err(Overflow));
+        assert!(outbox.push(message(1)).is_err());
+        outbox.end(Ended::Overflowed);
         assert_eq!(
             outbox.poll_ended(&Context::from_waker(Waker::noop())),
             Poll::Ready(Ended::Overflowed)
         );
+    }
+
+    #[test]
+    fn small_messages_count_by_what_they_take() {
+        assert!(size_of::<Event>() < EACH);
+        let outbox = Outbox::new(Load {
+            messages: 9_999,
+            bytes: 10 * EACH,
+        });
+        for _ in 0..=10 {
+            assert_eq!(outbox.push(Event::CallWaiting), Ok(()));
+        }
+        assert!(outbox.push(Event::CallWaiting).is_err());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! How fast others may send. Who is faster isn't refused: it isn't read for a while, and its own
-//! queues fill.
+//! How fast others may send. A WebSocket that is faster isn't refused: it isn't read for a while, and
+//! its own queues fill. An HTTP request that comes too soon is.
 
 use std::time::{Duration, Instant};
 
@@ -45,8 +45,18 @@ impl Pace {
     /// Notes a message, which has come already. If that was too fast, until when to take no more.
     pub(super) fn note(&mut self, rate: Rate, bytes: usize, now: Instant) -> Option<Instant> {
         self.used_until = self.used_until.max(now) + rate.cost(bytes);
+        self.held_until(now)
+    }
+
+    /// If too much was noted, until when to take no more.
+    pub(super) fn held_until(&self, now: Instant) -> Option<Instant> {
         let may_go_on = self.used_until.checked_sub(BURST)?;
         (may_go_on > now).then_some(may_go_on)
+    }
+
+    /// Whether it is as if nothing had been noted.
+    pub(super) fn is_unused(&self, now: Instant) -> bool {
+        self.used_until <= now
     }
 }
 
@@ -65,7 +75,10 @@ mod tests {
         let tenth = Duration::from_millis(100);
         assert_eq!(pace.note(rate, 1, start), Some(start + tenth));
         assert_eq!(pace.note(rate, 1, start + tenth), Some(start + 2 * tenth));
+        let last = start + 12 * tenth;
+        assert!(!pace.is_unused(last - tenth) && pace.is_unused(last));
         let later = start + Duration::from_secs(60);
+        assert_eq!(pace.held_until(later), None);
         assert_eq!(pace.note(rate, 1, later), None);
     }
 

@@ -26,7 +26,7 @@ use crate::dialect::Dialect;
 use crate::dialect::cause::Cause;
 use crate::dialect::cuttlefish::polled::{self, Mailbox};
 use crate::hub::{
-    Access, CallError, Command, ConnectionId, EndpointId, Event, Payload, WhenAbsent,
+    Access, CallError, CallNumber, Command, ConnectionId, EndpointId, Event, Payload, WhenAbsent,
 };
 
 /// Characters of a connection id (cuttlefish.md A6).
@@ -445,11 +445,14 @@ impl Inbox for PollingInbox {
         Ok(())
     }
 
+    /// A caller has no calls but its own.
+    fn forget(&self, _: CallNumber) {}
+
     fn end(&self, why: Ended) {
         // While the server stops, clients may still take what waits.
         if matches!(
             why,
-            Ended::TokenExpired | Ended::TokenRevoked | Ended::Kicked(_)
+            Ended::Flooded | Ended::TokenExpired | Ended::TokenRevoked | Ended::Kicked(_)
         ) {
             self.lock().call = Call::Over;
         }

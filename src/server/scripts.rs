@@ -13,6 +13,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::metrics::Reached;
 use super::{App, http};
 use crate::config::Limits;
 use crate::hub::Payload;
@@ -66,7 +67,8 @@ pub(super) async fn publish(
     };
     let name = name(random, wish.module);
     let path = format!("/api/scripts/{name}");
-    app.scripts.keep(name, text, Instant::now(), limits);
+    app.scripts
+        .keep(name, text, Instant::now(), limits, &app.metrics.reached);
     let seconds = limits.script_kept.as_secs_f64();
     let answer = json!({ "url": path, "seconds": seconds }).to_string();
     let mut response = http::json_text(StatusCode::CREATED, answer);
@@ -91,19 +93,24 @@ pub(super) async fn get(State(app): State<Arc<App>>, Path(name): Path<String>) -
 }
 
 impl Scripts {
-    fn keep(&self, name: String, text: Payload, now: Instant, limits: &Limits) {
+    fn keep(&self, name: String, text: Payload, now: Instant, limits: &Limits, reached: &Reached) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.push_back(Script {
             name,
             text,
             since: now,
         });
+        kept.retain(|one| !one.is_over(now, limits));
         let mut bytes: usize = kept.iter().map(|one| one.text.len()).sum();
-        while let Some(oldest) = kept.front()
-            && (oldest.is_over(now, limits)
-                || kept.len() > limits.scripts
-                || bytes > limits.scripts_bytes)
-        {
+        while let Some(oldest) = kept.front() {
+            let reached = if kept.len() > limits.scripts {
+                &reached.scripts
+            } else if bytes > limits.scripts_bytes {
+                &reached.scripts_bytes
+            } else {
+                break;
+            };
+            reached.inc();
             bytes -= oldest.text.len();
             kept.pop_front();
         }
@@ -154,9 +161,12 @@ mod tests {
         }
     }
 
-    fn keep(scripts: &Scripts, name: &str, text: &str, now: Instant) {
+    /// Keeps a script; how many others were pushed out by their number, and by their size.
+    fn keep(scripts: &Scripts, name: &str, text: &str, now: Instant) -> (u64, u64) {
         let text = Payload::from(text.to_owned());
-        scripts.keep(name.to_owned(), text, now, &limits());
+        let reached = Reached::default();
+        scripts.keep(name.to_owned(), text, now, &limits(), &reached);
+        (reached.scripts.get(), reached.scripts_bytes.get())
     }
 
     fn names(scripts: &Scripts) -> Vec<String> {
@@ -167,9 +177,10 @@ mod tests {
     #[test]
     fn one_script_too_many_pushes_out_the_oldest() {
         let (scripts, now) = (Scripts::default(), Instant::now());
-        for name in ["a", "b", "c", "d"] {
-            keep(&scripts, name, "1", now);
+        for name in ["a", "b", "c"] {
+            assert_eq!(keep(&scripts, name, "1", now), (0, 0));
         }
+        assert_eq!(keep(&scripts, "d", "1", now), (1, 0));
         assert_eq!(names(&scripts), ["b", "c", "d"]);
     }
 
@@ -177,8 +188,8 @@ mod tests {
     fn one_byte_too_many_pushes_out_the_oldest() {
         let (scripts, now) = (Scripts::default(), Instant::now());
         keep(&scripts, "a", "12345", now);
-        keep(&scripts, "b", "12345", now);
-        keep(&scripts, "c", "1", now);
+        assert_eq!(keep(&scripts, "b", "12345", now), (0, 0));
+        assert_eq!(keep(&scripts, "c", "1", now), (0, 1));
         assert_eq!(names(&scripts), ["b", "c"]);
     }
 
@@ -191,7 +202,7 @@ mod tests {
         assert_eq!(found.unwrap().as_str(), "one");
         let too_late = now + Duration::from_secs(5);
         assert!(scripts.find("a", too_late, &limits()).is_none());
-        keep(&scripts, "b", "two", too_late);
+        assert_eq!(keep(&scripts, "b", "two", too_late), (0, 0));
         assert_eq!(names(&scripts), ["b"], "nothing is kept for longer");
     }
 

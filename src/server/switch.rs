@@ -1,5 +1,6 @@
 //! The hub, and the way from it to every connection.
 
+mod delivery;
 mod roster;
 
 pub(super) use roster::{CallView, ConnectionView, EndpointView, RoomView};
@@ -8,30 +9,30 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::watch;
 use tracing::{Span, debug, error_span, info, warn};
 
 use super::auth::Pass;
 use super::media::Media;
-use super::metrics::{Beginning, Metrics, Receiver};
-use super::outbox::{Ended, Outbox, Overflow, bytes_of};
+use super::metrics::{Beginning, Metrics};
+use super::outbox::{Ended, Outbox, Overflow};
 use super::traffic::Usage;
 use crate::config;
 use crate::dialect::Dialect;
 use crate::hub::{
     self, ByConnection, CallNumber, Command, ConnectionId, Counts, EndpointId, Event, Granted, Hub,
-    MediaCommand, MediaEvent, MediaOwner, MediaRefusal, Offer, Output, SessionId, Told,
+    MediaCommand, MediaEvent, MediaLoss, MediaOwner, Offer, Output, Reached, SessionId, Told,
 };
-
-/// How long the media plane is left alone that couldn't be told that something is over.
-const RETRY: Duration = Duration::from_millis(100);
 
 /// Where the hub's events for one connection go.
 pub(super) trait Inbox: Send + Sync {
-    /// Adds an event; must not block, and must not call the switch.
+    /// Adds an event, or gives it back if there is no room; must not block, and must not call the
+    /// switch.
     fn push(&self, event: Event) -> Result<(), Overflow>;
+    /// Drops what waits of a call.
+    fn forget(&self, call: CallNumber);
     /// Nothing more comes.
     fn end(&self, why: Ended);
     /// What the connection has sent and been sent, and what waits for it.
@@ -158,7 +159,7 @@ impl Switch {
     }
 
     /// Adds a connection. It stays until [`Command::Leave`], its own or one that the switch gives
-    /// because its inbox is full.
+    /// because of an inbox that is full.
     pub(super) fn join(
         &self,
         id: ConnectionId,
@@ -230,11 +231,8 @@ impl Switch {
     /// Tells the hub what the media plane says.
     pub(super) fn media(&self, event: MediaEvent) {
         self.change(|now, state, outputs| {
-            if let MediaEvent::Failed {
-                end,
-                why,
-                closed: false,
-            } = &event
+            if let MediaEvent::Failed { end, why, loss } = &event
+                && *loss != MediaLoss::Closed
                 && let Some(MediaOwner { room, user, of }) = state.hub.media_owner(*end)
             {
                 warn!(media = end.0, room = &*room, user = &*user, of = of.as_deref(), %why, "a participant's media failed");
@@ -331,115 +329,14 @@ impl Switch {
         self.lock().hub.counts()
     }
 
+    /// How often limits were met that refuse nobody.
+    pub(super) fn reached(&self) -> Reached {
+        self.lock().hub.reached()
+    }
+
     /// Marks each change of the endpoints and their calls.
     pub(super) fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
-    }
-
-    /// Delivers until nothing follows. A full inbox costs its owner the seat, and its partners hear
-    /// of it at once.
-    fn deliver(
-        &self,
-        now: Instant,
-        state: &mut State,
-        mut outputs: Vec<Output>,
-        mut changed: bool,
-    ) {
-        let mut following = Vec::new();
-        loop {
-            self.instruct(now, state, &mut outputs);
-            if outputs.is_empty() {
-                break;
-            }
-            for Output { to, event } in outputs.drain(..) {
-                changed |= !event.is_message();
-                self.observe(state, to, &event);
-                let Some(seat) = state.seats.get_mut(&to) else {
-                    continue;
-                };
-                if let Some((phase, took)) = seat.beginning.hears(now, &event) {
-                    self.metrics.set_up(seat.member.dialect, phase, took);
-                }
-                if seat.inbox.push(event) == Err(Overflow) {
-                    self.metrics.queue_overflows.inc();
-                    seat.span(to)
-                        .in_scope(|| warn!("takes its messages too slowly; closed"));
-                    state.obey(now, to, Command::Leave, &mut following);
-                    changed = true;
-                }
-            }
-            std::mem::swap(&mut outputs, &mut following);
-        }
-        state.outputs = outputs;
-        // A message may start a timer, too: a gecko's answer does.
-        let retry = (!state.overdue.is_empty()).then(|| now + RETRY);
-        let deadline = state.hub.next_timeout().into_iter().chain(retry).min();
-        if deadline != state.deadline {
-            state.deadline = deadline;
-            self.deadline.send_replace(deadline);
-        }
-        if changed {
-            self.changes.send_replace(());
-        }
-    }
-
-    /// Tells the media plane what follows. What it can't take is refused; an end is told later.
-    fn instruct(&self, now: Instant, state: &mut State, outputs: &mut Vec<Output>) {
-        while let Some(over) = state.overdue.pop_front() {
-            if self.media.pass(over.clone()).is_err() {
-                state.overdue.push_front(over);
-                break;
-            }
-        }
-        let commands: Vec<_> = state.hub.take_media_commands().collect();
-        for command in commands {
-            let end = match &command {
-                MediaCommand::Publish { end, .. } | MediaCommand::Receive { end, .. } => Ok(*end),
-                MediaCommand::Remove { .. } | MediaCommand::CloseRoom(_) => Err(command.clone()),
-                MediaCommand::Mute { end, .. } => {
-                    // What was said of it before doesn't count any more.
-                    let of_it = |it: &MediaCommand| matches!(it, MediaCommand::Mute { end: of, .. } if of == end);
-                    state.overdue.retain(|it| !of_it(it));
-                    Err(command.clone())
-                }
-            };
-            if let Ok(end) = end
-                && let Some(MediaOwner { room, user, of }) = state.hub.media_owner(end)
-            {
-                debug!(
-                    media = end.0,
-                    room = &*room,
-                    user = &*user,
-                    of = of.as_deref(),
-                    "media is offered"
-                );
-            }
-            let Err(busy) = self.media.pass(command) else {
-                continue;
-            };
-            match end {
-                Ok(end) => {
-                    let why = MediaRefusal::Full(busy.to_string().into());
-                    let refused = MediaEvent::Refused { end, why };
-                    state.hub.handle_media(now, refused, outputs);
-                }
-                Err(over) => state.overdue.push_back(over),
-            }
-        }
-    }
-
-    fn observe(&self, state: &mut State, to: ConnectionId, event: &Event) {
-        match event {
-            Event::FromCaller { .. } => self.metrics.relayed(Receiver::Endpoint, bytes_of(event)),
-            Event::FromEndpoint { .. } => self.metrics.relayed(Receiver::Caller, bytes_of(event)),
-            Event::FromPartner { .. } => self.metrics.relayed(Receiver::Partner, bytes_of(event)),
-            Event::FromMember { .. } => self.metrics.relayed(Receiver::Member, bytes_of(event)),
-            Event::FromSession { .. } => self.metrics.relayed(Receiver::Gecko, bytes_of(event)),
-            Event::SessionSaid { .. } => {
-                self.metrics.relayed(Receiver::GeckoClient, bytes_of(event));
-            }
-            _ => state.log(to, event),
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -577,6 +474,10 @@ impl Member {
 impl Inbox for Outbox {
     fn push(&self, event: Event) -> Result<(), Overflow> {
         Self::push(self, event)
+    }
+
+    fn forget(&self, call: CallNumber) {
+        Self::forget(self, call);
     }
 
     fn end(&self, why: Ended) {

@@ -8,12 +8,12 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
-use hyper::StatusCode;
 use hyper::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
 };
 use hyper::upgrade::OnUpgrade;
+use hyper::{StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tracing::{debug, error_span};
@@ -30,8 +30,11 @@ use crate::hub::ConnectionId;
 /// Base64 of 16 bytes.
 const KEY_LENGTH: usize = 24;
 
-/// Headers that a proxy adds, and the one that a browser adds for a page.
-const INDIRECT: [&str; 5] = ["x-forwarded-for", "x-real-ip", "forwarded", "via", "origin"];
+/// What is hinted to an address that has as many connections as it may.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Headers that a proxy adds.
+const OF_PROXIES: [&str; 4] = ["x-forwarded-for", "x-real-ip", "forwarded", "via"];
 
 /// Who upgrades.
 pub(super) struct Guest {
@@ -76,6 +79,11 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
     if let Some(refusal) = app.refuses_newcomers() {
         return refusal;
     }
+    if request.version() < Version::HTTP_11 {
+        let text = "a WebSocket needs HTTP/1.1 (RFC 6455, section 4.1); this request came by HTTP/1.0, as \
+            nginx passes requests on without proxy_http_version 1.1";
+        return http::error(StatusCode::BAD_REQUEST, text);
+    }
     let headers = request.headers();
     if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
         return other_version();
@@ -88,7 +96,8 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
         .into_iter()
         .chain([SUBPROTOCOL])
         .find(|known| names(headers, &SEC_WEBSOCKET_PROTOCOL, known));
-    let indirect = INDIRECT.iter().any(|&name| headers.contains_key(name));
+    let by_proxy = OF_PROXIES.iter().any(|&name| headers.contains_key(name));
+    let indirect = by_proxy || is_of_page(headers);
     let Some(origin) = request.extensions().get::<Origin>().cloned() else {
         return http::error(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -126,6 +135,12 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(talk(upgraded, session, guest, app));
     switching_protocols(accept, subprotocol)
+}
+
+/// Whether a web page connects. A page can keep its browser from sending neither of the two; original
+/// devices send an origin as well (libwebsockets makes one of the server's address), but no agent.
+fn is_of_page(headers: &HeaderMap) -> bool {
+    headers.contains_key(ORIGIN) && headers.contains_key(USER_AGENT)
 }
 
 async fn talk(upgraded: OnUpgrade, session: Box<dyn Session>, guest: Guest, app: Arc<App>) {
@@ -168,10 +183,7 @@ fn other_version() -> Response {
 fn too_many(app: &App) -> Response {
     app.metrics.address_refusals.inc();
     let text = "this address has as many connections as it may have; close others first";
-    let mut response = http::error(StatusCode::TOO_MANY_REQUESTS, text);
-    let seconds = HeaderValue::from_static("10");
-    response.headers_mut().insert(RETRY_AFTER, seconds);
-    response
+    http::come_again(StatusCode::TOO_MANY_REQUESTS, text, RETRY)
 }
 
 fn switching_protocols(accept: HeaderValue, subprotocol: Option<&'static str>) -> Response {

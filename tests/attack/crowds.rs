@@ -110,7 +110,7 @@ async fn without_descriptors_it_accepts_again_as_soon_as_there_are_some() {
     for tcp in &mut silent {
         rest(tcp).await;
     }
-    assert_eq!(scene.server.get("/health").await.body, "OK");
+    assert_eq!(scene.server.get("/health").await.body, "OK\n");
     let mut tls = handshake(Way::Tls.tcp(&scene.server).await).await.unwrap();
     open(&mut tls, "/connect_client").await;
     drop((silent, tls));

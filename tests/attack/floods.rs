@@ -119,8 +119,8 @@ fn deep_in(before: &str, behind: &str) -> Value {
 #[tokio::test]
 async fn floods_in_cuttlefish_s_dialect_are_withstood() {
     let register = json!({"message_type": "register", "device_id": "f-NUMBER", "device_info": {}});
-    // Whoever may call a device may send it more than it takes, and it loses its connection: not the
-    // innocent one here.
+    // Whoever may call a device may send it more than it takes, and some of these callers lose their
+    // connections for it, or together the device its own: not the innocent one here.
     let connect = json!({"message_type": "connect", "device_id": "victim"});
     let long = "i".repeat(90_000);
     withstand(&[

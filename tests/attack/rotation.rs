@@ -26,7 +26,7 @@ async fn no_handshake_fails_while_certificates_change_and_half_written_ones_are_
                 .write_all(b"GET /health HTTP/1.0\r\n\r\n")
                 .await
                 .unwrap();
-            assert_eq!(Answer::read(&mut stream).await.body, "OK");
+            assert_eq!(Answer::read(&mut stream).await.body, "OK\n");
             served.fetch_add(1, Ordering::Relaxed);
         }
     });
@@ -88,7 +88,7 @@ async fn a_storm_of_signals_to_read_the_configuration_again_stops_nobody() {
     }
     std::fs::write(&file, &good).unwrap();
     scene.server.signal(Signal::HUP);
-    assert_eq!(scene.server.get("/health").await.body, "OK");
+    assert_eq!(scene.server.get("/health").await.body, "OK\n");
     assert!(scene.server.log().len() < 200_000);
     scene.is_calm_again().await;
 }

@@ -263,6 +263,26 @@ async fn who_is_revoked_while_coming_in_does_not_come_in() {
 }
 
 #[tokio::test]
+async fn one_revocation_too_many_makes_the_oldest_forgotten_and_that_is_counted() {
+    let (server, _directory, key) = server_with("[limits]\ntokens_revoked = 1").await;
+    let admin = mint(&key, "root", "1h", "admin").await;
+    let anna = mint(&key, "anna", "1h", "client").await;
+    let path = format!("/api/revocations?token={admin}");
+    let devices = format!("/devices?token={anna}");
+    for (user, status, forgotten) in [("anna", 401, 0), ("bert", 200, 1)] {
+        let told = server.post(&path, &json!({"user": user})).await;
+        assert_eq!(told.status, 200, "{told:?}");
+        assert_eq!(server.get(&devices).await.status, status, "{user}");
+        let metrics = server.get(&format!("/metrics?token={admin}")).await.body;
+        let line = "switchboard_limit_reached_total{name=\"tokens_revoked\"}";
+        assert!(
+            metrics.contains(&format!("{line} {forgotten}\n")),
+            "{metrics}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn wrong_words_are_named() {
     let directory = tempfile::tempdir().unwrap();
     let key = directory.path().join("k");

@@ -96,18 +96,19 @@ fn a_delay_is_kept_to_the_millisecond_and_order_in_spite_of_jitter() {
         delay,
         ..Conditions::default()
     });
-    let mut times: Vec<_> = (0..20)
-        .map(|_| {
-            let start = Instant::now();
-            ends.send(1);
-            ends.receive();
-            start.elapsed()
-        })
-        .collect();
-    times.sort_unstable();
-    assert!(times[0] >= delay, "{times:?}");
-    // The quickest: the machine may be busy.
-    assert!(times[0] < delay + Duration::from_millis(2), "{times:?}");
+    // Until one is in time: the machine may be busy.
+    let begun = Instant::now();
+    loop {
+        let start = Instant::now();
+        ends.send(1);
+        ends.receive();
+        let took = start.elapsed();
+        assert!(took >= delay, "{took:?}");
+        if took < delay + Duration::from_millis(2) {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{took:?}");
+    }
 
     ends.link
         .change(Side::A, |it| it.jitter = Duration::from_millis(40));

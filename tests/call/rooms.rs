@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use async_tungstenite::tokio::accept_async;
+use async_tungstenite::tungstenite::Message;
+use futures_util::StreamExt as _;
 use rustix::process::Signal;
+use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 use crate::member;
@@ -110,4 +114,24 @@ async fn a_taken_id_is_told() {
     let mut other = Process::start(&arguments);
     assert_eq!(other.exit().await.code(), Some(1));
     other.logged("the id 1 is taken").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_answers_hello_with_an_error_is_quoted() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            // What asks for ICE servers is no WebSocket.
+            let Ok(mut socket) = accept_async(tcp).await else {
+                continue;
+            };
+            while let Some(Ok(_)) = socket.next().await {
+                let _ = socket.send(Message::text("ERROR no more peers")).await;
+            }
+        }
+    });
+    let room = ["mesh", &url, "--id", "1", "--room", "r", "--send", "none"];
+    let member = Process::start(&room);
+    member.logged("the server says: no more peers").await;
 }

@@ -2,10 +2,12 @@
 //! it. What lasts isn't measured by that clock; what names a time of day is.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::common::{self, Server};
 use crate::file::play;
@@ -15,6 +17,10 @@ use crate::{SMALL, say};
 
 /// Where Debian's libfaketime is.
 const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
+/// How long a token is good whose end is waited for.
+const BRIEF: (&str, Duration) = ("10s", Duration::from_secs(10));
+/// Ended tokens are looked for more often than this.
+const LOOKED_FOR: Duration = Duration::from_secs(2);
 
 /// A wall clock for those who are started by it.
 struct Clock {
@@ -112,18 +118,23 @@ async fn media_keepalives_and_recordings_do_not_mind_a_jump() {
     assert!((played.last - told).abs() < 2.0, "{played:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tokens_end_and_credentials_are_minted_by_the_clock_as_it_is() {
-    let Some(clock) = Clock::new() else { return };
-    let directory = tempfile::tempdir().unwrap();
-    let key = directory.path().join("token.key");
+/// A token of the key, for a device and an operator.
+async fn mint(key: &Path, lasts: &str) -> String {
     let mint = Command::new(env!("CARGO_BIN_EXE_switchboard"))
-        .args(["token", "mint", "--user", "it", "--for", "1h", "--key"])
-        .arg(&key)
+        .args(["token", "mint", "--user", "it", "--for", lasts, "--key"])
+        .arg(key)
         .args(["--grant", "device", "--grant", "admin"])
         .output();
     let token = String::from_utf8(mint.await.unwrap().stdout).unwrap();
-    let token = token.trim();
+    token.trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_last_as_long_as_their_tokens_and_newcomers_go_by_the_clock_as_it_is() {
+    let Some(clock) = Clock::new() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("token.key");
+    let token = mint(&key, "1h").await;
     let config = directory.path().join("config.toml");
     let text = format!(
         "[auth.local]\nkey = \"{}\"\n[limits]\ntoken_good = 0.1\n\
@@ -145,22 +156,34 @@ async fn tokens_end_and_credentials_are_minted_by_the_clock_as_it_is() {
             .to_owned();
         Ok(name.split(':').next().unwrap().parse::<u64>().unwrap())
     };
-    let path = format!("/register_device?token={token}");
-    let mut device = server.ws(&path).await;
+    let register = async |token: &str, id: &str| {
+        let mut device = server.ws(&format!("/register_device?token={token}")).await;
+        device.register(id).await;
+        assert_eq!(device.recv_json().await["message_type"], "config");
+        device
+    };
+    let begun = Instant::now();
+    let brief = register(&mint(&key, BRIEF.0).await, "brief").await.stays();
+    let brief = tokio::spawn(async move { (brief.await.unwrap(), begun.elapsed()) });
+    let long = register(&token, "long").await.stays();
     let now = expiry().await.unwrap();
     clock.jump("+30m");
     let later = expiry().await.unwrap();
     assert!((1_795..1_860).contains(&(later - now)), "{now} {later}");
-    // Its hour is over all at once.
+    // Their time is over by this clock, and no one new comes in by the token.
     clock.jump("+2h");
-    let (code, reason) = device.closed().await;
-    say(&format!("after the jump: {code} {reason}"));
-    assert!(reason.contains("expired"), "{code} {reason}");
     common::wait_until(PATIENCE, async || expiry().await == Err(401)).await;
+    tokio::time::sleep(LOOKED_FOR).await;
+    assert!(!long.is_finished());
+    // By this one the brief session would have a day.
+    clock.jump("-1d");
+    let (closed, lasted) = timeout(PATIENCE, brief).await.unwrap().unwrap();
+    say(&format!("after {lasted:?}: {closed:?}"));
+    assert_eq!(closed, (1008, "the token has expired".to_owned()));
+    // Tokens name whole seconds.
+    assert!(lasted > BRIEF.1 - Duration::from_secs(1), "{lasted:?}");
     // It was a mistake.
     clock.jump("+0");
     common::wait_until(PATIENCE, async || expiry().await.is_ok()).await;
-    let mut device = server.ws(&path).await;
-    device.register("it").await;
-    assert_eq!(device.recv_json().await["message_type"], "config");
+    assert!(!long.is_finished());
 }

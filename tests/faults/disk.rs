@@ -67,21 +67,26 @@ impl Disk {
 /// The peer says that the disk is full, once, and needs no more memory from then on; its file can be
 /// played, and at the end it says that it failed.
 async fn is_full(disk: &Disk, mut peer: Process, name: &str, others: impl Future<Output = ()>) {
-    let full = async || peer.log().contains("no space is left on the disk");
+    let full = "no space is left on the disk";
+    takes_no_more(&peer, full, &disk.path(name), others).await;
+    let copy = disk.copy(&peer, name);
+    check(&copy).await;
+    assert_eq!(peer.end(Signal::TERM).await.code(), Some(1));
+}
+
+/// The peer says once why its file takes no more, and needs no more memory from then on.
+async fn takes_no_more(peer: &Process, why: &str, file: &str, others: impl Future<Output = ()>) {
     // What is encoded for the file takes its time on a busy machine.
-    wait_until(3 * PATIENCE, full).await;
+    wait_until(3 * PATIENCE, async || peer.log().contains(why)).await;
     let before = memory(peer.id());
     others.await;
     sleep(Duration::from_secs(1)).await;
     let grown = memory(peer.id()).saturating_sub(before);
     assert!(grown < 30_000, "{grown} kB more");
     let log = peer.log();
-    let told: Vec<_> = log.lines().filter(|it| it.contains("no space")).collect();
+    let told: Vec<_> = log.lines().filter(|it| it.contains(why)).collect();
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains(&disk.path(name)), "{told:?}");
-    let copy = disk.copy(&peer, name);
-    check(&copy).await;
-    assert_eq!(peer.end(Signal::TERM).await.code(), Some(1));
+    assert!(told[0].contains(file), "{told:?}");
 }
 
 /// There is a second of pictures in it at least.
@@ -102,23 +107,37 @@ async fn call(name: &str) {
         return;
     };
     let server = Server::start(&[]).await;
-    let url = format!("ws://{}", server.address());
-    let arguments = [
+    let mut callee = callee(&server).await;
+    let file = disk.path(name);
+    let caller = disk.start(&recording(&url(&server), &file));
+    is_full(&disk, caller, name, receives(&mut callee, &[""])).await;
+}
+
+fn url(server: &Server) -> String {
+    format!("ws://{}", server.address())
+}
+
+/// Who sends what nothing can compress, and counts what it receives.
+async fn callee(server: &Server) -> Process {
+    let url = url(server);
+    let arguments = ["call", &url, "--id", "7", "--send", SNOW];
+    let callee = Process::start(&[&arguments[..], &["--receive", "count"]].concat());
+    callee.logged("registered").await;
+    callee
+}
+
+/// A call to that one, which records what it receives.
+fn recording<'a>(url: &'a str, file: &'a str) -> [&'a str; 8] {
+    [
         "call",
-        &url,
-        "--id",
+        url,
+        "--peer",
         "7",
         "--send",
-        SNOW,
+        SMALL,
         "--receive",
-        "count",
-    ];
-    let mut callee = Process::start(&arguments);
-    callee.logged("registered").await;
-    let file = disk.path(name);
-    let arguments = ["call", &url, "--peer", "7", "--send", SMALL];
-    let caller = disk.start(&[&arguments[..], &["--receive", &file]].concat());
-    is_full(&disk, caller, name, receives(&mut callee, &[""])).await;
+        file,
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,6 +148,24 @@ async fn a_call_outlives_the_disk_of_its_recording() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_full_disk_has_of_an_mp4_can_be_played() {
     call("x.mp4").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_outlives_what_the_system_lets_a_file_have() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("x.mp4");
+    let name = file.to_str().unwrap();
+    let server = Server::start(&[]).await;
+    let mut callee = callee(&server).await;
+    let mut command = Command::new("prlimit");
+    command
+        .args(["--fsize=1000000", env!("CARGO_BIN_EXE_switchboard")])
+        .args(recording(&url(&server), name));
+    let mut caller = Process::spawn(command);
+    let others = receives(&mut callee, &[""]);
+    takes_no_more(&caller, "no more than 1000000 bytes", name, others).await;
+    check(&file).await;
+    assert_eq!(caller.end(Signal::TERM).await.code(), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

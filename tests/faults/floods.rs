@@ -79,6 +79,8 @@ async fn nonsense_in_a_negotiation_costs_its_sender_only() {
         json!({"type": "answer", "sdp": "a=".repeat(100_000)}),
         json!({"type": "offer", "sdp": offer.replacen("m=video", "m=audio", 1)}),
         json!({"type": "offer", "sdp": format!("{offer}{}", lines("m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\n"))}),
+        json!({"type": "answer"}),
+        json!(null),
     ];
     for message in nonsense {
         let (mut viewer, _) = offered(&server).await;
@@ -102,6 +104,7 @@ async fn nonsense_in_a_negotiation_costs_its_sender_only() {
     };
     for n in 0..5_000 {
         viewer.forward(&candidate(n)).await;
+        viewer.forward(&json!(n)).await;
     }
     goes_on(&mut watcher).await;
     let mut late = Watcher::start(server.address(), "it", &[]).await;

@@ -19,7 +19,7 @@ use crate::{SMALL, say};
 
 /// Who is killed. The party behind the gate is that one, or what the server deals with meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Who {
+pub(crate) enum Who {
     Device,
     Gecko,
     Caller,
@@ -132,10 +132,10 @@ async fn survive(who: Who, steps: &[Step]) {
 }
 
 /// Everyone but the one that is killed.
-struct Scene {
+pub(crate) struct Scene {
     who: Who,
     server: Server,
-    gate: Gate,
+    pub(crate) gate: Gate,
     /// Who is called, or who is in the room.
     other: Option<Process>,
     /// How often it has noticed.
@@ -148,7 +148,7 @@ struct Scene {
 }
 
 impl Scene {
-    async fn new(who: Who) -> Self {
+    pub(crate) async fn new(who: Who) -> Self {
         let server = Server::configured(GRACE, &[]).await;
         let gate = Gate::new(server.address(), who != Who::Gecko).await;
         let url = format!("ws://{}", server.address());
@@ -190,7 +190,7 @@ impl Scene {
     }
 
     /// Starts the party behind the gate.
-    fn launch(&self) -> Process {
+    pub(crate) fn launch(&self) -> Process {
         let url = format!("ws://{}", self.gate.address);
         let files = self.files.path().to_str().unwrap();
         let room = ["room", &url, "--room", "r", "--user", "it"];
@@ -215,7 +215,7 @@ impl Scene {
     }
 
     /// Lets the others begin, where it is for them to do so.
-    async fn meet(&mut self, step: Step) {
+    pub(crate) async fn meet(&mut self, step: Step) {
         if step == Step::Registering {
             return;
         }
@@ -237,7 +237,7 @@ impl Scene {
     }
 
     /// Waits until media, or what a worker says, has come through.
-    async fn flows(&mut self, party: &mut Process) {
+    pub(crate) async fn flows(&mut self, party: &mut Process) {
         match (self.who, &mut self.other) {
             (Who::Device | Who::Server, _) => self.watcher.as_mut().unwrap().sees().await,
             (Who::Gecko, _) => {
@@ -255,6 +255,14 @@ impl Scene {
                 wait_until(3 * PATIENCE, async || size() > 30_000).await;
             }
             _ => receives(party, &["other"]).await,
+        }
+    }
+
+    /// Those who met the party leave it.
+    pub(crate) async fn part(&mut self) {
+        (self.watcher, self.viewer) = (None, None);
+        if let Some(page) = self.page.take() {
+            page.close().await;
         }
     }
 

@@ -24,9 +24,13 @@ mod watcher;
 
 mod clocks;
 mod disk;
+mod feedback;
 mod floods;
+mod forge;
 mod gate;
+mod handshakes;
 mod kills;
+mod nonsense;
 mod plane;
 mod scarce;
 

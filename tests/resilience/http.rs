@@ -67,6 +67,13 @@ async fn the_upgrade_follows_the_rfc() {
     );
     assert!(!good.contains("extensions"), "{good}");
 
+    // The harness's own requests are of that version.
+    let request = format!("{upgrade}{version}{key}");
+    let earlier = server.request("GET", "/connect_client", &request, "").await;
+    assert_eq!(earlier.status, 400, "{earlier:?}");
+    let why = earlier.json()["error"].to_string();
+    assert!(why.contains("proxy_http_version 1.1"), "{why}");
+
     let old = ask(format!("{upgrade}Sec-WebSocket-Version: 8\r\n{key}")).await;
     assert!(
         old.starts_with("http/1.1 426") && old.contains("sec-websocket-version: 13"),
@@ -264,6 +271,8 @@ async fn device_files_are_bounded_in_time_and_size() {
     let (_device, _requests) = device_with_files(&server, long).await;
     let file = server.get("/devices/d/files/x").await;
     assert!(file.body.len() <= 10, "{file:?}");
+    let reached = "switchboard_limit_reached_total{name=\"device_file_bytes\"}";
+    server.wait_for_metric(reached, 1.0).await;
 }
 
 #[tokio::test]
@@ -279,11 +288,10 @@ async fn device_files_are_refused_where_they_could_reach_too_far() {
             .contains("device_port")
     );
 
-    for (id, header) in [("proxied", "x-forwarded-for"), ("page", "origin")] {
-        let mut device = server
-            .try_ws("/register_device", &[(header, "http://10.0.0.1")])
-            .await
-            .unwrap();
+    let (origin, browser) = (("origin", "http://10.0.0.1"), ("user-agent", "Mozilla/5.0"));
+    let proxied = [("x-forwarded-for", "10.0.0.1")];
+    for (id, headers) in [("proxied", &proxied[..]), ("page", &[origin, browser])] {
+        let mut device = server.try_ws("/register_device", headers).await.unwrap();
         device
             .send_json(&json!({"message_type": "register", "device_id": id, "device_port": 1}))
             .await;

@@ -51,7 +51,7 @@ async fn a_drain_lets_a_call_end_and_takes_nobody_new() {
     let asked = json!({"device_id": "d"});
     let polling = server.post("/polled_connections", &asked).await;
     assert_eq!(polling.status, 503);
-    assert_eq!(server.get("/health").await.body, "OK");
+    assert_eq!(server.get("/health").await.body, "OK\n");
     viewer.forward(&json!({"still": "here"})).await;
     let heard = device.recv_json().await;
     assert_eq!(heard["payload"]["still"], "here", "{heard}");

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use async_tungstenite::tungstenite::{Error, Message};
+use futures_util::future::join_all;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::common::{PATIENCE, Server, frame, raw_ws, read_frame, wait_until};
+use crate::common::{Answer, PATIENCE, Server, frame, raw_ws, read_frame, wait_until};
 
 /// Close frames.
 const CLOSE: u8 = 0x88;
@@ -106,7 +107,7 @@ async fn a_request_head_that_does_not_end_is_cut_off() {
             .await
             .expect("closed in time");
     }
-    assert_eq!(server.get("/health").await.body, "OK");
+    assert_eq!(server.get("/health").await.body, "OK\n");
 }
 
 #[tokio::test]
@@ -169,7 +170,7 @@ async fn running_out_of_descriptors_ends_nothing() {
     assert!(device.recv_json().await["error"].is_string());
     drop(crowd);
 
-    assert_eq!(server.get("/health").await.body, "OK");
+    assert_eq!(server.get("/health").await.body, "OK\n");
     let _viewer = server.viewer("d").await;
     assert!(server.metric("switchboard_accept_errors_total").await >= 1.0);
 }
@@ -283,7 +284,7 @@ async fn an_idle_http_connection_is_closed() {
     let _ = timeout(PATIENCE, tcp.read_to_end(&mut answer))
         .await
         .expect("closed in time");
-    assert!(answer.ends_with(b"OK"));
+    assert!(answer.ends_with(b"OK\n"));
 }
 
 #[tokio::test]
@@ -302,7 +303,7 @@ async fn what_begins_like_media_has_to_be_media_and_in_time() {
         server.metric("switchboard_media_tcp_refused_total").await,
         1.0
     );
-    assert_eq!(server.get("/health").await.body, "OK");
+    assert_eq!(server.get("/health").await.body, "OK\n");
 }
 
 #[tokio::test]
@@ -410,4 +411,66 @@ async fn behind_a_proxy_each_client_has_an_address_of_its_own() {
             .is_ok()
     };
     wait_until(PATIENCE, back).await;
+}
+
+/// How many seconds an answer asks to wait; it has to be a refusal of one who sends too fast.
+fn wait_of(answer: &Answer) -> u64 {
+    assert_eq!(answer.status, 429, "{answer:?}");
+    assert!(answer.json()["error"].is_string());
+    let (_, after) = answer.head.split_once("retry-after: ").unwrap();
+    after.lines().next().unwrap().parse().unwrap()
+}
+
+const TOO_FAST: &str = "switchboard_causes_total{cause=\"address_too_fast\"}";
+
+#[tokio::test]
+async fn requests_of_one_address_that_come_too_fast_get_429_and_monitors_do_not() {
+    let limits = "[limits]\naddress_messages_per_second = 1";
+    for proxy in ["", "[proxy]\ntrusted = [\"127.0.0.0/8\"]"] {
+        let server = Server::configured(&format!("{limits}\n{proxy}"), &[]).await;
+        let from = "X-Forwarded-For: 192.0.2.1\r\n";
+        for path in ["/devices", "/api/server", "/console/", "/poll_messages"] {
+            let ask = || server.request("POST", path, from, "");
+            // The first ones are free.
+            let answers = join_all((0..10).map(|_| ask())).await;
+            let refused = answers.iter().find(|answer| answer.status == 429);
+            assert!((1..=10).contains(&wait_of(refused.unwrap())), "{refused:?}");
+        }
+        for path in ["/health", "/ready", "/metrics"] {
+            let answers = join_all((0..10).map(|_| server.request("GET", path, from, ""))).await;
+            assert!(answers.iter().all(|it| it.status == 200), "{answers:?}");
+        }
+        let header = [("X-Forwarded-For", "192.0.2.1")];
+        let upgrades = join_all((0..10).map(|_| server.try_ws("/connect_client", &header))).await;
+        let is_refused = |it: &_| matches!(it, Err(Error::Http(it)) if it.status() == 429);
+        assert!(upgrades.iter().any(is_refused));
+        assert!(server.metric(TOO_FAST).await >= 5.0);
+        if !proxy.is_empty() {
+            let other = "X-Forwarded-For: 192.0.2.2\r\n";
+            let other = server.request("GET", "/devices", other, "").await;
+            assert_eq!(other.status, 200, "{other:?}");
+        }
+        // Coming again on another connection is no way around it, and waiting is one.
+        let is_let_in = async || server.request("GET", "/devices", from, "").await.status == 200;
+        wait_until(PATIENCE, is_let_in).await;
+    }
+}
+
+#[tokio::test]
+async fn a_requests_body_counts_among_the_bytes_of_its_address() {
+    let limits = "[limits]\naddress_bytes_per_second = 1_000\nmessage_bytes = 20_000";
+    let server = Server::configured(limits, &[]).await;
+    let large = json!({"device_id": "x".repeat(15_000)});
+    assert_eq!(server.post("/connect", &large).await.status, 404);
+    assert!(wait_of(&server.get("/devices").await) <= 15);
+    // Of a body that says no length the longest is expected.
+    let server = Server::configured(limits, &[]).await;
+    let chunked = "Transfer-Encoding: chunked\r\nContent-Type: application/json\r\n";
+    let mut tcp = server.tcp().await;
+    let request =
+        format!("POST /connect HTTP/1.1\r\nHost: x\r\n{chunked}\r\n2\r\n{{}}\r\n0\r\n\r\n");
+    tcp.write_all(request.as_bytes()).await.unwrap();
+    assert_eq!(Answer::read(&mut tcp).await.status, 400);
+    assert!(wait_of(&server.get("/devices").await) <= 19);
+    assert_eq!(server.metric(TOO_FAST).await, 1.0);
 }

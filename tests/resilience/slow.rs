@@ -1,9 +1,9 @@
 //! Who takes its messages too slowly loses its own connection, and delays nobody.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::common::{Server, frame, raw_ws, read_frame};
+use crate::common::{Client, Server, frame, raw_ws, read_frame};
 
 const LIMITS: &str = "[limits]\nqueue_messages = 50\nqueue_bytes = 200_000\nwrite = 1.0";
 
@@ -44,6 +44,105 @@ async fn a_slow_reader_is_closed_with_1013_its_partner_is_told_and_others_go_on(
     assert!(overflows >= 1.0);
     // It reads again, in time: what was on its way, then the reason.
     assert_eq!(stuck.closed().await.0, 1013);
+}
+
+/// A queue that a few messages fill, for a device that takes its time.
+const SMALL_QUEUE: &str = "[limits]\nqueue_messages = 50\nqueue_bytes = 200_000\n\
+    write = 60\ndevice_ping_after = 60";
+const FLOODING: &str = "switchboard_flooding_callers_total";
+
+/// What a device gets until this client has left: what the other ones say.
+async fn said_until_gone(device: &mut Client, gone: u32) -> Vec<Value> {
+    let left = json!({"message_type": "client_disconnected", "client_id": gone});
+    let mut others = Vec::new();
+    loop {
+        let message = device.recv_json().await;
+        if message == left {
+            return others;
+        }
+        assert_eq!(message["message_type"], "client_msg");
+        if message["client_id"] != gone {
+            others.push(message["payload"].clone());
+        }
+    }
+}
+
+/// The device is there, and its first client's call goes on.
+async fn goes_on(server: &Server, device: &mut Client, quiet: &mut Client) {
+    assert_eq!(server.get("/devices").await.json(), json!(["d"]));
+    quiet.forward(&json!("after")).await;
+    device
+        .expect(json!({"message_type": "client_msg", "client_id": 1, "payload": "after"}))
+        .await;
+    device.forward_to(1, &json!("well")).await;
+    quiet
+        .expect(json!({"message_type": "device_msg", "payload": "well"}))
+        .await;
+    let overflows = server.metric("switchboard_queue_overflows_total").await;
+    assert_eq!(overflows, 0.0);
+}
+
+#[tokio::test]
+async fn who_floods_a_slow_device_that_others_call_is_closed_and_the_device_stays() {
+    let server = Server::configured(SMALL_QUEUE, &[]).await;
+    let mut device = server.device("d").await;
+    let mut quiet = server.viewer("d").await;
+    let mut flooder = server.viewer("d").await;
+    quiet.forward(&json!("before")).await;
+    let big = json!({"pad": "x".repeat(100_000)});
+    while server.metric(FLOODING).await < 1.0 {
+        flooder.forward(&big).await;
+    }
+    quiet.forward(&json!("meanwhile")).await;
+    let (code, reason) = flooder.closed().await;
+    assert_eq!(
+        (code, reason.as_str()),
+        (1013, "more than the other side takes")
+    );
+    let mut said = said_until_gone(&mut device, 2).await;
+    while said.len() < 2 {
+        said.push(device.recv_json().await["payload"].clone());
+    }
+    assert_eq!(said, [json!("before"), json!("meanwhile")]);
+    goes_on(&server, &mut device, &mut quiet).await;
+    assert_eq!(server.metric(FLOODING).await, 1.0);
+}
+
+#[tokio::test]
+async fn who_leaves_after_a_flood_closes_nobody_and_a_poller_is_ended_too() {
+    let server = Server::configured(SMALL_QUEUE, &[]).await;
+    let mut device = server.device("d").await;
+    let mut quiet = server.viewer("d").await;
+    let call = json!({"device_id": "d"});
+    let poller = server.post("/connect", &call).await.json();
+    let pad = "x".repeat(100_000);
+    let flood = json!({"connection_id": poller["connection_id"], "payload": pad});
+    while server.post("/forward", &flood).await.status == 200 {}
+    assert_eq!(server.metric(FLOODING).await, 1.0);
+    let gone = server.post("/poll_messages", &flood).await;
+    assert_eq!((gone.status, &gone.json()["type"]), (401, &json!("error")));
+
+    // Another one fills the queue to the brim, in which stands that the poller left, and leaves, too:
+    // there is no room to tell of that.
+    let mut flooder = server.viewer("d").await;
+    let queued = "switchboard_relayed_messages_total{direction=\"to_endpoint\"}";
+    let before = server.metric(queued).await;
+    for _ in 0..49 {
+        flooder.forward(&json!(0)).await;
+    }
+    server.wait_for_metric(queued, before + 49.0).await;
+    drop(flooder);
+    let clients = "switchboard_websockets{dialect=\"cuttlefish\",role=\"client\"}";
+    server.wait_for_metric(clients, 1.0).await;
+    for gone in [2, 3] {
+        assert!(said_until_gone(&mut device, gone).await.is_empty());
+    }
+    goes_on(&server, &mut device, &mut quiet).await;
+    assert_eq!(
+        server.metric(FLOODING).await,
+        1.0,
+        "who has left isn't closed"
+    );
 }
 
 #[tokio::test]

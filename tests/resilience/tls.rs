@@ -69,8 +69,8 @@ async fn the_made_certificate_is_trusted_by_who_trusts_its_file_and_outlives_a_r
     let certificate = directory.path().join("kept/cert.pem");
     let server = self_signed(directory.path()).await;
     let answer = health(&server.addresses[1], &certificate).await.unwrap();
-    assert_eq!(answer.body, "OK");
-    assert_eq!(server.get("/health").await.body, "OK");
+    assert_eq!(answer.body, "OK\n");
+    assert_eq!(server.get("/health").await.body, "OK\n");
 
     let made = std::fs::read(&certificate).unwrap();
     drop(server);
@@ -99,7 +99,7 @@ async fn files_are_served_and_wrong_ones_end_with_the_reason() {
     let server = Server::spawn(command, None, 1).await;
     assert_eq!(
         health(server.address(), &certificate).await.unwrap().body,
-        "OK"
+        "OK\n"
     );
 
     for (wrong, reason) in [
@@ -172,11 +172,11 @@ async fn changed_files_are_taken_over_and_nobody_is_dropped() {
     server
         .wait_for_metric("switchboard_tls_reloads_total", 1.0)
         .await;
-    assert_eq!(health(&tls, &new).await.unwrap().body, "OK");
+    assert_eq!(health(&tls, &new).await.unwrap().body, "OK\n");
     assert!(health(&tls, &old).await.is_err());
     before
         .write_all(b"GET /health HTTP/1.0\r\n\r\n")
         .await
         .unwrap();
-    assert_eq!(Answer::read(&mut before).await.body, "OK");
+    assert_eq!(Answer::read(&mut before).await.body, "OK\n");
 }

@@ -28,6 +28,32 @@ struct Second {
     queue: (Duration, Duration),
 }
 
+/// What the publisher may leave out: every other frame. And what is between the seconds and their frames.
+const SHARE: u64 = 2;
+/// See [`SHARE`].
+const EDGES: u64 = 3;
+
+/// Frames a second that this machine manages where nothing holds them back: in the middle one of the last
+/// seconds.
+fn pace(seconds: &[Second]) -> u64 {
+    let last = seconds.iter().rev().take(5);
+    let mut frames: Vec<_> = last.map(|second| second.frames).collect();
+    frames.sort_unstable();
+    frames[frames.len() / 2]
+}
+
+/// Watches what one of them sees of the other until it is as good as it gets. It has 20 s
+/// for that.
+async fn rises(subscriber: &mut Process, link: &BadLink) -> Vec<Second> {
+    let mut all = Vec::new();
+    let is_up = |it: &Second| it.bitrate >= 2_000_000;
+    while !all.last().is_some_and(is_up) {
+        assert!(all.len() < 20, "{all:#?}");
+        all.extend(watch(subscriber, link, 1).await);
+    }
+    all
+}
+
 /// Watches what one of them sees of the other for so many seconds.
 async fn watch(subscriber: &mut Process, link: &BadLink, seconds: usize) -> Vec<Second> {
     let mut all = Vec::new();
@@ -64,8 +90,7 @@ async fn followed() {
     let publish = ["--publish", picture, "--receive", "none"];
     let _publisher = join(&behind, "one", &publish).await;
 
-    let rise = watch(&mut subscriber, &link, 20).await;
-    assert!(rise.iter().any(|it| it.bitrate >= 2_000_000), "{rise:#?}");
+    let rise = rises(&mut subscriber, &link).await;
     link.change(Side::B, |it| it.rate = Some(NARROW));
     let fall = watch(&mut subscriber, &link, 5).await;
     assert!(fall[4].queue.0 <= EMPTY, "{fall:#?}");
@@ -76,10 +101,11 @@ async fn followed() {
         let short = standing <= STANDING && longest <= LONGEST;
         assert!(short, "a queue stands: {settled:#?}");
     }
-    let frames: u64 = settled.iter().map(|second| second.frames).sum();
-    assert!(frames >= 15 * settled.len() as u64, "{settled:#?}");
     assert_eq!(link.traffic(Side::B).overflown, overflown, "{settled:#?}");
     link.change(Side::B, |it| it.rate = Some(WIDE));
-    let back = watch(&mut subscriber, &link, 20).await;
-    assert!(back.iter().any(|it| it.bitrate >= 2_000_000), "{back:#?}");
+    let back = rises(&mut subscriber, &link).await;
+    let frames: u64 = settled.iter().map(|second| second.frames).sum();
+    let pace = pace(&rise).min(pace(&back));
+    let enough = frames + EDGES >= pace * settled.len() as u64 / SHARE;
+    assert!(enough, "{frames} frames, of {pace} a second: {settled:#?}");
 }

@@ -65,15 +65,20 @@ async fn answer(browser: &Browser, which: &str, sdp: String) {
     browser.run(&script, vec![Value::String(sdp)]).await;
 }
 
+async fn page(codec: &str, encodings: Value) -> Browser {
+    let browser = Browser::start(Screen::Desktop).await;
+    browser.open("about:blank").await;
+    browser.run(PAGE, vec![json!(codec), encodings]).await;
+    browser
+}
+
 async fn joined(
     mut house: House,
     codec: &str,
     encodings: Value,
     fit: impl Fn(String) -> String,
 ) -> (House, Browser) {
-    let browser = Browser::start(Screen::Desktop).await;
-    browser.open("about:blank").await;
-    browser.run(PAGE, vec![json!(codec), encodings]).await;
+    let browser = page(codec, encodings).await;
     let (key, sdp) = house.offer(&offer(&browser, "one").await, false);
     answer(&browser, "one", fit(sdp.unwrap())).await;
     let sdp = house.ask(key, &offer(&browser, "two").await).1;
@@ -115,6 +120,24 @@ async fn simulcast_plays_as_one_stream_with_sound() {
         {"rid": "l", "scaleResolutionDownBy": 4},
     ]);
     plays_as_one_stream("VP8", encodings).await;
+}
+
+/// Kurento's pages listen to each stream before they show it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_without_sound_plays_as_a_stream_that_can_be_listened_to() {
+    let mut house = House::with(Config::default());
+    let browser = page("VP8", json!([{}])).await;
+    let silent = offer(&browser, "one")
+        .await
+        .replacen("a=sendonly", "a=inactive", 1);
+    let (key, sdp) = house.offer(&silent, false);
+    answer(&browser, "one", sdp.unwrap()).await;
+    let sdp = house.ask(key, &offer(&browser, "two").await).1;
+    answer(&browser, "two", sdp.unwrap()).await;
+    plays(&browser).await;
+    let listen =
+        "return new AudioContext().createMediaStreamSource(video.srcObject).numberOfOutputs";
+    assert_eq!(browser.run(listen, vec![]).await, 1);
 }
 
 /// As where UDP is blocked: the answers name no candidates for it.

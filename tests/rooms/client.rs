@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::ChannelId;
+use str0m::crypto::CryptoProvider;
 use str0m::format::{Codec, FormatParams};
 use str0m::media::{
     Direction, Frequency, KeyframeRequestKind, MediaKind, Mid, Rid, Simulcast, SimulcastLayer,
 };
 use str0m::net::{Protocol, Receive, TcpType};
 use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
-use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
+use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig, RtcError};
 
 /// The payload types and the codecs of a client.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ pub(crate) struct Wish {
     pub(crate) rids: &'static [&'static str],
     pub(crate) channel: Option<&'static str>,
     pub(crate) estimates: bool,
+    /// What encrypts for it, unless that is the usual one.
+    pub(crate) provider: Option<Arc<CryptoProvider>>,
 }
 
 /// Which incoming datagrams are lost.
@@ -56,11 +59,16 @@ pub(crate) struct Client {
     codecs: Codecs,
     pub(crate) connected: bool,
     pub(crate) closed: bool,
+    /// Whether its connection may break, and whether it did.
+    pub(crate) may_break: bool,
+    pub(crate) broken: bool,
     pub(crate) packets: Vec<RtpPacket>,
     pub(crate) keyframes_wanted: Vec<(Instant, Option<Rid>)>,
     pub(crate) channels: Vec<(ChannelId, String)>,
     pub(crate) messages: Vec<(bool, Vec<u8>)>,
     pub(crate) estimate: u64,
+    /// What it is told that it may send.
+    pub(crate) limit: Option<u64>,
     pub(crate) lose: Lose,
     /// What it sends, for who wants to have it.
     pub(crate) tap: Option<Vec<Vec<u8>>>,
@@ -120,11 +128,14 @@ impl Client {
             codecs,
             connected: false,
             closed: false,
+            may_break: false,
+            broken: false,
             packets: Vec::new(),
             keyframes_wanted: Vec::new(),
             channels: Vec::new(),
             messages: Vec::new(),
             estimate: 0,
+            limit: None,
             lose: Box::new(|_| false),
             tap: None,
             wake: Instant::now(),
@@ -238,13 +249,11 @@ impl Client {
             let Ok(receive) = Receive::new(Protocol::Udp, source, self.address(), bytes) else {
                 continue;
             };
-            self.rtc.handle_input(Input::Receive(now, receive)).unwrap();
-            self.drain(now);
+            self.input(now, Input::Receive(now, receive));
         }
         if dirty || now >= self.wake {
             busy = true;
-            self.rtc.handle_input(Input::Timeout(now)).unwrap();
-            self.drain(now);
+            self.input(now, Input::Timeout(now));
         }
         busy
     }
@@ -270,10 +279,21 @@ impl Client {
         for frame in &frames {
             let (source, to) = (*source.as_ref().unwrap(), *to.as_ref().unwrap());
             let receive = Receive::new(Protocol::Tcp, source, to, frame).unwrap();
-            self.rtc.handle_input(Input::Receive(now, receive)).unwrap();
-            self.drain(now);
+            self.input(now, Input::Receive(now, receive));
         }
         !frames.is_empty()
+    }
+
+    /// Takes something, and does what follows. After its connection broke it does nothing any more.
+    fn input(&mut self, now: Instant, input: Input<'_>) {
+        if self.broken {
+            return;
+        }
+        let done = self.rtc.handle_input(input).and_then(|()| self.drain(now));
+        if let Err(error) = done {
+            assert!(self.may_break, "{error}");
+            self.broken = true;
+        }
     }
 
     fn transmit(&mut self, to: SocketAddr, packet: &[u8]) {
@@ -296,16 +316,16 @@ impl Client {
         }
     }
 
-    fn drain(&mut self, now: Instant) {
+    fn drain(&mut self, now: Instant) -> Result<(), RtcError> {
         loop {
-            match self.rtc.poll_output().unwrap() {
+            match self.rtc.poll_output()? {
                 Output::Transmit(t) => self.transmit(t.destination, &t.contents),
                 Output::Event(event) => self.event(now, event),
                 Output::Timeout(at) if at > now => {
                     self.wake = at;
-                    return;
+                    return Ok(());
                 }
-                Output::Timeout(_) => self.rtc.handle_input(Input::Timeout(now)).unwrap(),
+                Output::Timeout(_) => self.rtc.handle_input(Input::Timeout(now))?,
             }
         }
     }
@@ -321,14 +341,18 @@ impl Client {
             Event::EgressBitrateEstimate(str0m::bwe::BweKind::Twcc { estimate, .. }) => {
                 self.estimate = estimate.as_u64();
             }
+            Event::EgressBitrateEstimate(str0m::bwe::BweKind::Remb { estimate, .. }) => {
+                self.limit = Some(estimate.as_u64());
+            }
             _ => {}
         }
     }
 }
 
 fn config(codecs: &Codecs, wish: &Wish) -> RtcConfig {
+    let usual = || Arc::new(str0m::crypto::from_feature_flags());
     let mut config = Rtc::builder()
-        .set_crypto_provider(Arc::new(str0m::crypto::from_feature_flags()))
+        .set_crypto_provider(wish.provider.clone().unwrap_or_else(usual))
         .set_rtp_mode(true)
         .clear_codecs();
     if wish.estimates {

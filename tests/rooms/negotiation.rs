@@ -1,10 +1,12 @@
 //! Offers and answers.
 
+use std::collections::HashSet;
 use std::time::Duration;
+
 use str0m::format::Codec;
 use switchboard::rooms::{Config, Event, Failure, MediaError, Reach};
 
-use crate::client::{Client, Codecs, until};
+use crate::client::{Client, Codecs, Wish, until};
 use crate::house::{House, config, receiving, sending};
 
 const H264: (u8, Codec, &str) = (
@@ -26,15 +28,41 @@ fn audio_and_video_of_an_answer_are_one_stream() {
     let (key, _publisher) = house.publisher(Codecs::vp8(111, 96), &sending());
     let (_, offer) = Client::new(Codecs::vp8(109, 120), &receiving());
     let answer = house.ask(key, &offer).1.unwrap();
-    let streams: std::collections::HashSet<_> = answer
-        .lines()
-        .filter_map(|line| line.split_once("msid:")?.1.split(' ').next())
-        .collect();
-    assert_eq!(streams.len(), 1, "{answer}");
-    assert!(!streams.contains("-"));
+    assert_eq!(streams_of(&answer).len(), 1, "{answer}");
+    assert!(!streams_of(&answer).contains("-"));
     assert_eq!(answer.matches("a=sendonly").count(), 2);
     assert!(answer.contains("a=setup:passive") && answer.contains("a=ice-lite"));
     assert!(answer.contains(" typ host"));
+}
+
+fn streams_of(answer: &str) -> HashSet<&str> {
+    answer
+        .lines()
+        .filter_map(|line| line.split_once("msid:")?.1.split(' ').next())
+        .collect()
+}
+
+/// Kurento's pages listen to each stream for speech, and fail at one that has no audio.
+#[test]
+fn who_receives_a_publisher_without_sound_gets_a_silent_track_in_the_same_stream() {
+    let mut house = House::new();
+    let silent = Wish {
+        audio: None,
+        ..sending()
+    };
+    let (key, _publisher) = house.publisher(Codecs::vp8(111, 96), &silent);
+    let (_, offer) = Client::new(Codecs::vp8(109, 120), &receiving());
+    let answer = house.ask(key, &offer).1.unwrap();
+    assert_eq!(streams_of(&answer).len(), 1, "{answer}");
+    let (head, video) = answer.split_once("m=video").unwrap();
+    let (_, audio) = head.split_once("m=audio 9").unwrap();
+    for section in [audio, video] {
+        assert!(
+            section.contains("a=sendonly") && section.contains("a=msid:"),
+            "{answer}"
+        );
+    }
+    assert!(!audio.contains("a=ssrc") && video.contains("a=ssrc"));
 }
 
 #[test]

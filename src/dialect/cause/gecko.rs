@@ -49,7 +49,7 @@ impl Cause<'_> {
             Self::Unanswered { .. } | Self::Unconnected { .. } => Errno::GECKO_TIMEOUT,
             Self::GeckoLeft => Errno::GECKO_GONE,
             Self::GeckoMistake { .. } | Self::GeckoNotJson { .. } => Errno::GECKO_PROTOCOL,
-            Self::UnknownAction { .. } | Self::NoSuchWorker { .. } => Errno::UNKNOWN,
+            Self::UnknownAction { .. } | Self::NoSuchWorker { id: Some(_) } => Errno::UNKNOWN,
             Self::SessionsFull { .. } | Self::Congested | Self::TooManyCandidates { .. } | Self::EndpointsFull { .. } => Errno::LIMIT,
             Self::AuthorityUnavailable { .. } => Errno::AUTHORITY_UNAVAILABLE,
             Self::Evicted | Self::Replaced | Self::EndpointLeft => Errno::INTERNAL,
@@ -60,7 +60,9 @@ impl Cause<'_> {
             | Self::UnknownMailbox | Self::NoHello | Self::InvalidPeerId | Self::MissingPeerId
             | Self::Busy { .. } | Self::InvalidRoomId { .. } | Self::RoomFull { .. } | Self::RoomsFull { .. }
             | Self::AlreadyInRoom | Self::NotInRoom | Self::IncompleteMessage | Self::NotAMember { .. }
-            | Self::NotJson { .. } | Self::MissingField { .. } | Self::Unexpected { .. } => Errno::BAD_MESSAGE,
+            | Self::NotJson { .. } | Self::MissingField { .. } | Self::Unexpected { .. }
+            // gecko.md A4, 4.
+            | Self::NoSuchWorker { id: None } => Errno::BAD_MESSAGE,
         }
     }
 

@@ -35,6 +35,13 @@ pub enum DeviceEvent {
         /// What it says.
         message: FromClient,
     },
+    /// A client says something that no client says.
+    NotUnderstood {
+        /// Which client.
+        client: CallNumber,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A client left. It may have said nothing before.
     ClientLeft {
         /// Which client.
@@ -42,7 +49,7 @@ pub enum DeviceEvent {
     },
     /// The server is not content. Real devices connect anew.
     ServerError(String),
-    /// A frame, or what a client put into one, can't be read. For the log.
+    /// A frame can't be read. For the log.
     Unreadable(String),
 }
 
@@ -215,7 +222,10 @@ fn from_client(mut message: Value) -> DeviceEvent {
             access,
             message,
         },
-        Err(error) => DeviceEvent::Unreadable(format!("client {client}: {error}")),
+        Err(error) => DeviceEvent::NotUnderstood {
+            client,
+            why: error.to_string(),
+        },
     }
 }
 
@@ -261,6 +271,23 @@ mod tests {
                 client: CallNumber(3)
             })
         );
+    }
+
+    #[test]
+    fn what_a_client_says_wrong_is_told_with_its_number() {
+        for payload in [
+            "null",
+            "7",
+            r#"{"sdp":"v=0"}"#,
+            r#"{"type":"answer","sdp":7}"#,
+        ] {
+            let frame =
+                format!(r#"{{"message_type":"client_msg","client_id":3,"payload":{payload}}}"#);
+            let event = device().frame(&frame);
+            let of_3 =
+                matches!(event, Some(DeviceEvent::NotUnderstood { client, .. }) if client.0 == 3);
+            assert!(of_3, "{payload}: {event:?}");
+        }
     }
 
     #[test]

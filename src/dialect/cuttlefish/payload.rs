@@ -6,7 +6,9 @@
 use serde_json::{Value, json};
 
 use crate::config::IceServer;
-use crate::dialect::negotiation::{Candidate, Negotiation, Sdp, ice_servers};
+use crate::dialect::negotiation::{
+    Candidate, Negotiation, Sdp, candidate_line, ice_servers, mline_index,
+};
 
 /// A client's message to a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -243,9 +245,9 @@ impl Message {
             field: "candidate",
         };
         Ok(Candidate {
-            candidate: candidate.as_str().ok_or_else(error)?.to_owned(),
+            candidate: candidate_line(candidate).ok_or_else(error)?.to_owned(),
             mid: mid.as_str().map(str::to_owned),
-            mline_index: index.as_u64().and_then(|index| u32::try_from(index).ok()),
+            mline_index: mline_index(index),
         })
     }
 }
@@ -288,6 +290,34 @@ mod tests {
             (&to_client["mid"], &to_client["mLineIndex"]),
             (&json!("0"), &json!(0))
         );
+    }
+
+    #[test]
+    fn candidates_are_read_however_a_client_writes_them() {
+        let read = |text: &str| match FromClient::parse(text) {
+            Ok(FromClient::IceCandidate(candidate)) => candidate,
+            other => panic!("{text}: {other:?}"),
+        };
+        for fields in [
+            r#""candidate":{"candidate":"a=candidate:1 1 udp 1 ::1 9 typ host","sdpMid":"0","sdpMLineIndex":"0"}"#,
+            r#""candidate":"candidate:1 1 udp 1 ::1 9 typ host\r\n","mid":"0","mLineIndex":0,"x":null"#,
+        ] {
+            let text = format!(r#"{{"type":"ice-candidate",{fields}}}"#);
+            assert_eq!(read(&text), candidate(), "{text}");
+        }
+        for end in [
+            r#""candidate":null"#,
+            r#""candidate":"""#,
+            r#""candidate":{"candidate":"","sdpMid":"0","sdpMLineIndex":0}"#,
+            r#""candidate":{"candidate":null,"sdpMid":null,"sdpMLineIndex":null}"#,
+        ] {
+            let text = format!(r#"{{"type":"ice-candidate",{end}}}"#);
+            assert_eq!(read(&text).candidate, "", "{text}");
+        }
+        for broken in ["7", r#"{"candidate":[]}"#] {
+            let text = format!(r#"{{"type":"ice-candidate","candidate":{broken}}}"#);
+            assert!(FromClient::parse(&text).is_err(), "{text}");
+        }
     }
 
     #[test]

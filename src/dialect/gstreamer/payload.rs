@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::dialect::negotiation::{Candidate, Negotiation, Sdp};
+use crate::dialect::negotiation::{Candidate, Negotiation, Sdp, candidate_line, mline_index};
 
 /// The whole frame by which the caller asks the other side to make the offer.
 const OFFER_REQUEST: &str = "OFFER_REQUEST";
@@ -31,14 +31,12 @@ pub enum Message {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PayloadError {
-    /// A field is missing or of another type.
-    #[error("the other side's `{object}` has no usable field `{field}`")]
-    Field {
-        /// `sdp` or `ice`.
-        object: &'static str,
-        /// The field in it.
-        field: &'static str,
-    },
+    /// A field of the description is missing or of another type.
+    #[error("the other side's `sdp` has no usable field `{0}`")]
+    Description(&'static str),
+    /// A field of the candidate is missing or of another type. Others may do.
+    #[error("the other side's `ice` has no usable field `{0}`")]
+    Candidate(&'static str),
     /// The description is neither an offer nor an answer.
     #[error("the other side sent a description of an unknown type")]
     DescriptionType,
@@ -112,10 +110,8 @@ impl Message {
 
 fn description(value: &Value) -> Result<Message, PayloadError> {
     let text = |field: &'static str| {
-        value[field].as_str().ok_or(PayloadError::Field {
-            object: "sdp",
-            field,
-        })
+        let text = value[field].as_str();
+        text.ok_or(PayloadError::Description(field))
     };
     let sdp = Sdp::new(text("sdp")?);
     match text("type")? {
@@ -125,45 +121,31 @@ fn description(value: &Value) -> Result<Message, PayloadError> {
     }
 }
 
-/// Browsers add `sdpMid` and `usernameFragment`; GStreamer's check suite writes the index as text.
+/// Browsers add `sdpMid` and `usernameFragment`; GStreamer's check suite writes the index as text; some
+/// pages send the browser's end of candidates as it comes.
 fn candidate(value: &Value) -> Result<Candidate, PayloadError> {
-    let nothing = Map::new();
-    let fields = match value {
-        Value::Object(fields) => fields,
-        // Some pages send the browser's end of candidates as it comes.
-        Value::Null => &nothing,
-        _ => return Err(ice("candidate")),
+    let wrong = PayloadError::Candidate;
+    let is_end = value.is_null() || value.as_object().is_some_and(Map::is_empty);
+    let line = match value.get("candidate") {
+        Some(line) => candidate_line(line),
+        None => is_end.then_some(""),
     };
-    let line = match fields.get("candidate") {
-        Some(Value::String(line)) => line.strip_prefix("a=").unwrap_or(line).trim(),
-        None | Some(Value::Null) if !fields.contains_key("sdpMLineIndex") => "",
-        _ => return Err(ice("candidate")),
-    };
+    let line = line.ok_or(wrong("candidate"))?;
     if !line.is_empty() && !line.starts_with("candidate:") {
-        return Err(ice("candidate"));
+        return Err(wrong("candidate"));
     }
-    let mid = fields.get("sdpMid").and_then(Value::as_str);
-    let index = match fields.get("sdpMLineIndex") {
-        Some(Value::Number(number)) => number.as_u64(),
-        Some(Value::String(text)) => text.trim().parse().ok(),
-        _ => None,
-    };
-    let index = index.and_then(|index| u32::try_from(index).ok());
+    let (mid, index) = (
+        value["sdpMid"].as_str(),
+        mline_index(&value["sdpMLineIndex"]),
+    );
     if !line.is_empty() && index.is_none() && mid.is_none() {
-        return Err(ice("sdpMLineIndex"));
+        return Err(wrong("sdpMLineIndex"));
     }
     Ok(Candidate {
         candidate: line.to_owned(),
         mid: mid.map(str::to_owned),
         mline_index: index,
     })
-}
-
-const fn ice(field: &'static str) -> PayloadError {
-    PayloadError::Field {
-        object: "ice",
-        field,
-    }
 }
 
 #[cfg(test)]
@@ -191,7 +173,10 @@ mod tests {
         assert_eq!(read(&browser).mid.as_deref(), Some("video0"));
         for end in [
             r#"{"ice":null}"#,
+            r#"{"ice":{}}"#,
             r#"{"ice":{"candidate":"","sdpMLineIndex":0}}"#,
+            r#"{"ice":{"candidate":"","sdpMid":"","sdpMLineIndex":null}}"#,
+            r#"{"ice":{"candidate":null,"sdpMid":null,"sdpMLineIndex":0,"usernameFragment":null}}"#,
         ] {
             assert_eq!(read(end).candidate, "", "{end}");
         }

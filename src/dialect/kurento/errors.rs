@@ -74,11 +74,6 @@ pub enum Fault<'a> {
         /// How many bytes it may have.
         limit: usize,
     },
-    /// Too many requests.
-    Hasty {
-        /// How many a second are taken.
-        limit: usize,
-    },
     /// A custom request, and nobody to answer it.
     NoHook,
     /// The one who answers custom requests didn't.
@@ -136,7 +131,6 @@ impl Fault<'_> {
             Self::BadParam(_)          => (Code::EXCEPTION,        "bad_param",           400, Level::Info),
             Self::BadSender { .. }     => (Code::EXCEPTION,        "bad_sender",          400, Level::Info),
             Self::TooLong { .. }       => (Code::EXCEPTION,        "too_long",            400, Level::Info),
-            Self::Hasty { .. }         => (Code::GENERIC,          "too_many_requests",   429, Level::Warn),
             Self::NoHook               => (Code::EXCEPTION,        "no_hook",             501, Level::Info),
             Self::HookFailed { .. }    => (Code::EXCEPTION,        "hook_failed",         502, Level::Warn),
             Self::UnknownSession       => (Code::RECONNECTION,     "unknown_session",     404, Level::Info),
@@ -171,9 +165,6 @@ impl Fault<'_> {
             Self::TooLong { name, limit } => exception(format_args!(
                 "Request element '{name}' has more than {limit} bytes"
             )),
-            Self::Hasty { limit } => {
-                format!("No more than {limit} requests a second are taken; try again later")
-            }
             Self::NoHook => exception("Unsupported method"),
             Self::HookFailed { why } => exception(format_args!("The custom request failed: {why}")),
             Self::UnknownSession => "reconnection error".to_owned(),

@@ -3,9 +3,9 @@
 //! Requests are obeyed one after another, each when the one before is answered, so that answers come
 //! in the order of their requests. Only pings are answered at once: they tell that somebody lives.
 
-mod pace;
 #[cfg(test)]
 mod tests;
+mod watchdog;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::wire::{
 };
 use crate::dialect::{Dialect, Effect, Session};
 use crate::hub::{Ask, Asked, Command, Denied, Event, Granted, Payload, Rights, Told, Visitor};
-use pace::{Allowance, Watchdog};
+use watchdog::Watchdog;
 
 /// Digits in a session's id: 32 is their base.
 const ID_DIGITS: usize = 26;
@@ -31,11 +31,9 @@ const BASE: u32 = 32;
 pub struct Settings {
     /// Bytes in the name of a user or a room.
     pub name_bytes: usize,
-    /// Requests of a connection per second.
-    pub requests: usize,
-    /// Requests that wait for the one before to be answered. One more closes the connection.
+    /// Requests that wait for the one before to be answered. Then no more are read.
     pub waiting: usize,
-    /// Bytes that wait so, beside one request of any size. More close the connection.
+    /// Bytes that wait so, beside one request of any size. Then no more are read.
     pub waiting_bytes: usize,
     /// Whether somebody answers custom requests.
     pub has_hook: bool,
@@ -48,7 +46,6 @@ pub struct ClientSession {
     own: Visitor,
     now: Instant,
     watchdog: Option<Watchdog>,
-    allowance: Allowance,
     /// The request that is being obeyed.
     current: Option<Current>,
     /// Those after it, with their sizes.
@@ -70,7 +67,6 @@ struct Current {
 enum Waiting {
     Request(Request),
     Unreadable(Unreadable),
-    TooMany(RequestId),
 }
 
 /// A session's id as text: 26 digits, as the reference server's (kurento.md A1.10).
@@ -95,7 +91,6 @@ impl ClientSession {
     #[must_use]
     pub fn new(settings: Arc<Settings>, own: Visitor, now: Instant) -> Self {
         Self {
-            allowance: Allowance::new(settings.requests, now),
             settings,
             own,
             now,
@@ -111,13 +106,7 @@ impl ClientSession {
         if self.is_closed {
             return;
         }
-        let request = Request::parse(frame.as_str());
-        let id = match &request {
-            Ok(request) => request.id,
-            Err(unreadable) => unreadable.id(),
-        };
-        let waiting = match request {
-            _ if !self.allowance.take(self.now) => Waiting::TooMany(id),
+        let waiting = match Request::parse(frame.as_str()) {
             Ok(Request {
                 id: RequestId::Absent,
                 ..
@@ -130,11 +119,6 @@ impl ClientSession {
             }
             Err(unreadable) => Waiting::Unreadable(unreadable),
         };
-        let is_full = self.waiting.len() >= self.settings.waiting
-            || self.waiting_bytes > self.settings.waiting_bytes;
-        if is_full {
-            return self.close(1013, "too many requests wait", out);
-        }
         self.waiting_bytes += frame.len();
         self.waiting.push_back((waiting, frame.len()));
         self.go_on(out);
@@ -173,10 +157,6 @@ impl ClientSession {
                     };
                     let fault = Fault::from(&unreadable);
                     refuse(unreadable.id(), method, None, &fault, out);
-                }
-                Waiting::TooMany(id) => {
-                    let limit = self.settings.requests;
-                    refuse(id, "any", None, &Fault::Hasty { limit }, out);
                 }
             }
         }
@@ -422,6 +402,11 @@ impl Session for ClientSession {
 
     fn tell_time(&mut self, now: Instant) {
         self.now = now;
+    }
+
+    fn takes_more(&self) -> bool {
+        self.waiting.len() < self.settings.waiting
+            && self.waiting_bytes <= self.settings.waiting_bytes
     }
 
     fn next_timeout(&self) -> Option<Instant> {

@@ -6,8 +6,8 @@ use std::time::Instant;
 use super::asks::Visitor;
 use super::tables::{End, Owner, Stage};
 use super::words::{
-    Denied, Granted, MediaCandidate, MediaCommand, MediaEnd, MediaEvent, MediaRefusal, MuteChange,
-    Muted, Told,
+    Denied, Granted, MediaCandidate, MediaCommand, MediaEnd, MediaEvent, MediaLoss, MediaRefusal,
+    MuteChange, Muted, Told,
 };
 use super::{Conference, Outcome, Request, answer};
 use crate::hub::Event;
@@ -20,7 +20,7 @@ impl Conference {
             MediaEvent::Answered { end, sdp } => self.answered(end, sdp, out),
             MediaEvent::Refused { end, why } => self.refused(end, why, out),
             MediaEvent::Candidate { end, candidate } => self.found(end, candidate, out),
-            MediaEvent::Failed { end, why, closed } => self.failed(now, end, why, closed, out),
+            MediaEvent::Failed { end, why, loss } => self.failed(now, end, why, loss, out),
         }
     }
 
@@ -161,14 +161,23 @@ impl Conference {
         let Some(member) = self.tables.member_mut(visitor) else {
             return answer(out, connection, visitor, Err(Denied::NotInRoom(visitor)));
         };
-        let (room, user) = (Arc::clone(&member.room), Arc::clone(&member.user));
         if !member.is_publishing() {
+            let user = Arc::clone(&member.user);
             return answer(out, connection, visitor, Err(Denied::NotPublishing(user)));
         }
+        answer(out, connection, visitor, Ok(Granted::Done));
+        self.withdraw(visitor, out);
+    }
+
+    /// Takes what a member publishes away from the others.
+    fn withdraw(&mut self, visitor: Visitor, out: &mut Vec<Output>) {
+        let Some(member) = self.tables.member_mut(visitor) else {
+            return;
+        };
+        let (room, user) = (Arc::clone(&member.room), Arc::clone(&member.user));
         let Some(end) = member.publishing.take() else {
             return;
         };
-        answer(out, connection, visitor, Ok(Granted::Done));
         self.tables.forget(&end);
         self.stopped(&room, &user, end.key, out);
         for to in self.tables.connections(&room, Some(visitor)) {
@@ -256,7 +265,10 @@ impl Conference {
                 }
                 self.refused(end, why, out);
             }
-            Some(Stage::Closed(_)) => self.lost(end, "the peer closed its connection".into(), out),
+            Some(Stage::Closed(_)) => {
+                self.farewells += 1;
+                self.lost(end, "the peer closed its connection".into(), out);
+            }
             Some(Stage::Open) | None => {}
         }
     }
@@ -324,19 +336,25 @@ impl Conference {
         now: Instant,
         key: MediaEnd,
         why: Arc<str>,
-        closed: bool,
+        loss: MediaLoss,
         out: &mut Vec<Output>,
     ) {
         let Some(owner) = self.tables.ends.get(&key).cloned() else {
             return;
         };
-        if owner.from.is_none() && closed {
-            // Clients close first, and say that they unpublish or leave then.
-            let until = now + self.limits.farewell;
-            return self.tables.set_stage(key, Stage::Closed(until));
-        }
-        if owner.from.is_none() {
-            return self.lost(key, why, out);
+        match loss {
+            _ if owner.from.is_some() => {}
+            MediaLoss::Closed => {
+                // Clients close first, and say that they unpublish or leave then.
+                let until = now + self.limits.farewell;
+                return self.tables.set_stage(key, Stage::Closed(until));
+            }
+            MediaLoss::Lost => return self.lost(key, why, out),
+            MediaLoss::Unconnected => {
+                // It is there, and may still talk, receive, or try again.
+                self.tell(owner.visitor, Told::MediaFailed { why }, out);
+                return self.withdraw(owner.visitor, out);
+            }
         }
         let Some((owner, end)) = self.take_end(key) else {
             return;
@@ -345,7 +363,7 @@ impl Conference {
         let user = user.map(|member| Arc::clone(&member.user));
         let gone = Denied::Gone(user.unwrap_or_default());
         self.drop_end(owner.visitor, &end, &gone, out);
-        if !closed {
+        if loss != MediaLoss::Closed {
             self.tell(owner.visitor, Told::MediaFailed { why }, out);
         }
     }

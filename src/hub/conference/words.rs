@@ -311,9 +311,20 @@ pub enum MediaEvent {
         end: MediaEnd,
         /// Why, for people.
         why: Arc<str>,
-        /// Whether the other side closed it: then it will soon say so in words, too.
-        closed: bool,
+        /// What this says of its owner.
+        loss: MediaLoss,
     },
+}
+
+/// What the end of a media endpoint says of its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaLoss {
+    /// It closed the endpoint, and will soon say so in words, too.
+    Closed,
+    /// It may be gone: what stood is lost, or broken.
+    Lost,
+    /// It could not reach the plane: it never was connected.
+    Unconnected,
 }
 
 /// How much the conference takes.

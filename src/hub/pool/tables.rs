@@ -94,6 +94,8 @@ pub(in crate::hub) struct Ties {
     /// The same accounts, by when they asked last.
     order: BTreeMap<u64, AccountId>,
     next: u64,
+    /// How many were forgotten to make room for others.
+    pub(super) pushed_out: u64,
 }
 
 impl Server {
@@ -245,6 +247,7 @@ impl Ties {
             };
             if let Some((_, endpoint)) = self.by_account.remove(&oldest) {
                 untied.push((oldest, endpoint));
+                self.pushed_out += 1;
             }
         }
         untied

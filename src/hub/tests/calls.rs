@@ -1,4 +1,4 @@
-//! What operators ask of conversations.
+//! What the edge asks of conversations.
 
 use super::*;
 
@@ -196,4 +196,32 @@ fn a_connection_is_known_by_what_it_registered_as() {
     assert_eq!(town.hub.registered_as(C), None, "it only wants to be");
     town.leave(A);
     assert_eq!(town.hub.registered_as(C), Some(&endpoint("x")));
+}
+
+#[test]
+fn the_caller_of_a_call_among_several_is_known_even_when_it_has_left() {
+    let mut town = Town::with_endpoint();
+    let who = |town: &Town, call| town.hub.one_of_several(A, CallNumber(call));
+    assert_eq!(town.call(B, "x"), [opened(B, 1, A)]);
+    assert_eq!(who(&town, 1), None, "nobody else calls");
+    assert_eq!(town.call(C, "x"), [opened(C, 2, A)]);
+    assert_eq!(who(&town, 1), Some(Caller::Here(B)));
+    assert_eq!(who(&town, 2), Some(Caller::Here(C)));
+    assert_eq!(who(&town, 3), None, "there was no such call");
+    assert_eq!(town.hub.one_of_several(B, CallNumber(1)), None);
+    town.leave(B);
+    assert_eq!(who(&town, 1), Some(Caller::Gone));
+    assert_eq!(who(&town, 2), None);
+    town.leave(C);
+    assert_eq!(who(&town, 1), None, "nobody calls");
+}
+
+#[test]
+fn who_calls_itself_is_nobody_to_send_away() {
+    let mut town = Town::with_endpoint();
+    town.call(A, "x");
+    town.call(B, "x");
+    assert_eq!(town.hub.one_of_several(A, CallNumber(1)), None);
+    let other = town.hub.one_of_several(A, CallNumber(2));
+    assert_eq!(other, Some(Caller::Here(B)));
 }

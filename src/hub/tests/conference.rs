@@ -100,9 +100,9 @@ impl Hall {
         self.media(MediaEvent::Answered { end, sdp })
     }
 
-    fn failed(&mut self, end: MediaEnd, closed: bool) -> Heard {
+    fn failed(&mut self, end: MediaEnd, loss: MediaLoss) -> Heard {
         let why = "why".into();
-        self.media(MediaEvent::Failed { end, why, closed })
+        self.media(MediaEvent::Failed { end, why, loss })
     }
 
     fn media(&mut self, event: MediaEvent) -> Heard {
@@ -525,23 +525,40 @@ fn a_closed_room_tells_everyone_once() {
 #[test]
 fn a_publisher_whose_media_dies_is_put_out() {
     let (mut hall, end) = Hall::with_publisher();
-    let told = hall.failed(end, false);
+    let told = hall.failed(end, MediaLoss::Lost);
     let failed = (A, Told::MediaFailed { why: "why".into() });
     assert_eq!(told, [failed, left(B, "a"), (A, Told::Evicted)]);
-    assert_eq!(hall.failed(end, false), []);
+    assert_eq!(hall.failed(end, MediaLoss::Lost), []);
     assert_eq!(hall.counts(), (1, 1, 0, 0));
+}
+
+#[test]
+fn a_publisher_that_could_not_connect_stays_and_may_try_again() {
+    let (mut hall, end) = Hall::with_publisher();
+    hall.receive(B, "a");
+    let told = hall.failed(end, MediaLoss::Unconnected);
+    let failed = (A, Told::MediaFailed { why: "why".into() });
+    let (room, user) = ("r".into(), "a".into());
+    let nothing = denied(B, Denied::NothingToReceive { room, user });
+    assert_eq!(told, [failed, nothing, unpublished(B, "a")]);
+    assert_eq!(hall.counts(), (1, 2, 0, 0));
+    let end = hall.publish(A);
+    assert_eq!(hall.answered(end).len(), 2);
+    assert_eq!(hall.counts(), (1, 2, 1, 0));
 }
 
 #[test]
 fn a_publisher_that_closes_may_say_so_in_time() {
     let (mut hall, end) = Hall::with_publisher();
-    assert_eq!(hall.failed(end, true), []);
+    assert_eq!(hall.failed(end, MediaLoss::Closed), []);
     assert_eq!(hall.ask(A, Ask::Unpublish), [done(A), unpublished(B, "a")]);
     assert_eq!(hall.pass(LIMITS.conference.farewell), []);
     let end = hall.publish(A);
     hall.answered(end);
-    assert_eq!(hall.failed(end, true), []);
+    assert_eq!(hall.failed(end, MediaLoss::Closed), []);
+    assert_eq!(hall.town.hub.reached().farewells, 0);
     let told = hall.pass(LIMITS.conference.farewell);
+    assert_eq!(hall.town.hub.reached().farewells, 1);
     let why = "the peer closed its connection".into();
     let failed = (A, Told::MediaFailed { why });
     assert_eq!(told, [failed, left(B, "a"), (A, Told::Evicted)]);
@@ -553,10 +570,10 @@ fn only_the_receiver_is_told_that_its_own_end_failed() {
     let end = hall.receive(B, "a");
     hall.answered(end);
     let failed = (B, Told::MediaFailed { why: "why".into() });
-    assert_eq!(hall.failed(end, false), [failed]);
+    assert_eq!(hall.failed(end, MediaLoss::Lost), [failed]);
     let end = hall.receive(B, "a");
     hall.answered(end);
-    assert_eq!(hall.failed(end, true), [], "it knows");
+    assert_eq!(hall.failed(end, MediaLoss::Closed), [], "it knows");
     assert_eq!(hall.counts(), (1, 2, 1, 0));
 }
 

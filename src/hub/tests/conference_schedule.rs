@@ -27,7 +27,7 @@ enum Happening {
     /// The plane answers, refuses or fails one of its ends.
     Answer(usize),
     Refuse(usize),
-    Fail(usize, bool),
+    Fail(usize, MediaLoss),
     Evict(usize, usize),
     CloseRoom(usize),
     Mute(usize, usize, bool, bool),
@@ -37,6 +37,8 @@ enum Happening {
 fn happening() -> impl Strategy<Value = Happening> {
     let (client, user, room) = (0..CLIENTS, 0..USERS.len(), 0..ROOMS.len());
     let end = 0..8_usize;
+    let losses = vec![MediaLoss::Closed, MediaLoss::Lost, MediaLoss::Unconnected];
+    let loss = prop::sample::select(losses);
     prop_oneof![
         6 => (client.clone(), room.clone(), user.clone()).prop_map(|(c, r, u)| Happening::Enter(c, r, u)),
         5 => client.clone().prop_map(Happening::Publish),
@@ -49,7 +51,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => client.prop_map(Happening::Resume),
         8 => end.clone().prop_map(Happening::Answer),
         1 => end.clone().prop_map(Happening::Refuse),
-        1 => (end, any::<bool>()).prop_map(|(e, closed)| Happening::Fail(e, closed)),
+        1 => (end, loss).prop_map(|(e, loss)| Happening::Fail(e, loss)),
         1 => (room.clone(), user.clone()).prop_map(|(r, u)| Happening::Evict(r, u)),
         2 => (room.clone(), user, any::<bool>(), any::<bool>())
             .prop_map(|(r, u, is_video, is_on)| Happening::Mute(r, u, is_video, is_on)),
@@ -200,12 +202,12 @@ impl Ledger {
                     self.media(MediaEvent::Refused { end, why });
                 }
             }
-            Happening::Fail(nth, closed) => {
+            Happening::Fail(nth, loss) => {
                 if let Some(end) = self.nth(nth, true) {
                     self.plane
                         .retain(|key, live| *key != end && live.publisher != Some(end));
                     let why = "lost".into();
-                    self.media(MediaEvent::Failed { end, why, closed });
+                    self.media(MediaEvent::Failed { end, why, loss });
                 }
             }
             _ => {}
@@ -256,7 +258,7 @@ impl Ledger {
     fn change<T>(&mut self, change: impl FnOnce(&mut Hub, &mut Vec<Output>) -> T) {
         let mut out = Vec::new();
         change(&mut self.hub, &mut out);
-        let commands: Vec<_> = self.hub.take_media_commands().collect();
+        let commands = self.hub.take_media_commands();
         for command in commands {
             self.obey(command);
         }

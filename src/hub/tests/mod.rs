@@ -290,6 +290,7 @@ fn forgotten_ids_start_above_the_floor() {
         town.leave(A);
     }
     assert_eq!(town.hub.remembered(), 2);
+    assert_eq!(town.hub.reached().remembered_endpoints, 1);
     town.register(A, "many");
     assert_eq!(town.call(B, "many"), [opened(B, 4, A)]);
     assert_eq!(

@@ -338,9 +338,11 @@ fn accounts_are_forgotten_in_the_order_in_which_they_asked() {
     town.serve(D, "y");
     town.demand(B, "a");
     town.reply(A, of(B), Step::Connected);
+    assert_eq!(town.hub.reached().accounts, 0);
     // Pushes out b.
     let out = town.demand(B, "d");
     assert_eq!(town.take(out, D), [text("demand 2")]);
+    assert_eq!(town.hub.reached().accounts, 1);
     town.reply(D, of(B), Step::Connected);
     let out = town.demand(B, "b");
     assert_eq!(town.take(out, D), [text("demand 2")]);

@@ -10,6 +10,7 @@ use gst::glib;
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
+use rustix::process::{Resource, getrlimit};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -267,13 +268,19 @@ async fn gather(
 }
 
 fn fail_on_error(message: &gst::Message) -> Result<(), MediaError> {
-    match message.view() {
-        gst::MessageView::Error(error)
-            if error.error().matches(gst::ResourceError::NoSpaceLeft) =>
-        {
-            Err(MediaError::Run("no space is left on the disk".to_owned()))
+    let gst::MessageView::Error(error) = message.view() else {
+        return Ok(());
+    };
+    let reason = error.error();
+    let why = match getrlimit(Resource::Fsize).current {
+        _ if reason.matches(gst::ResourceError::NoSpaceLeft) => {
+            "no space is left on the disk".to_owned()
         }
-        gst::MessageView::Error(_) => Err(MediaError::Run(guard::describe(message))),
-        _ => Ok(()),
-    }
+        Some(most) if reason.matches(gst::ResourceError::Write) => format!(
+            "{}; a file may have no more than {most} bytes here (ulimit -f)",
+            guard::describe(message)
+        ),
+        _ => guard::describe(message),
+    };
+    Err(MediaError::Run(why))
 }

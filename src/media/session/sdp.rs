@@ -17,6 +17,8 @@ pub(in crate::media) struct Section<'a> {
     pub(in crate::media) formats: Vec<Format<'a>>,
     /// Whether it is refused: port 0 without `a=bundle-only`.
     pub(in crate::media) refused: bool,
+    /// Whether it names what is sent on it: by SSRCs, or by RIDs (RFC 8851).
+    pub(in crate::media) announced: bool,
     /// The id of the extension that numbers the packets of a transport, if its sender gives or takes
     /// feedback by these numbers.
     pub(in crate::media) feedback: Option<u8>,
@@ -143,6 +145,9 @@ fn section<'a>(lines: &[&'a str]) -> Section<'a> {
         direction,
         formats,
         refused: port == "0" && !bundled,
+        announced: lines
+            .iter()
+            .any(|line| line.starts_with("a=ssrc:") || line.starts_with("a=rid:")),
         feedback: feedback(lines),
     }
 }

@@ -157,10 +157,14 @@ impl Witness {
             }
         }
         let sections = super::sdp::sections(sdp);
+        // Who announces what it sends, and nothing of this, sends nothing of this: a room's server does so
+        // for publishers without sound.
+        let announces = sections.iter().any(|section| section.announced);
         let sends = |kind: &Kind| {
             sections.iter().any(|section| {
                 section.kind == kind.name()
                     && !section.refused
+                    && section.announced == announces
                     && matches!(section.direction, "sendrecv" | "sendonly")
             })
         };

@@ -15,10 +15,11 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use self::viewer::Viewer;
 use super::backoff::Backoff;
+use super::conversation::until;
 use super::events::Events;
 use super::ice::Ice;
 use super::link::{Dialer, Link, LinkError};
@@ -40,6 +41,8 @@ const MAX_VIEWERS: usize = 500;
 const INBOX: usize = 256;
 /// Messages of all viewers that wait to be sent to the server; more are lost.
 const OUTBOX: usize = 1024;
+/// How long the server may take to answer the registration.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the viewers' sessions may take to end when the device stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(4);
 /// The web client finds exactly the displays 0 to 15 (cuttlefish.md B2).
@@ -204,8 +207,11 @@ impl Running {
                 return error;
             }
         }
+        let (before, answer_by) = (self.registration, Instant::now() + ANSWER_TIMEOUT);
         loop {
+            let unanswered = (self.registration == before).then_some(answer_by);
             tokio::select! {
+                () = until(unanswered) => return LinkError::Timeout(ANSWER_TIMEOUT),
                 frame = link.receive() => match frame {
                     Ok(frame) => if let Some(event) = self.client.frame(&frame) {
                         self.event(id, dialer, event);
@@ -239,6 +245,13 @@ impl Running {
                 access,
                 message,
             } => self.message(client, access, message),
+            // As real devices do (cuttlefish.md B1). A client may say any number of such things, so that
+            // they are no lines of an operator's log.
+            DeviceEvent::NotUnderstood { client, why } => {
+                tracing::debug!(%client, why, "a viewer's message is not understood");
+                let key = (self.registration, client);
+                let _ = self.replies.try_send((key, FromDevice::Error(why)));
+            }
             DeviceEvent::ClientLeft { client } => {
                 self.inboxes.remove(&(self.registration, client));
             }
@@ -290,7 +303,7 @@ impl Running {
             viewer.run(messages).await;
             key
         };
-        let session = error_span!("session", client = %key.0);
+        let session = error_span!("session", client = %key.1);
         self.viewers.spawn(run.instrument(session));
         self.inboxes.insert(key, inbox);
         true

@@ -67,8 +67,11 @@ impl Forwarder {
                 return;
             }
             endpoint.local = local.filter(|_| self.config.bind.is_unspecified());
-        } else {
+        } else if endpoint.intake.take(now, bytes) {
             endpoint.reach.received(source, bytes);
+        } else {
+            self.strays += 1;
+            return;
         }
         self.arrived(now, slot, input);
     }
@@ -157,7 +160,8 @@ impl Forwarder {
             return;
         };
         let input = Input::Receive(now, receive);
-        if check(bytes).is_some() && !endpoint.accepts(&input) {
+        if check(bytes).is_some() && !endpoint.accepts(&input) || !endpoint.intake.take(now, bytes)
+        {
             return;
         }
         endpoint.reach.received(peer, bytes);

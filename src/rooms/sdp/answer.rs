@@ -29,6 +29,10 @@ pub(in crate::rooms) struct Shape<'a> {
 
 /// Fits the answer: media sections that aren't used are inactive, data channels that aren't are rejected
 /// with port 0, directions are those that are wanted, audio and video are in one stream, and a limit is named.
+///
+/// Who receives a publisher without audio gets a silent track all the same, as from the reference server:
+/// old clients listen to each stream for speech before they show it, and fail at one without audio
+/// (kurento.md B). No `a=ssrc` announces anything on it.
 pub(in crate::rooms) fn fit(
     answer: &str,
     offer: &Offer,
@@ -63,7 +67,8 @@ pub(in crate::rooms) fn fit(
                 lines.extend_from_slice(&transport);
                 lines.extend_from_slice(std::mem::take(&mut candidates));
             }
-            unused(&mut sections, offered, &lines);
+            let silent = is_silent(offered, selection, shape).then_some(shape.stream);
+            unused(&mut sections, offered, &lines, silent);
             continue;
         }
         let with = std::mem::take(&mut candidates);
@@ -158,10 +163,17 @@ fn media(out: &mut String, text: &str, line: &Line, shape: &Shape<'_>) -> bool {
     false
 }
 
-/// A section that isn't used: inactive on a transport, or rejected without one (RFC 3264, section 6).
-/// It must name a format, and some parsers want to know what that is. Browsers that bundle everything
-/// take no answer that rejects the first section.
-fn unused(out: &mut String, offered: &Section, transport: &[&str]) {
+/// Whether a section becomes a silent track.
+fn is_silent(offered: &Section, selection: &Selection, shape: &Shape<'_>) -> bool {
+    let is_subscriber = shape.sends && !shape.receives;
+    let is_free = selection.audio.is_none() && offered.kind == super::Kind::Audio;
+    is_subscriber && is_free && offered.receives
+}
+
+/// A section that isn't used: inactive or a silent track on a transport, or rejected without one (RFC
+/// 3264, section 6). It must name a format, and some parsers want to know what that is. Browsers that
+/// bundle everything take no answer that rejects the first section.
+fn unused(out: &mut String, offered: &Section, transport: &[&str], silent: Option<&str>) {
     let Section {
         media,
         protocol,
@@ -178,7 +190,13 @@ fn unused(out: &mut String, offered: &Section, transport: &[&str]) {
         push(out, line);
     }
     push(out, &format!("a=mid:{mid}"));
-    push(out, "a=inactive");
+    match silent.filter(|_| !transport.is_empty()) {
+        Some(stream) => {
+            push(out, "a=sendonly");
+            push(out, &format!("a=msid:{stream} silence"));
+        }
+        None => push(out, "a=inactive"),
+    }
     if let Some(payload) = first {
         let Payload {
             pt, name, clock, ..

@@ -112,7 +112,7 @@ fn what_is_wrong_with_an_offer_is_said() {
 }
 
 #[test]
-fn an_answer_silences_what_is_not_used_and_keeps_the_candidates() {
+fn who_receives_no_audio_gets_a_silent_track_and_the_candidates() {
     let offered = parsed(&offer("recvonly"));
     let mut published = parsed(&offer("sendonly"))
         .published(&[VideoCodec::Vp8], None)
@@ -129,11 +129,24 @@ fn an_answer_silences_what_is_not_used_and_keeps_the_candidates() {
         receives: false,
         bitrate: None,
     };
+    let published = fit(
+        answer,
+        &offered,
+        &selection,
+        &Shape {
+            receives: true,
+            ..shape
+        },
+    );
+    assert!(
+        published.contains("a=inactive") && !published.contains("silence"),
+        "{published}"
+    );
     let fitted = fit(answer, &offered, &selection, &shape);
     assert_eq!(
         fitted,
         "v=0\r\na=group:BUNDLE 0 1 2\r\na=msid-semantic: WMS s\r\n\
-         m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=setup:passive\r\na=candidate:1\r\na=mid:0\r\na=inactive\r\na=rtpmap:111 opus/48000/2\r\n\
+         m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=setup:passive\r\na=candidate:1\r\na=mid:0\r\na=sendonly\r\na=msid:s silence\r\na=rtpmap:111 opus/48000/2\r\n\
          m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=setup:passive\r\na=mid:1\r\na=sendonly\r\na=msid:s u\r\na=ssrc:5 msid:s u\r\n\
          m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:2\r\n"
     );

@@ -75,9 +75,9 @@ routes! {
     get "/api/scripts/{name}" => scripts::get,
 }
 
-/// `GET /health`: the process answers.
+/// `GET /health`: the process answers, as the reference server of GStreamer's dialect does (gst.md A.1).
 async fn health() -> &'static str {
-    "OK"
+    "OK\n"
 }
 
 /// `GET /ready`: the server takes new connections.

@@ -82,6 +82,7 @@ impl Connection {
 pub(super) fn end_by(ended: Ended) -> End {
     match ended {
         Ended::Overflowed => too_slow(),
+        Ended::Flooded => close(1013, "more than the other side takes"),
         Ended::ShuttingDown => close(1001, "the server is shutting down"),
         Ended::TokenExpired => close(1008, "the token has expired"),
         Ended::TokenRevoked => close(1008, "the token was revoked"),

@@ -24,6 +24,8 @@ pub(in crate::server) struct Now {
     pub(super) phase: Phase,
     pub(super) media: Vec<ThreadStats>,
     pub(super) limits: Vec<(&'static str, usize)>,
+    /// How often those were met that have no counter of their own.
+    pub(super) reached: Vec<(&'static str, u64)>,
 }
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
@@ -37,6 +39,7 @@ impl Now {
             phase: app.phase(),
             media: app.media.thread_stats(),
             limits: app.config.limits.counts(),
+            reached: reached(app),
         }
     }
 
@@ -83,6 +86,11 @@ impl Now {
         let limits = gauges(limits.map(|&(name, value)| ([("name", name)], value)));
         let help = "What is taken at most, by the key of the limit";
         to.register("limit", help, limits);
+        let reached = self.reached.iter();
+        let reached = counters(reached.map(|&(name, times)| ([("name", name)], times)));
+        let help =
+            "Times that something was cut off, forgotten or given up for a limit, by its key";
+        to.register("limit_reached", help, reached);
     }
 
     fn media_now(&self, to: &mut Registry) {
@@ -159,6 +167,19 @@ impl Now {
     fn sum(&self, of: impl Fn(&ThreadStats) -> u64) -> u64 {
         self.media.iter().map(of).sum()
     }
+}
+
+fn reached(app: &App) -> Vec<(&'static str, u64)> {
+    let (edge, hub) = (&app.metrics.reached, app.switch.reached());
+    vec![
+        ("device_file_bytes", edge.device_file_bytes.get()),
+        ("gecko_accounts", hub.accounts),
+        ("media_farewell", hub.farewells),
+        ("remembered_endpoints", hub.remembered_endpoints),
+        ("scripts", edge.scripts.get()),
+        ("scripts_bytes", edge.scripts_bytes.get()),
+        ("tokens_revoked", edge.tokens_revoked.get()),
+    ]
 }
 
 fn gauges<const N: usize, V: TryInto<i64>>(

@@ -66,8 +66,9 @@ pub struct Account {
     pub grants: Vec<crate::hub::Grant>,
     /// The token's own id, if it has one.
     pub id: Option<String>,
-    /// Until when it is good, if it says so.
-    pub expires: Option<SystemTime>,
+    /// Until when it is good, if it says so: by a clock that goes on evenly, whatever becomes of the
+    /// time of day after the token was checked.
+    pub expires: Option<Instant>,
 }
 
 /// A user's id at the authority; not empty.
@@ -268,7 +269,7 @@ impl Verifier {
                 let left = grant.expires.map_or(Duration::MAX, |at| {
                     at.duration_since(SystemTime::now()).unwrap_or_default()
                 });
-                let result = self.allow(grant);
+                let result = self.allow(grant, now.checked_add(left));
                 let most = if result.is_ok() {
                     self.time.good
                 } else {
@@ -295,7 +296,7 @@ impl Verifier {
     }
 
     /// Any of the scopes is enough.
-    fn allow(&self, grant: Grant) -> Result<Account, TokenError> {
+    fn allow(&self, grant: Grant, expires: Option<Instant>) -> Result<Account, TokenError> {
         let has = |scope: &Scope| grant.scopes.iter().any(|had| scope.is_covered_by(had));
         if self.scopes.is_empty() || self.scopes.iter().any(has) {
             return Ok(Account {
@@ -303,7 +304,7 @@ impl Verifier {
                 scopes: grant.scopes,
                 grants: grant.grants,
                 id: grant.id,
-                expires: grant.expires,
+                expires,
             });
         }
         Err(TokenError::Scope {

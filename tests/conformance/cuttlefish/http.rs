@@ -134,7 +134,12 @@ async fn device_with_files(
             tcp.write_all(answer.as_bytes()).await.unwrap();
         }
     });
-    let mut device = server.ws("/register_device").await;
+    // As libwebsockets connects, with which original devices are built.
+    let headers = [
+        ("origin", "http://127.0.0.1"),
+        ("sec-websocket-protocol", "webrtc-operator"),
+    ];
+    let mut device = server.try_ws("/register_device", &headers).await.unwrap();
     let register = json!({"message_type": "register", "device_id": "d", "device_info": {}, "device_port": port});
     device.send_json(&register).await;
     assert_eq!(device.recv_json().await["message_type"], "config");

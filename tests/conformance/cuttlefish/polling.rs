@@ -184,6 +184,11 @@ async fn the_old_generations_methods_and_origins() {
         );
         assert_eq!(preflight.body, "");
     }
+    let config = server.get("/infra_config").await;
+    assert!(
+        config.head.contains("access-control-allow-origin: *"),
+        "{config:?}"
+    );
 }
 
 #[tokio::test]

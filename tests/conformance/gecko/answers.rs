@@ -139,7 +139,7 @@ async fn a_candidate_without_anything_goes_to_the_session_that_was_answered_last
     let two = demanded(&mut gecko).await;
     // Two sessions, none answered: it could be anyone's.
     gecko.send_json(&nameless(candidate(0))).await;
-    assert_eq!(error(&mut gecko).await.0, 404);
+    assert_eq!(error(&mut gecko).await.0, 400);
     answer(&mut gecko, &mut second, &two).await;
     gecko.send_json(&nameless(candidate(1))).await;
     second.expect(ice("worker-candidate", &two, 1)).await;
@@ -155,7 +155,7 @@ async fn a_candidate_without_anything_goes_to_the_session_that_was_answered_last
     second.expect(connected(&two)).await;
     gecko.send_json(&nameless(candidate(4))).await;
     let (errno, worker, _) = error(&mut gecko).await;
-    assert_eq!((errno, worker), (404, None));
+    assert_eq!((errno, worker), (400, None));
     let mut third = client(&server, "carl").await;
     let three = demanded(&mut gecko).await;
     answer(&mut gecko, &mut third, &three).await;

@@ -77,6 +77,8 @@ async fn the_oldest_script_makes_room_and_each_is_gone_after_its_time() {
     let first = published(&server, "/api/scripts", "1").await;
     let second = published(&server, "/api/scripts", "2").await;
     assert_eq!(server.get(&first).await.status, 404);
+    let reached = |name| format!("switchboard_limit_reached_total{{name=\"{name}\"}}");
+    assert_eq!(server.metric(&reached("scripts")).await, 1.0);
     wait_until(Duration::from_secs(10), async || {
         server.get(&second).await.status == 404
     })
@@ -84,4 +86,12 @@ async fn the_oldest_script_makes_room_and_each_is_gone_after_its_time() {
     let never = server.get("/api/scripts/x.js").await;
     assert_eq!(never.status, 404);
     assert!(never.body.contains("publish it again"), "{}", never.body);
+    let refused = "switchboard_http_requests_total{route=\"/api/scripts/{name}\",status=\"4xx\"}";
+    assert!(server.metric(refused).await >= 3.0);
+
+    let server = Server::configured("[limits]\nscripts_bytes = 8", &[]).await;
+    let first = published(&server, "/api/scripts", "12345678").await;
+    published(&server, "/api/scripts", "1").await;
+    assert_eq!(server.get(&first).await.status, 404);
+    assert_eq!(server.metric(&reached("scripts_bytes")).await, 1.0);
 }

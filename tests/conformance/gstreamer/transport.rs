@@ -77,7 +77,12 @@ async fn pages_and_health_are_not_in_the_way() {
         page.status == 200 && page.head.contains("text/html"),
         "{page:?}"
     );
-    assert_eq!(server.get("/health").await.body.trim(), "OK");
+    let health = server.get("/health").await;
+    assert_eq!((health.status, health.body.as_str()), (200, "OK\n"));
+    assert!(
+        health.head.contains("content-type: text/plain"),
+        "{health:?}"
+    );
     for path in ["/ws", "/signalling/"] {
         let answer = server.get(path).await;
         assert_eq!(answer.status, 426, "{path}: {answer:?}");

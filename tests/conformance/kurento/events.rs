@@ -3,6 +3,40 @@
 use super::*;
 
 #[tokio::test]
+async fn candidates_of_the_server_go_to_the_owner_and_name_whose_media_it_is() {
+    let server = Server::start(&[]).await;
+    let mut peers = Peer::room(&server, "r", &["a", "b"]).await;
+    peers[0].publish().await;
+    peers[1]
+        .expect(
+            "participantPublished",
+            json!({ "id": "a", "streams": webcam() }),
+        )
+        .await;
+    // The offer's own names of its sections come back.
+    let offer = offers::subscriber()
+        .replace("BUNDLE 0 1", "BUNDLE audio video")
+        .replace("a=mid:0", "a=mid:audio")
+        .replace("a=mid:1", "a=mid:video");
+    let receive = json!({ "sender": "a_webcam", "sdpOffer": offer });
+    peers[1].ok("receiveVideoFrom", receive).await;
+    for (peer, mid) in peers.iter_mut().zip(["0", "audio"]) {
+        let mut event = peer.next_event().await;
+        let candidate = event["params"]["candidate"].take();
+        let candidate = candidate.as_str().unwrap_or_default();
+        assert!(
+            candidate.starts_with("candidate:") && candidate.contains(" typ "),
+            "{candidate}"
+        );
+        let params = json!({
+            "endpointName": "a", "sdpMid": mid, "sdpMLineIndex": 0, "candidate": null,
+        });
+        let expected = json!({ "method": "iceCandidate", "params": params, "jsonrpc": "2.0" });
+        assert_eq!(event, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_leaving_publisher_is_told_of_once() {
     let server = Server::start(&[]).await;
     let mut peers = Peer::room(&server, "r", &["a", "b"]).await;
@@ -74,7 +108,7 @@ async fn a_closed_room_tells_each_once_and_leaves_them_connected() {
 }
 
 #[tokio::test]
-async fn a_publisher_that_never_connects_is_put_out_with_a_media_error() {
+async fn a_publisher_that_never_connects_is_told_and_publishes_no_more() {
     let server = Server::configured("[limits]\nmedia_connect = 1", &[]).await;
     let mut peers = Peer::room(&server, "r", &["a", "b"]).await;
     peers[0].publish().await;
@@ -94,11 +128,21 @@ async fn a_publisher_that_never_connects_is_put_out_with_a_media_error() {
         text.starts_with("MEDIA_CONNECTION: ") && text.ends_with("(errCode=304)"),
         "{text}"
     );
-    peers[0].expect("participantEvicted", json!({})).await;
     peers[1]
-        .expect("participantLeft", json!({ "name": "a" }))
+        .expect("participantUnpublished", json!({ "name": "a" }))
         .await;
-    peers[1].expect_nothing().await;
+    // It stays, and may try again.
+    let say = json!({ "message": "no picture", "userMessage": "a", "roomMessage": "r" });
+    peers[0].ok("sendMessage", say).await;
+    let said = json!({ "room": "r", "user": "a", "name": "a", "message": "no picture" });
+    peers[1].expect("sendMessage", said).await;
+    peers[0].publish().await;
+    peers[1]
+        .expect(
+            "participantPublished",
+            json!({ "id": "a", "streams": webcam() }),
+        )
+        .await;
 }
 
 #[tokio::test]
@@ -110,10 +154,14 @@ async fn a_receiver_that_never_connects_is_told_and_may_try_again() {
     let mut event = peers[1].next_event().await;
     while event["method"] != "mediaError" {
         // The publisher's end comes to its own, too, and before.
-        let known = ["iceCandidate", "participantPublished", "participantLeft"];
+        let known = [
+            "iceCandidate",
+            "participantPublished",
+            "participantUnpublished",
+        ];
         let method = event["method"].as_str().unwrap();
         assert!(known.contains(&method), "{event}");
-        if method == "participantLeft" {
+        if method == "participantUnpublished" {
             return;
         }
         event = peers[1].next_event().await;

@@ -254,9 +254,10 @@ async fn candidates_may_come_early_and_for_anyone_and_with_a_text_as_index() {
 #[tokio::test]
 async fn leave_room_is_answered_and_then_the_connection_is_closed() {
     let server = Server::start(&[]).await;
-    let mut peers = Peer::room(&server, "r", &["a", "b", "c", "d"]).await;
+    let mut peers = Peer::room(&server, "r", &["a", "b", "c", "d", "e"]).await;
     // Parameters may be an object, null, or none.
     for (name, request) in [
+        ("e", r#"{"id":9,"method":"leaveRoom","params":[]}"#),
         ("d", r#"{"id":9,"method":"leaveRoom","params":{}}"#),
         ("c", r#"{"id":9,"method":"leaveRoom","params":null}"#),
         ("b", r#"{"id":9,"method":"leaveRoom"}"#),

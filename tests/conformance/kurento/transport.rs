@@ -1,5 +1,7 @@
 //! kurento.md A1: the JSON-RPC layer.
 
+use std::time::{Duration, Instant};
+
 use async_tungstenite::tungstenite::Message;
 
 use super::*;
@@ -227,16 +229,42 @@ async fn a1_14_who_pings_and_stops_is_closed() {
 }
 
 #[tokio::test]
-async fn requests_have_a_pace() {
-    let server = Server::configured("[limits]\nkurento_requests = 1", &[]).await;
-    let mut peer = Peer::connect(&server).await;
-    let mut codes = Vec::new();
-    for _ in 0..40 {
-        let reply = peer.ask("connect", json!({})).await;
-        codes.push(reply["error"]["code"].as_i64());
+async fn who_asks_too_fast_waits_and_is_answered() {
+    let server = Server::configured("[limits]\nkurento_requests = 20", &[]).await;
+    let (mut peer, _) = Peer::join(&server, "r", "a").await;
+    let start = Instant::now();
+    // The twenty of the first second are free, and the join was one of them.
+    for n in 0..49 {
+        let of = if n % 2 == 0 { "a" } else { "b" };
+        peer.send("onIceCandidate", candidate(of)).await;
     }
-    assert_eq!(codes[..4], [None; 4]);
-    assert!(codes.contains(&Some(999)), "{codes:?}");
+    for _ in 0..49 {
+        assert!(peer.reply().await["result"].is_object());
+    }
+    assert!(start.elapsed() > Duration::from_secs(1));
+    assert!(server.metric("switchboard_held_back_total").await >= 1.0);
+}
+
+#[tokio::test]
+async fn a_page_may_ask_for_a_whole_room_at_once() {
+    // As much as waits at most, several times over: nothing is refused, and nobody is closed.
+    let server =
+        Server::configured("[limits]\nqueue_messages = 100\nqueue_bytes = 50_000", &[]).await;
+    let mut peers = Peer::room(&server, "r", &["a", "b"]).await;
+    peers[0].publish().await;
+    let mut ids = Vec::new();
+    for _ in 0..50 {
+        ids.push(peers[1].send("receiveVideoFrom", receive("a")).await);
+        for _ in 0..4 {
+            ids.push(peers[1].send("onIceCandidate", candidate("a")).await);
+        }
+        let sender = json!({ "sender": "a_webcam" });
+        ids.push(peers[1].send("unsubscribeFromVideo", sender).await);
+    }
+    for id in ids {
+        let reply = peers[1].reply().await;
+        assert!(reply["id"] == id && reply["result"].is_object(), "{reply}");
+    }
 }
 
 #[tokio::test]

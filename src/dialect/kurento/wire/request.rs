@@ -327,6 +327,8 @@ impl Params {
     fn of(params: Option<Value>) -> Result<Self, BadParam> {
         match params {
             None | Some(Value::Null) => Ok(Self(Map::new())),
+            // So say some libraries that there are none.
+            Some(Value::Array(none)) if none.is_empty() => Ok(Self(Map::new())),
             Some(Value::Object(params)) => Ok(Self(params)),
             Some(_) => Err(BadParam::NotAnObject),
         }
