@@ -70,7 +70,7 @@ fn in_one_line(event: &[u8]) -> Cow<'_, [u8]> {
         Some((b'\n', text)) => (text, &b"\n"[..]),
         _ => (event, &b""[..]),
     };
-    if !text.iter().any(|byte| is_break(byte)) {
+    if !text.iter().any(is_break) {
         return Cow::Borrowed(event);
     }
     let mut line = Vec::with_capacity(event.len() + 16);

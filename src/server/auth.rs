@@ -136,7 +136,8 @@ pub(super) async fn guard(
     let Some(needed) = needed else {
         return next.run(request).await;
     };
-    if !asks_all && !(asks_devices && needed == [Role::Device]) {
+    let is_asked = asks_all || (asks_devices && needed == [Role::Device]);
+    if !is_asked {
         return match foreign_name(&app, &request) {
             Some(refusal) => refusal,
             None => next.run(request).await,

@@ -2,7 +2,7 @@
 //! is a connection like any other.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -200,9 +200,7 @@ pub(super) async fn expire(app: &App) {
 
 /// Who sends a request.
 struct Newcomer {
-    address: IpAddr,
-    /// Whether by TLS.
-    secure: bool,
+    member: Member,
     pass: Option<Arc<Pass>>,
 }
 
@@ -212,11 +210,16 @@ async fn read(app: &App, request: Request) -> Result<(polled::Request, Newcomer)
         return Err(refusal);
     }
     let origin = request.extensions().get::<Origin>();
+    let address = origin.map(|origin| app.addresses.client(origin.peer, request.headers()));
     let newcomer = Newcomer {
-        address: origin.map_or(Ipv4Addr::UNSPECIFIED.into(), |origin| {
-            app.addresses.client(origin.peer, request.headers())
-        }),
-        secure: origin.is_some_and(|origin| origin.secure),
+        member: Member {
+            dialect: Dialect::Cuttlefish,
+            role: "client",
+            peer: address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+            indirect: true,
+            secure: origin.is_some_and(|origin| origin.secure),
+            files_port: None,
+        },
         pass: request.extensions().get::<Arc<Pass>>().cloned(),
     };
     let body = http::text_body(app, request).await?;
@@ -230,11 +233,7 @@ fn open(
     device: &EndpointId,
     newcomer: Newcomer,
 ) -> Result<(String, Option<Payload>), CallError> {
-    let Newcomer {
-        address,
-        secure,
-        pass,
-    } = newcomer;
+    let Newcomer { member, pass } = newcomer;
     let limits = &app.config.limits;
     let full = CallError::Full(limits.polling_clients);
     // Another request may come between this and the insertion, which looks again.
@@ -257,14 +256,6 @@ fn open(
         }),
         dropped: app.metrics.polling_dropped.clone(),
     });
-    let member = Member {
-        dialect: Dialect::Cuttlefish,
-        role: "client",
-        secure,
-        peer: address,
-        indirect: true,
-        files_port: None,
-    };
     let connection = app.switch.number();
     app.join(connection, member, pass.clone(), Arc::clone(&inbox) as _);
     let endpoint = device.clone();
