@@ -9,6 +9,8 @@ mod check;
 mod events;
 mod feed;
 pub(super) mod feedback;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod ice;
 mod jitter;
 pub(super) mod meter;
