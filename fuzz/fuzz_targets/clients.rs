@@ -1,6 +1,6 @@
 //! Whatever a server or the other peer sends: Cuttlefish's devices and viewers, GStreamer's callers and
-//! members, geckos and their pages don't panic, what they say is read by the server, and what is read and
-//! written again reads the same.
+//! members, geckos and their pages, and Kurento's participants don't panic, what they say is read by the
+//! server, and what is read and written again reads the same.
 
 #![no_main]
 
@@ -17,6 +17,8 @@ use switchboard::dialect::gecko::page::{PageClient, PageEvent};
 use switchboard::dialect::gecko::wire;
 use switchboard::dialect::gstreamer::client::{CallClient, PeerId, RoomClient, RoomId};
 use switchboard::dialect::gstreamer::payload::Message;
+use switchboard::dialect::kurento::client::{Output, Publisher, RoomClient as Participant};
+use switchboard::dialect::kurento::wire::{Request, ServerMessage};
 use switchboard::dialect::negotiation::Sdp;
 use switchboard::hub::{EndpointId, Namespace, Payload};
 use switchboard_fuzz::is_json;
@@ -27,6 +29,31 @@ enum Talk<'a> {
     GStreamer(Vec<&'a str>),
     Gecko(Vec<(u16, &'a str)>),
     Page(Vec<&'a str>),
+    Kurento(Vec<Step>),
+}
+
+/// With a participant of a room.
+#[derive(Debug, Arbitrary)]
+enum Step {
+    Open,
+    Close,
+    /// A well-formed answer, so that deep states are reached.
+    Answer {
+        id: u8,
+        sdp: bool,
+    },
+    Refuse {
+        id: u8,
+        code: i32,
+    },
+    /// Anything.
+    Frame(String),
+    Publish,
+    Receive(String),
+    Leave,
+    Wait {
+        milliseconds: u16,
+    },
 }
 
 fuzz_target!(|talk: Talk<'_>| {
@@ -35,6 +62,7 @@ fuzz_target!(|talk: Talk<'_>| {
         Talk::GStreamer(frames) => gstreamer(&frames),
         Talk::Gecko(frames) => gecko(frames),
         Talk::Page(frames) => page(&frames),
+        Talk::Kurento(steps) => kurento(steps),
     }
 });
 
@@ -118,6 +146,53 @@ fn page(frames: &[&str]) {
         if let Some(PageEvent::Candidate(candidate)) = page.frame(frame) {
             let again = page.candidate(&candidate);
             assert!(wire::Message::parse(&again).is_some_and(|it| it.candidate_line().is_some()));
+        }
+    }
+}
+
+fn kurento(steps: Vec<Step>) {
+    let mut now = Instant::now();
+    let mut client = Participant::new("me", "r", false, now);
+    let mut out = Vec::new();
+    for step in steps {
+        match step {
+            Step::Open => client.opened(now, &mut out),
+            Step::Close => client.closed(&mut out),
+            Step::Answer { id, sdp } => {
+                let result = if sdp {
+                    r#""sdpAnswer":"v""#
+                } else {
+                    r#""value":[]"#
+                };
+                let frame = format!(r#"{{"id":{id},"result":{{{result},"sessionId":"s"}}}}"#);
+                client.frame(now, &frame, &mut out);
+            }
+            Step::Refuse { id, code } => {
+                let frame = format!(r#"{{"id":{id},"error":{{"code":{code},"message":""}}}}"#);
+                client.frame(now, &frame, &mut out);
+            }
+            Step::Frame(frame) => {
+                let _ = ServerMessage::parse(&frame);
+                client.frame(now, &frame, &mut out);
+            }
+            Step::Publish => client.publish(now, 1, &Sdp::new("v=0"), false, &mut out),
+            Step::Receive(user) => {
+                let publisher = Publisher {
+                    user,
+                    stream: "webcam".to_owned(),
+                };
+                client.receive(now, 2, &publisher, &Sdp::new("v=0"), &mut out);
+            }
+            Step::Leave => client.leave(now, &mut out),
+            Step::Wait { milliseconds } => {
+                now += Duration::from_millis(milliseconds.into());
+                client.tick(now, &mut out);
+            }
+        }
+        for output in out.drain(..) {
+            if let Output::Send(frame) = output {
+                assert!(Request::parse(&frame).is_ok(), "{frame}");
+            }
         }
     }
 }

@@ -38,6 +38,9 @@ mod token;
 #[cfg(any(feature = "server", feature = "peer"))]
 mod top;
 
+#[cfg(feature = "fuzzing")]
+pub use top::fuzzing;
+
 use std::io::Write;
 use std::process::ExitCode;
 

@@ -5,6 +5,8 @@
 //! pure. Nothing that fails stops the rest, and no password or token is in any finding.
 
 mod certificate;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod judge;
 mod machine;
 mod pair;

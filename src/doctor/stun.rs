@@ -181,7 +181,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 
 /// The other address at which a server answers (RFC 5780 section 7.4). In the form of MAPPED-ADDRESS
 /// (RFC 8489 section 14.1): a zero, the family, the port, the address.
-fn other_address(bytes: &[u8]) -> Option<SocketAddr> {
+pub(super) fn other_address(bytes: &[u8]) -> Option<SocketAddr> {
     let message = Message::from_bytes(bytes).ok()?;
     let mut attributes = OTHER_ADDRESSES.iter();
     let attribute = attributes.find_map(|kind| message.raw_attribute(*kind))?;

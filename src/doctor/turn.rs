@@ -484,7 +484,7 @@ impl Wire {
 
 /// How long the message is that begins so: STUN (RFC 8489 section 5), or channel data, filled up to four
 /// bytes (RFC 8656 section 12.5). At most 64 KiB.
-fn message_length(bytes: &[u8]) -> Option<usize> {
+pub(super) fn message_length(bytes: &[u8]) -> Option<usize> {
     let [kind, _, high, low, ..] = bytes else {
         return None;
     };

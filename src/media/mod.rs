@@ -21,6 +21,8 @@ pub(crate) mod code;
 mod codec;
 mod congestion;
 mod encoder;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guard;
 mod inventory;
 mod metrics;

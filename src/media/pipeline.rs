@@ -402,7 +402,7 @@ impl PipelineFile {
         Self::parse(&name, Origin::File(path.to_owned()), &text, values)
     }
 
-    fn parse(
+    pub(super) fn parse(
         name: &str,
         origin: Origin,
         text: &str,

@@ -10,6 +10,8 @@ mod config;
 mod events;
 mod feed;
 pub(super) mod feedback;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod ice;
 mod jitter;
 pub(super) mod meter;

@@ -109,7 +109,7 @@ fn question(name: &str, kind: TYPE) -> io::Result<Vec<u8>> {
 
 /// The address that an answer gives for a name. Only from the group's port: so it was somebody who may
 /// answer (RFC 6762 section 11).
-fn answer(name: &str, datagram: &[u8], from: SocketAddr) -> Option<IpAddr> {
+pub(crate) fn answer(name: &str, datagram: &[u8], from: SocketAddr) -> Option<IpAddr> {
     if from.port() != GROUP.1 {
         return None;
     }

@@ -64,7 +64,7 @@ struct Server {
 
 /// What a server said.
 #[derive(Debug, Clone, Default)]
-struct Found {
+pub(super) struct Found {
     servers: Vec<IceServer>,
     /// When to ask again.
     until: Option<Instant>,
@@ -224,7 +224,7 @@ impl Server {
 
 impl Found {
     /// Reads the body of an answer; nothing for what isn't one.
-    fn read(body: &[u8]) -> Self {
+    pub(super) fn read(body: &[u8]) -> Self {
         let Ok(answer) = serde_json::from_slice::<Value>(body) else {
             return Self::default();
         };

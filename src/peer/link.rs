@@ -142,7 +142,7 @@ impl Dialer {
 }
 
 /// Why a server opens no WebSocket, and what to do: in its own words, if it is ours.
-fn advice(status: StatusCode, body: &[u8], path: &str) -> String {
+pub(super) fn advice(status: StatusCode, body: &[u8], path: &str) -> String {
     #[derive(serde::Deserialize)]
     struct Said {
         error: String,

@@ -5,6 +5,8 @@ pub mod call;
 mod conversation;
 pub mod device;
 mod events;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod gecko;
 pub mod ice;
 pub mod link;

@@ -191,19 +191,28 @@ impl Plan {
 
     /// How long each end may take to its first picture.
     pub(super) fn patience(&self) -> Duration {
-        /// Longer than what is good enough, to tell what is slow from what never comes.
-        const MORE: Duration = Duration::from_secs(5);
-        /// If any time is good enough: longer than peers try to connect.
-        const ANY: Duration = Duration::from_secs(40);
-        let Thresholds {
-            connect_ms,
-            first_frame_ms,
-            ..
-        } = self.thresholds;
-        match connect_ms > 0.0 && first_frame_ms > 0.0 {
-            true => MORE + Duration::from_secs_f64(connect_ms.max(first_frame_ms) / 1000.0),
-            false => ANY,
+        patience(&self.thresholds)
+    }
+}
+
+fn patience(thresholds: &Thresholds) -> Duration {
+    /// Longer than what is good enough, to tell what is slow from what never comes.
+    const MORE: Duration = Duration::from_secs(5);
+    /// If any time is good enough: longer than peers try to connect.
+    const ANY: Duration = Duration::from_secs(40);
+    /// Seconds beyond which nobody waits: a file may say infinity.
+    const MOST: f64 = 86_400.0;
+    let Thresholds {
+        connect_ms,
+        first_frame_ms,
+        ..
+    } = *thresholds;
+    match connect_ms > 0.0 && first_frame_ms > 0.0 {
+        true => {
+            let seconds = connect_ms.max(first_frame_ms) / 1000.0;
+            MORE + Duration::from_secs_f64(seconds.min(MOST))
         }
+        false => ANY,
     }
 }
 
@@ -230,5 +239,28 @@ fn some(count: u32, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),
         count => format!("{count} {what}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_ever_whatever_a_file_says() {
+        let patience = |connect_ms, first_frame_ms| {
+            patience(&Thresholds {
+                connect_ms,
+                first_frame_ms,
+                ..Thresholds::default()
+            })
+            .as_secs()
+        };
+        assert_eq!(patience(1_000.0, 3_000.0), 8);
+        assert_eq!(patience(0.0, 3_000.0), 40);
+        assert_eq!(patience(f64::NAN, 3_000.0), 40);
+        for endless in [f64::INFINITY, f64::MAX] {
+            assert_eq!(patience(1_000.0, endless), 86_405);
+        }
     }
 }

@@ -1,5 +1,9 @@
 //! For the targets of `fuzz/`: what the edge reads of strangers.
 
+mod edge;
+
+pub use edge::Edge;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -9,7 +13,7 @@ use hyper::Uri;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 
 use super::addresses::Addresses;
-use super::{auth, files, tokens};
+use super::{auth, files, tls, tokens};
 use crate::config::{Config, Proxies, Secret};
 
 /// Where a request comes from, by what proxies say in these lines of a header.
@@ -105,4 +109,9 @@ pub fn signed(claims: &str) {
     let token = tokens::fuzzing::sign(claims);
     let _ = tokens::fuzzing::is_good(&token);
     let _ = tokens::show(&Secret::new(token));
+}
+
+/// The certificate of a device.
+pub fn certificate(der: &[u8]) {
+    let _ = tls::names(Some(&[der.into()]));
 }

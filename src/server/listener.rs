@@ -174,7 +174,8 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn admit(
+/// Serves a connection, if there is room for it.
+pub(super) fn admit(
     tcp: TcpStream,
     peer: SocketAddr,
     tls: Option<&TlsAcceptor>,

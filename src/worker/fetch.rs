@@ -216,7 +216,7 @@ impl Loader for Fetcher {
 
 impl Origins {
     /// Whether a URL may be loaded at all, and if so, whether from a private address.
-    fn allow(&self, url: &Url) -> Result<bool, LoadError> {
+    pub(super) fn allow(&self, url: &Url) -> Result<bool, LoadError> {
         let origin = url.origin();
         let listed = self.listed.iter().find(|listed| listed.origin == origin);
         match listed {
@@ -262,7 +262,7 @@ impl FromStr for Origin {
     }
 }
 
-fn parse(url: &str) -> Result<Url, LoadError> {
+pub(super) fn parse(url: &str) -> Result<Url, LoadError> {
     let url = Url::parse(url).map_err(|error| LoadError(format!("it is no URL: {error}")))?;
     match url.scheme() {
         "http" | "https" => Ok(url),
@@ -272,7 +272,7 @@ fn parse(url: &str) -> Result<Url, LoadError> {
     }
 }
 
-fn method(name: &str) -> Result<Method, LoadError> {
+pub(super) fn method(name: &str) -> Result<Method, LoadError> {
     let name = name.to_ascii_uppercase();
     if !METHODS.contains(&name.as_str()) {
         return fail(format!("the method {name:?} is not for scripts"));
@@ -281,7 +281,7 @@ fn method(name: &str) -> Result<Method, LoadError> {
 }
 
 /// The headers of a script that it may send.
-fn sendable(headers: &[(String, String)]) -> Result<HeaderMap, LoadError> {
+pub(super) fn sendable(headers: &[(String, String)]) -> Result<HeaderMap, LoadError> {
     let mut sent = HeaderMap::new();
     for (name, value) in headers {
         let wrong = || LoadError(format!("the header {name:?} can't be sent"));
@@ -298,7 +298,7 @@ fn sendable(headers: &[(String, String)]) -> Result<HeaderMap, LoadError> {
 }
 
 /// Where an answer redirects to, if it does.
-fn redirect(from: &Url, answer: &Answer) -> Result<Option<Url>, LoadError> {
+pub(super) fn redirect(from: &Url, answer: &Answer) -> Result<Option<Url>, LoadError> {
     if !matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }
@@ -313,7 +313,7 @@ fn redirect(from: &Url, answer: &Answer) -> Result<Option<Url>, LoadError> {
     parse(to.as_str()).map(Some)
 }
 
-fn respond(url: Url, answer: Answer, purpose: Purpose) -> Result<Response, LoadError> {
+pub(super) fn respond(url: Url, answer: Answer, purpose: Purpose) -> Result<Response, LoadError> {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let content_type = answer.headers.get(CONTENT_TYPE).map(text);
     let content_type = content_type.unwrap_or_default().to_ascii_lowercase();

@@ -15,6 +15,8 @@
 //! costs another worker anything but its share of the processors.
 
 pub mod fetch;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub(crate) mod host;
 mod limits;
 mod loader;

@@ -153,7 +153,7 @@ impl Client {
 }
 
 /// The objects of a list, which stands alone or under its name.
-fn list(told: Value, name: &str) -> Vec<Map<String, Value>> {
+pub(super) fn list(told: Value, name: &str) -> Vec<Map<String, Value>> {
     let list = match told {
         Value::Object(mut named) => named.remove(name).unwrap_or_default(),
         list => list,

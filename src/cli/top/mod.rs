@@ -1,6 +1,8 @@
 //! `switchboard top`: what a server does and who is at it, in a terminal.
 
 mod client;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod model;
 mod screen;
 mod table;

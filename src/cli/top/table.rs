@@ -165,15 +165,17 @@ impl Table {
     }
 }
 
-/// Nothing comes last in either order.
+/// Nothing comes last in either order. Numbers and texts in one column are kept apart: sorting panics at an
+/// order that contradicts itself, and a server may tell what it likes.
 fn compare(a: Option<&Cell>, b: Option<&Cell>, down: bool) -> Ordering {
     let order = match (a, b) {
+        (None | Some(Cell::Nothing), None | Some(Cell::Nothing)) => return Ordering::Equal,
+        (None | Some(Cell::Nothing), _) => return Ordering::Greater,
+        (_, None | Some(Cell::Nothing)) => return Ordering::Less,
         (Some(Cell::Text(a)), Some(Cell::Text(b))) => a.cmp(b),
         (Some(Cell::Number(a, _)), Some(Cell::Number(b, _))) => a.total_cmp(b),
-        (a, b) => {
-            let is_nothing = |it: Option<&Cell>| matches!(it, None | Some(Cell::Nothing));
-            return is_nothing(a).cmp(&is_nothing(b));
-        }
+        (Some(Cell::Number(..)), Some(Cell::Text(_))) => Ordering::Less,
+        (Some(Cell::Text(_)), Some(Cell::Number(..))) => Ordering::Greater,
     };
     if down { order.reverse() } else { order }
 }
@@ -189,4 +191,37 @@ pub(super) fn text(from: &Map<String, Value>, name: &str) -> String {
 
 pub(super) fn number(from: &Map<String, Value>, name: &str) -> Option<f64> {
     from.get(name)?.as_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_texts_in_one_column_have_an_order() {
+        let cells = || {
+            [
+                Cell::Text("b".to_owned()),
+                Cell::number(1.0, |it| it.to_string()),
+                Cell::Nothing,
+                Cell::Text("a".to_owned()),
+                Cell::number(2.0, |it| it.to_string()),
+            ]
+        };
+        let sorted = |down| {
+            let row = |cell| Row {
+                cells: vec![cell],
+                target: None,
+            };
+            // Enough of them for the sort to look at more than neighbours.
+            let rows = (0..20).flat_map(|_| cells()).map(row).collect();
+            let table = Table::new(&[("X", false)], rows, Order { column: 0, down });
+            let texts = table.rows.iter().map(|row| row.cells[0].text().to_owned());
+            let mut texts: Vec<_> = texts.collect();
+            texts.dedup();
+            texts.join(" ")
+        };
+        assert_eq!(sorted(false), "1 2 a b -");
+        assert_eq!(sorted(true), "b a 2 1 -");
+    }
 }

@@ -33,7 +33,7 @@ pub(super) enum Search {
 
 /// An ICE server as webrtcbin takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Server {
+pub(super) enum Server {
     /// `stun://HOST:PORT`.
     Stun(String),
     /// `turn://USER:PASSWORD@HOST:PORT?transport=…`.
@@ -151,7 +151,7 @@ pub(super) fn quieten(webrtc: &gst::Element, tcp: bool) {
     }
 }
 
-fn convert(url: &str, server: &IceServer) -> Result<Server, String> {
+pub(super) fn convert(url: &str, server: &IceServer) -> Result<Server, String> {
     let parsed = IceUrl::parse_leniently(url)?;
     let IceUrl {
         kind,

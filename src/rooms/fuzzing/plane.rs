@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ring::hmac;
 use rustix::event::epoll;
-use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::ice::{StunMessage, TransId};
 
 use super::super::connection::Common;
@@ -17,6 +17,7 @@ use super::super::mapping::Mapping;
 use super::super::sdp::Offer;
 use super::super::socket::Socket;
 use super::super::{ChannelUse, Command, Config, EndpointKey, Event, RoomKey};
+use super::crypto;
 
 /// Participants may do everything with their data channels.
 const BOTH_WAYS: ChannelUse = ChannelUse {
@@ -28,13 +29,37 @@ const BOTH_WAYS: ChannelUse = ChannelUse {
 const ENDPOINTS: usize = 6;
 /// Turns that the endpoints may take in one step.
 const TURNS: usize = 1_000;
+/// Where the thread is.
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Made once: it takes long.
-static COMMON: LazyLock<(Arc<CryptoProvider>, DtlsCert)> = LazyLock::new(|| {
-    let provider = Arc::new(str0m::crypto::from_feature_flags());
+/// What a thread begins with, but for its state. Made once: it takes long.
+struct Shared {
+    common: Common,
+    config: Arc<Config>,
+    socket: Arc<Socket>,
+    epoll: Arc<OwnedFd>,
+}
+
+static SHARED: LazyLock<Shared> = LazyLock::new(|| {
+    let provider = Arc::new(crypto::provider());
     let certificate = provider.dtls_provider.generate_certificate();
-    let certificate = certificate.unwrap_or_else(|| panic!("OpenSSL has failed"));
-    (provider, certificate)
+    let socket = Socket::bind(SocketAddr::new(LOCAL, 0)).unwrap_or_else(|error| panic!("{error}"));
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC);
+    Shared {
+        common: Common {
+            provider,
+            certificate: certificate.unwrap_or_else(|| panic!("OpenSSL has failed")),
+        },
+        config: Arc::new(Config {
+            threads: 1,
+            bind: LOCAL,
+            advertise: vec![LOCAL],
+            endpoints: ENDPOINTS,
+            ..Config::default()
+        }),
+        socket: Arc::new(socket),
+        epoll: Arc::new(epoll.unwrap_or_else(|error| panic!("{error}"))),
+    }
 });
 
 /// One thread of the plane, without the thread.
@@ -43,8 +68,35 @@ pub struct Plane {
     now: Instant,
     events: Arc<Mutex<Vec<Event>>>,
     taken: Arc<AtomicUsize>,
-    /// Of those that were answered: our user name fragment and password, and the peer's fragment.
-    keys: BTreeMap<u64, [String; 3]>,
+    /// Those that were answered.
+    peers: BTreeMap<u64, Peer>,
+}
+
+/// What a peer knows once it is answered.
+struct Peer {
+    /// Our user name fragment and password, and its fragment.
+    credentials: [String; 3],
+    /// Of its certificate.
+    fingerprint: [u8; crypto::FINGERPRINT],
+    /// What we send.
+    sources: Vec<u32>,
+}
+
+/// A packet of media.
+#[derive(Debug, Clone, Copy)]
+pub struct Rtp<'a> {
+    /// Its payload type, with the marker as the highest bit.
+    pub kind: u8,
+    /// Its number.
+    pub seq: u16,
+    /// Its timestamp.
+    pub time: u32,
+    /// Its source.
+    pub ssrc: u32,
+    /// Header extensions: ids from 1 to 14 and up to 16 bytes (RFC 8285, section 4.2).
+    pub extensions: &'a [(u8, &'a [u8])],
+    /// What follows.
+    pub payload: &'a [u8],
 }
 
 impl Plane {
@@ -54,32 +106,26 @@ impl Plane {
     /// If the machine has no sockets.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        let (provider, certificate) = &*COMMON;
-        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let config = Config {
-            threads: 1,
-            bind: ip,
-            advertise: vec![ip],
-            endpoints: ENDPOINTS,
-            ..Config::default()
-        };
-        let socket = Socket::bind(SocketAddr::new(ip, 0)).unwrap_or_else(|error| panic!("{error}"));
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC);
-        let epoll = epoll.unwrap_or_else(|error| panic!("{error}"));
+        let Shared {
+            common,
+            config,
+            socket,
+            epoll,
+        } = &*SHARED;
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
         let taken = Arc::new(AtomicUsize::new(0));
         let sink = Arc::clone(&events);
         let forwarder = Forwarder::new(Beginning {
-            config: Arc::new(config),
+            config: Arc::clone(config),
             thread: 0,
             common: Common {
-                provider: Arc::clone(provider),
-                certificate: certificate.clone(),
+                provider: Arc::clone(&common.provider),
+                certificate: common.certificate.clone(),
             },
-            socket: Arc::new(socket),
-            ips: vec![ip],
+            socket: Arc::clone(socket),
+            ips: vec![LOCAL],
             mapping: Mapping::new(Vec::new(), now),
-            epoll: Arc::new(epoll),
+            epoll: Arc::clone(epoll),
             on_event: Arc::new(move |event| {
                 sink.lock()
                     .unwrap_or_else(PoisonError::into_inner)
@@ -92,7 +138,7 @@ impl Plane {
             now,
             events,
             taken,
-            keys: BTreeMap::new(),
+            peers: BTreeMap::new(),
         }
     }
 
@@ -136,9 +182,10 @@ impl Plane {
 
     /// A check for an endpoint comes from there, with its password or another.
     pub fn check(&mut self, key: u64, from: SocketAddr, is_right: bool, uses: bool) {
-        let Some([ours, password, theirs]) = self.keys.get(&key) else {
+        let Some(Peer { credentials, .. }) = self.peers.get(&key) else {
             return;
         };
+        let [ours, password, theirs] = credentials;
         let user = format!("{ours}:{theirs}");
         let check = StunMessage::binding_request(&user, TransId::new(), true, 1, 1, uses);
         let password: &[u8] = if is_right { password.as_bytes() } else { b"x" };
@@ -146,6 +193,84 @@ impl Plane {
         if let Ok(length) = check.to_bytes(Some(password), &mut bytes, sha1) {
             self.datagram(from, &bytes[..length]);
         }
+    }
+
+    /// An endpoint's peer at this address connects: its check, and its handshake.
+    pub fn connect(&mut self, key: u64, from: SocketAddr) {
+        self.check(key, from, true, true);
+        if let Some(peer) = self.peers.get(&key) {
+            let handshake = [&[crypto::HANDSHAKE][..], &peer.fingerprint].concat();
+            self.datagram(from, &handshake);
+        }
+    }
+
+    /// A packet of media comes from there.
+    pub fn rtp(&mut self, from: SocketAddr, rtp: &Rtp<'_>) {
+        let mut packet = vec![0x80, rtp.kind];
+        packet.extend(rtp.seq.to_be_bytes());
+        packet.extend(rtp.time.to_be_bytes());
+        packet.extend(rtp.ssrc.to_be_bytes());
+        let mut extensions = Vec::new();
+        for (id, value) in rtp.extensions.iter().filter(|(_, it)| !it.is_empty()) {
+            let length = value.len().min(16);
+            extensions.push((id << 4) | (length - 1) as u8);
+            extensions.extend(&value[..length]);
+        }
+        if !extensions.is_empty() {
+            extensions.resize(extensions.len().next_multiple_of(4), 0);
+            packet[0] |= 0x10;
+            packet.extend([0xbe, 0xde, 0, (extensions.len() / 4) as u8]);
+            packet.extend(extensions);
+        }
+        packet.extend(rtp.payload);
+        packet.extend([0; crypto::TAG]);
+        self.datagram(from, &packet);
+    }
+
+    /// A report or request of an endpoint's peer, about one of the sources that we send to it: its kind and
+    /// what its head counts, and what follows the source (RFC 3550, section 6; RFC 4585, section 6).
+    pub fn rtcp(&mut self, key: u64, from: SocketAddr, kind: (u8, u8), source: u8, body: &[u8]) {
+        let sources = self.peers.get(&key).map(|it| &it.sources[..]);
+        let sources = sources.unwrap_or_default();
+        let source = sources.get(usize::from(source) % sources.len().max(1));
+        let mut packet = vec![0x80 | (kind.1 & 0x1f), kind.0, 0, 0, 0, 0, 0, 1];
+        packet.extend(source.copied().unwrap_or_default().to_be_bytes());
+        packet.extend(body);
+        packet.resize(packet.len().next_multiple_of(4), 0);
+        let words = (packet.len() / 4 - 1) as u16;
+        packet[2..4].copy_from_slice(&words.to_be_bytes());
+        packet.extend([0; crypto::TAG]);
+        // Encrypted, the first one (RFC 3711, section 3.4).
+        packet.extend([0x80, 0, 0, 0]);
+        self.datagram(from, &packet);
+    }
+
+    /// Chunks of SCTP come from there.
+    pub fn chunks(&mut self, from: SocketAddr, chunks: &[u8]) {
+        self.datagram(from, &[&[crypto::CHUNKS][..], chunks].concat());
+    }
+
+    /// A message for a data channel comes from there (RFC 8831, section 8).
+    pub fn message(&mut self, from: SocketAddr, stream: u8, protocol: u8, bytes: &[u8]) {
+        self.datagram(
+            from,
+            &[&[crypto::MESSAGE, stream, protocol][..], bytes].concat(),
+        );
+    }
+
+    /// The peer at this address closes.
+    pub fn hang_up(&mut self, from: SocketAddr) {
+        self.datagram(from, &[crypto::ALERT]);
+    }
+
+    /// What an endpoint sends is kept from its subscribers, or not.
+    pub fn mute(&mut self, key: u64, audio: bool, video: bool) {
+        self.command(Command::Mute {
+            room: RoomKey(0),
+            endpoint: EndpointKey(key),
+            audio,
+            video,
+        });
     }
 
     /// A datagram comes from there.
@@ -160,6 +285,7 @@ impl Plane {
     /// If the next time doesn't move on.
     pub fn wait(&mut self, time: Duration) {
         self.now += time;
+        let _ = self.forwarder.stats(self.now);
         let mut turns = 0;
         while self.forwarder.next().is_some_and(|at| at <= self.now) {
             self.forwarder.tend(self.now);
@@ -199,15 +325,10 @@ impl Plane {
         assert_eq!(outcomes.len(), 1, "each offer has one answer");
         let answer = outcomes.into_iter().next().flatten()?;
         check_answer(offer, &answer);
-        let find = |text: &str, name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name));
-            line.unwrap_or_default().to_owned()
-        };
-        let own = ["a=ice-ufrag:", "a=ice-pwd:"].map(|name| find(&answer, name));
-        let [fragment, password] = own;
+        let peer = Peer::new(offer, &answer);
+        let [fragment, password, _] = &peer.credentials;
         assert!(!fragment.is_empty() && !password.is_empty(), "{answer}");
-        let theirs = find(offer, "a=ice-ufrag:");
-        self.keys.insert(key, [fragment, password, theirs]);
+        self.peers.insert(key, peer);
         Some(answer)
     }
 
@@ -228,6 +349,30 @@ impl Plane {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Event>> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Peer {
+    fn new(offer: &str, answer: &str) -> Self {
+        let find = |text: &str, name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_default().to_owned()
+        };
+        let fingerprint = find(offer, "a=fingerprint:sha-256 ");
+        let bytes = fingerprint.split(':').map(|it| u8::from_str_radix(it, 16));
+        let bytes: Result<Vec<_>, _> = bytes.collect();
+        let sources = answer.lines().filter_map(|it| it.strip_prefix("a=ssrc:"));
+        Self {
+            credentials: [
+                find(answer, "a=ice-ufrag:"),
+                find(answer, "a=ice-pwd:"),
+                find(offer, "a=ice-ufrag:"),
+            ],
+            fingerprint: bytes.unwrap_or_default().try_into().unwrap_or_default(),
+            sources: sources
+                .filter_map(|it| it.split(' ').next()?.parse().ok())
+                .collect(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// The mappings of files that can't be written to and are as in the file (Linux,
 /// Documentation/filesystems/proc.rst).
-pub(super) fn unchanged(mappings: &str) -> Vec<Range<usize>> {
+pub(in crate::worker) fn unchanged(mappings: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
     let mut current = None;
     for line in mappings.lines() {

@@ -8,13 +8,13 @@ mod engine;
 mod errors;
 mod functions;
 mod link;
-mod memory;
+pub(super) mod memory;
 mod modules;
 mod raw;
 mod sandbox;
 mod state;
-mod text;
-mod urls;
+pub(super) mod text;
+pub(super) mod urls;
 
 use std::io;
 use std::os::fd::AsFd;

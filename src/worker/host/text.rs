@@ -2,7 +2,11 @@
 
 /// Decodes what is complete, and says how many bytes that was: with `stream`, a character that may
 /// go on in the next bytes is left. `None` if `fatal` and the bytes aren't UTF-8.
-pub(super) fn decode(bytes: &[u8], fatal: bool, stream: bool) -> Option<(String, usize)> {
+pub(in crate::worker) fn decode(
+    bytes: &[u8],
+    fatal: bool,
+    stream: bool,
+) -> Option<(String, usize)> {
     let used = if stream { complete(bytes) } else { bytes.len() };
     let bytes = &bytes[..used];
     let text = if fatal {

@@ -6,14 +6,14 @@ use url::{Url, quirks};
 /// A URL's parts, in the order of the prelude's `PARTS`.
 type Parts = Vec<String>;
 
-pub(super) fn parse(input: &str, base: Option<&str>) -> Option<Parts> {
+pub(in crate::worker) fn parse(input: &str, base: Option<&str>) -> Option<Parts> {
     let base = base.map(Url::parse).transpose().ok()?;
     let url = Url::options().base_url(base.as_ref()).parse(input).ok()?;
     Some(parts(&url))
 }
 
 /// A changed URL's parts; `None` when the URL doesn't take the value, and stays as it was.
-pub(super) fn set(href: &str, name: &str, value: &str) -> Option<Parts> {
+pub(in crate::worker) fn set(href: &str, name: &str, value: &str) -> Option<Parts> {
     let mut url = Url::parse(href).ok()?;
     // Each refuses by itself what doesn't fit.
     let _ = match name {
@@ -40,19 +40,19 @@ pub(super) fn set(href: &str, name: &str, value: &str) -> Option<Parts> {
     Some(parts(&url))
 }
 
-pub(super) fn origin(href: &str) -> String {
+pub(in crate::worker) fn origin(href: &str) -> String {
     Url::parse(href).map_or_else(|_| "null".to_owned(), |url| quirks::origin(&url))
 }
 
 /// The pairs of a query.
-pub(super) fn parse_query(query: &str) -> Vec<Vec<String>> {
+pub(in crate::worker) fn parse_query(query: &str) -> Vec<Vec<String>> {
     parse_form(query.as_bytes())
         .map(|(name, value)| vec![name.into_owned(), value.into_owned()])
         .collect()
 }
 
 /// The query of pairs.
-pub(super) fn format_query(pairs: &[Vec<String>]) -> String {
+pub(in crate::worker) fn format_query(pairs: &[Vec<String>]) -> String {
     let pairs = pairs.iter().filter_map(|pair| match pair.as_slice() {
         [name, value] => Some((name, value)),
         _ => None,
