@@ -215,15 +215,7 @@ impl Connection {
             let result = match step {
                 Step::Frame(frame) => {
                     frames_in_turn += 1;
-                    let was_pinged = self.pinged.is_some();
-                    let result = self.frame(frame);
-                    let is_sooner = self
-                        .session_deadline()
-                        .is_some_and(|at| at < timer.deadline());
-                    if was_pinged || is_sooner || self.held_until.is_some() {
-                        timer.as_mut().reset(self.deadline());
-                    }
-                    result
+                    self.frame_in_turn(frame, timer.as_mut())
                 }
                 Step::Verified(outcome) => {
                     let result = self.verified(outcome);
@@ -256,6 +248,23 @@ impl Connection {
                 return end;
             }
         }
+    }
+
+    /// Takes a frame, and sets the timer anew if there may be something to do sooner.
+    fn frame_in_turn(
+        &mut self,
+        frame: Option<Result<Message, Error>>,
+        timer: Pin<&mut Sleep>,
+    ) -> Result<(), End> {
+        let was_pinged = self.pinged.is_some();
+        let result = self.frame(frame);
+        let is_sooner = self
+            .session_deadline()
+            .is_some_and(|at| at < timer.deadline());
+        if was_pinged || is_sooner || self.held_until.is_some() {
+            timer.reset(self.deadline());
+        }
+        result
     }
 
     fn poll_step(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Step> {

@@ -91,11 +91,7 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
     let Some(accept) = headers.get(SEC_WEBSOCKET_KEY).and_then(accept_key) else {
         return http::error(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is no key");
     };
-    let own = session.dialect().subprotocol();
-    let subprotocol = own
-        .into_iter()
-        .chain([SUBPROTOCOL])
-        .find(|known| names(headers, &SEC_WEBSOCKET_PROTOCOL, known));
+    let subprotocol = subprotocol(&*session, headers);
     let by_proxy = OF_PROXIES.iter().any(|&name| headers.contains_key(name));
     let indirect = by_proxy || is_of_page(headers);
     let Some(origin) = request.extensions().get::<Origin>().cloned() else {
@@ -168,6 +164,14 @@ async fn take(upgraded: OnUpgrade, patience: Duration) -> Result<(Stream, Bytes)
         .downcast::<TokioIo<Stream>>()
         .map_err(|_| "an unknown stream".to_owned())?;
     Ok((parts.io.into_inner(), parts.read_buf))
+}
+
+/// The subprotocol that is taken of those that are offered.
+fn subprotocol(session: &dyn Session, headers: &HeaderMap) -> Option<&'static str> {
+    let own = session.dialect().subprotocol();
+    own.into_iter()
+        .chain([SUBPROTOCOL])
+        .find(|known| names(headers, &SEC_WEBSOCKET_PROTOCOL, known))
 }
 
 fn other_version() -> Response {
