@@ -1,13 +1,9 @@
-//! What of one peer's packets is passed on to str0m: it remembers each source of media that it ever heard, and
-//! works on whatever feedback it gets.
+//! How much of one peer's feedback is passed on to str0m, which decrypts and works on whatever it gets.
 
 use std::time::{Duration, Instant};
 
-/// Sources of media (SSRC) that one peer may ever use. Browsers have less than ten; who restarts its encoder
-/// may take new ones for a long time.
-const SOURCES: usize = 256;
-/// Packets of feedback that one peer may send in a second; more are dropped. Of each lost packet and each
-/// twentieth of a second browsers tell once or twice.
+/// Packets of feedback that one peer may send in a second; more are dropped. Of lost packets, and each
+/// twentieth of a second, browsers tell once or twice.
 const FEEDBACK: usize = 500;
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -15,70 +11,23 @@ const SECOND: Duration = Duration::from_secs(1);
 const HEADER: usize = 12;
 
 /// What one peer has sent.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Intake {
-    sources: Vec<u32>,
-    feedback: Allowance,
-}
-
-/// So many in so long a time; it begins anew after that.
-#[derive(Debug)]
-struct Allowance {
-    most: usize,
-    time: Duration,
     since: Option<Instant>,
     taken: usize,
 }
 
-impl Default for Intake {
-    fn default() -> Self {
-        Self {
-            sources: Vec::new(),
-            feedback: Allowance::new(FEEDBACK, SECOND),
-        }
-    }
-}
-
 impl Intake {
-    /// Whether a packet may be passed on. Media of sources that are known always may; a new one's only until
-    /// there were too many. What is neither media nor feedback has other bounds.
+    /// Whether a packet may be passed on: feedback up to a number in each second, and everything else.
     pub(super) fn take(&mut self, now: Instant, packet: &[u8]) -> bool {
-        match packet {
-            // RFC 7983, section 7, and RFC 5761, section 4.
-            [128..192, 192..224, ..] => self.feedback.take(now),
-            _ => source(packet).is_none_or(|source| self.knows(source)),
+        // RFC 7983, section 7, and RFC 5761, section 4.
+        if !matches!(packet, [128..192, 192..224, ..]) {
+            return true;
         }
-    }
-
-    fn knows(&mut self, source: u32) -> bool {
-        let sources = &mut self.sources;
-        match sources.iter().position(|it| *it == source) {
-            Some(0) => {}
-            // Those in use are found soon.
-            Some(at) => sources.swap(at, at - 1),
-            None if sources.len() == SOURCES => return false,
-            None => sources.push(source),
-        }
-        true
-    }
-}
-
-impl Allowance {
-    const fn new(most: usize, time: Duration) -> Self {
-        Self {
-            most,
-            time,
-            since: None,
-            taken: 0,
-        }
-    }
-
-    /// One more. False: that is one too many.
-    fn take(&mut self, now: Instant) -> bool {
-        if self.since.is_none_or(|since| now >= since + self.time) {
+        if self.since.is_none_or(|since| now >= since + SECOND) {
             (self.since, self.taken) = (Some(now), 0);
         }
-        let may = self.taken < self.most;
+        let may = self.taken < FEEDBACK;
         self.taken += usize::from(may);
         may
     }
@@ -100,20 +49,6 @@ mod tests {
         let mut packet = vec![0x80, kind, 0, 1, 0, 0, 0, 0];
         packet.extend(source.to_be_bytes());
         packet
-    }
-
-    #[test]
-    fn new_sources_are_taken_up_to_a_number_and_known_ones_always() {
-        let (mut intake, now) = (Intake::default(), Instant::now());
-        let many = SOURCES as u32;
-        for source in 0..many {
-            assert!(intake.take(now, &packet(96, source)));
-        }
-        for round in 0..3 {
-            assert!(!intake.take(now, &packet(96, many + round)));
-            assert!((0..many).all(|source| intake.take(now, &packet(96, source))));
-        }
-        assert_eq!(intake.sources.len(), SOURCES);
     }
 
     #[test]

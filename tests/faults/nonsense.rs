@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use crate::common::{Server, wait_until};
@@ -191,23 +190,23 @@ async fn a_member_that_is_offered_nonsense_meets_the_next_one() {
     };
     let mut party = member(&gate.address, "it", &["--receive", "count"]);
     party.logged("joined the room").await;
-    let sends = ["--send", SMALL];
-    let mut before = None;
-    for number in 0..=FEW {
-        let id = format!("m{number}");
-        // The first one is good, and so is the last.
-        if (1..FEW).contains(&number) {
-            gate.spoil([NONSENSE[number]]);
-        }
-        let mut other = member(server.address(), &id, &sends);
-        match number {
-            0 | FEW => receives(&mut party, &[&id]).await,
-            _ => refused(&party, "conversation ended why=", number).await,
-        }
-        before.get_or_insert_with(|| has(&party));
-        other.end(Signal::TERM).await;
+    let mut count = 0;
+    let mut next = || {
+        count += 1;
+        let id = format!("m{count}");
+        (member(server.address(), &id, &["--send", SMALL]), id)
+    };
+    let (first, id) = next();
+    receives(&mut party, &[&id]).await;
+    let before = has(&party);
+    drop(first);
+    for (number, spoil) in NONSENSE[..FEW].iter().enumerate() {
+        gate.spoil([*spoil]);
+        let (_other, _) = next();
+        refused(&party, "conversation ended why=", number + 1).await;
     }
-    let Some(before) = before else { return };
+    let (_last, id) = next();
+    receives(&mut party, &[&id]).await;
     is_clean(&party, before).await;
     tell("member", &party, "conversation ended why=");
 }
