@@ -79,18 +79,11 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
     if let Some(refusal) = app.refuses_newcomers() {
         return refusal;
     }
-    if request.version() < Version::HTTP_11 {
-        let text = "a WebSocket needs HTTP/1.1 (RFC 6455, section 4.1); this request came by HTTP/1.0, as \
-            nginx passes requests on without proxy_http_version 1.1";
-        return http::error(StatusCode::BAD_REQUEST, text);
-    }
-    let headers = request.headers();
-    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
-        return other_version();
-    }
-    let Some(accept) = headers.get(SEC_WEBSOCKET_KEY).and_then(accept_key) else {
-        return http::error(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is no key");
+    let accept = match accepted(&request) {
+        Ok(accept) => accept,
+        Err(refusal) => return *refusal,
     };
+    let headers = request.headers();
     let subprotocol = subprotocol(&*session, headers);
     let by_proxy = OF_PROXIES.iter().any(|&name| headers.contains_key(name));
     let indirect = by_proxy || is_of_page(headers);
@@ -131,6 +124,21 @@ pub(super) fn accept(app: Arc<App>, mut request: Request, session: Box<dyn Sessi
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(talk(upgraded, session, guest, app));
     switching_protocols(accept, subprotocol)
+}
+
+/// What answers the client's key, if the request is one for a WebSocket of this version.
+fn accepted(request: &Request) -> Result<HeaderValue, Box<Response>> {
+    if request.version() < Version::HTTP_11 {
+        let text = "a WebSocket needs HTTP/1.1 (RFC 6455, section 4.1); this request came by HTTP/1.0, as \
+            nginx passes requests on without proxy_http_version 1.1";
+        return Err(http::error(StatusCode::BAD_REQUEST, text).into());
+    }
+    let headers = request.headers();
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
+        return Err(other_version().into());
+    }
+    let accept = headers.get(SEC_WEBSOCKET_KEY).and_then(accept_key);
+    accept.ok_or_else(|| http::error(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is no key").into())
 }
 
 /// Whether a web page connects. A page can keep its browser from sending neither of the two; original
