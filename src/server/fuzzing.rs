@@ -113,5 +113,5 @@ pub fn signed(claims: &str) {
 
 /// The certificate of a device.
 pub fn certificate(der: &[u8]) {
-    let _ = tls::names(Some(&[der.into()]));
+    let _ = tls::identity(Some(&[der.into()]));
 }

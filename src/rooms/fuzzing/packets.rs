@@ -192,7 +192,7 @@ impl Packets {
     /// If a STUN server's answer says two things.
     pub fn datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
         if let Some(fragment) = forwarder::check(bytes) {
-            let _ = (self.demux.by_fragment(&fragment), thread_of(&fragment));
+            let _ = (self.demux.by_fragment(fragment), thread_of(fragment));
         }
         self.reach.received(from, bytes);
         let mut round = Round::new(1, [Some(Ssrc::from(1)), None]);
