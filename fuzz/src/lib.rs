@@ -149,7 +149,7 @@ impl House {
                 "{output:?} to one that left"
             );
         }
-        let commands: Vec<_> = self.hub.take_media_commands().collect();
+        let commands = self.hub.take_media_commands();
         // Each connection and each of its things is told of at most a few times.
         assert!(
             out.len() + commands.len() <= 200,
@@ -441,7 +441,8 @@ impl World {
 
     fn command(&mut self, place: usize, command: Command) {
         let seat = &mut self.seats[place];
-        match seat.grants.check(command) {
+        let place = |visitor| self.house.hub.visitor_place(visitor);
+        match seat.grants.check(command, place) {
             Ok(command) => {
                 let out = self.house.command(seat.id, command);
                 self.deliver(out);
