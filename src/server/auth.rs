@@ -121,7 +121,7 @@ pub(super) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
-    if let Some(refusal) = foreign_page(&app, request.headers()) {
+    if let Some(refusal) = foreign_page(&app, &request) {
         return refusal;
     }
     let (asks_all, asks_devices) = (
@@ -174,12 +174,13 @@ pub(super) async fn guard(
 
 /// What a page is answered whose origin isn't allowed. Programs that are no browsers send no origin,
 /// or whatever they like: this protects users of pages, and not the server.
-fn foreign_page(app: &App, headers: &HeaderMap) -> Option<Response> {
+fn foreign_page(app: &App, request: &Request) -> Option<Response> {
+    let headers = request.headers();
     let settings = app.settings();
     let allowed = settings.origins.as_ref()?;
     let origin = headers.get(ORIGIN)?.to_str().unwrap_or_default();
     let is_own = origin.split_once("://").is_some_and(|(_, host)| {
-        headers.get(HOST).is_some_and(|own| own == host) && !is_rebound(app, headers)
+        headers.get(HOST).is_some_and(|own| own == host) && !is_rebound(app, request)
     });
     if is_own || allowed.iter().any(|known| known == origin) {
         return None;
@@ -192,7 +193,7 @@ fn foreign_page(app: &App, headers: &HeaderMap) -> Option<Response> {
 /// What a request is answered that a page makes under a name of its own for this machine. WebSockets
 /// are for the pages of every origin, unless the operator says which.
 fn foreign_name(app: &App, request: &Request) -> Option<Response> {
-    if upgrade::is_wanted(request) || !is_rebound(app, request.headers()) {
+    if upgrade::is_wanted(request) || !is_rebound(app, request) {
         return None;
     }
     app.metrics.refused("foreign_host");
@@ -202,13 +203,15 @@ fn foreign_name(app: &App, request: &Request) -> Option<Response> {
 
 /// Whether a server that is for its own machine, and asks for no tokens, is asked by a name that
 /// anybody may have bound to that machine: a page under such a name counts as the server's own for a
-/// browser ("DNS rebinding"). Addresses can't be bound, nor can names without a dot.
-fn is_rebound(app: &App, headers: &HeaderMap) -> bool {
+/// browser ("DNS rebinding"). Addresses can't be bound, nor can names without a dot; and for TLS such a
+/// page would need a certificate.
+fn is_rebound(app: &App, request: &Request) -> bool {
     let settings = app.settings();
-    if settings.auth.is_some() || !app.is_local {
+    let origin = request.extensions().get::<Origin>();
+    if settings.auth.is_some() || !app.is_local || origin.is_some_and(|it| it.secure) {
         return false;
     }
-    let Some(host) = headers.get(HOST) else {
+    let Some(host) = request.headers().get(HOST) else {
         // A browser always says.
         return false;
     };
