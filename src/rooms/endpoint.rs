@@ -18,6 +18,7 @@ use super::demux::Held;
 use super::intake::Intake;
 use super::keyframes::Throttle;
 use super::layers::Meter;
+use super::numbers::Numbers;
 use super::outgoing::{Outgoing, Packet};
 use super::report::Reports;
 use super::round::Round;
@@ -66,6 +67,7 @@ pub(super) struct Endpoint {
     pub(super) counts: Counts,
     pub(super) channels: Channels,
     pub(super) intake: Intake,
+    pub(super) numbers: Numbers,
     /// Where its datagrams must come from, on a machine with several addresses.
     pub(super) local: Option<IpAddr>,
 }
@@ -152,6 +154,7 @@ impl Endpoint {
             counts: Counts::default(),
             channels: Channels::default(),
             intake: Intake::default(),
+            numbers: Numbers::default(),
             local: None,
         }
     }

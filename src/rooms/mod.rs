@@ -23,6 +23,7 @@ mod intake;
 mod keyframes;
 mod layers;
 mod mapping;
+mod numbers;
 mod outgoing;
 mod report;
 mod resends;

@@ -67,7 +67,7 @@ impl Forwarder {
                 return;
             }
             endpoint.local = local.filter(|_| self.config.bind.is_unspecified());
-        } else if endpoint.intake.take(now, bytes) {
+        } else if endpoint.numbers.takes(bytes) && endpoint.intake.take(now, bytes) {
             endpoint.reach.received(source, bytes);
         } else {
             self.strays += 1;
@@ -160,7 +160,9 @@ impl Forwarder {
             return;
         };
         let input = Input::Receive(now, receive);
-        if check(bytes).is_some() && !endpoint.accepts(&input) || !endpoint.intake.take(now, bytes)
+        if check(bytes).is_some() && !endpoint.accepts(&input)
+            || !endpoint.numbers.takes(bytes)
+            || !endpoint.intake.take(now, bytes)
         {
             return;
         }

@@ -105,6 +105,7 @@ impl Forwarder {
         let Some(endpoint) = self.endpoints.get_mut(slot) else {
             return;
         };
+        endpoint.numbers.came(rtp.header.ext_vals.transport_cc);
         let Some(packet) = classify(endpoint, rtp) else {
             return;
         };

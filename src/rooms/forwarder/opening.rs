@@ -8,6 +8,7 @@ use str0m::IceCreds;
 use super::super::connection::{ESTIMATE, Opened, open};
 use super::super::demux::Held;
 use super::super::endpoint::{Endpoint, Incoming};
+use super::super::numbers::Numbers;
 use super::super::outgoing::Outgoing;
 use super::super::sdp::{Offer, Selection, Shape, fit};
 use super::super::{EndpointKey, Event, MediaError, RoomKey};
@@ -171,7 +172,7 @@ impl Forwarder {
                 return Err(why);
             }
         };
-        let endpoint = Endpoint::new(
+        let mut endpoint = Endpoint::new(
             (opening.key, opening.room),
             rtc,
             held,
@@ -179,6 +180,7 @@ impl Forwarder {
             opening.selection,
             now,
         );
+        endpoint.numbers = Numbers::new(opening.offer.text());
         self.keys.insert(opening.key, slot);
         Ok((self.endpoints.insert(endpoint), answer))
     }
