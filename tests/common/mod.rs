@@ -108,6 +108,11 @@ impl Server {
         }
     }
 
+    /// Waits until the server's log has a line with `text`.
+    pub async fn logged(&self, text: &str) {
+        self.process.logged(text).await;
+    }
+
     /// What the server has logged until now.
     pub fn log(&self) -> String {
         self.process.log()

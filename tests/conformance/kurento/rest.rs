@@ -153,6 +153,6 @@ async fn custom_requests_are_answered_by_the_hook() {
     assert_eq!(code, -1, "{text}");
     // Where the hook is, is for the operator.
     assert!(!text.contains(&address.port().to_string()), "{text}");
-    assert!(server.log().contains(&address.to_string()));
+    server.logged(&address.to_string()).await;
     peer.publish().await;
 }
