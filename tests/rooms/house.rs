@@ -170,10 +170,14 @@ impl House {
 /// Sends video until the subscriber has `count` packets of it.
 pub(crate) fn stream(publisher: &mut Client, subscriber: &mut Client, first: u64, count: usize) {
     let (mut n, mut last) = (0, None);
+    let mut answered = publisher.keyframes_wanted.len();
     until("video arrives", &mut [publisher, subscriber], |c| {
         if last.is_none_or(|at: Instant| at.elapsed() >= Duration::from_millis(5)) {
             last = Some(Instant::now());
-            c[0].send_video(first + n, &vp8(n as u16, n == 0, 900));
+            let wanted = c[0].keyframes_wanted.len();
+            let keyframe = n == 0 || wanted > answered;
+            answered = wanted;
+            c[0].send_video(first + n, &vp8(n as u16, keyframe, 900));
             c[0].send_audio(first + n, b"opus");
             n += 1;
         }
