@@ -11,7 +11,7 @@ use super::words::debug_by_name;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Visitor(pub u128);
 
-/// A request of a visitor. Each is answered once, by [`Told::Answer`], to the connection that it
+/// A request of a visitor. Each is answered once, by [`Told::Answer`](super::Told::Answer), to the connection that it
 /// came by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
@@ -40,12 +40,12 @@ pub struct Rights {
 /// What a visitor asks.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Ask {
-    /// Be there. Answered by [`Granted::Done`].
+    /// Be there. Answered by [`Granted::Done`](super::Granted::Done).
     Begin,
     /// Go on as the visitor that the request names, on this connection: events come here from now
-    /// on. Answered by [`Granted::Resumed`], or [`Denied::UnknownVisitor`].
+    /// on. Answered by [`Granted::Resumed`](super::Granted::Resumed), or [`Denied::UnknownVisitor`](super::Denied::UnknownVisitor).
     Resume,
-    /// Become a member of a room, which is made if it isn't there. Answered by [`Granted::Entered`].
+    /// Become a member of a room, which is made if it isn't there. Answered by [`Granted::Entered`](super::Granted::Entered).
     Enter {
         /// The room.
         room: Arc<str>,
@@ -54,31 +54,31 @@ pub enum Ask {
         /// What it asks to do there; less, if its [`Grants`](crate::hub::Grants) say so.
         rights: Rights,
     },
-    /// Send media to the room. Answered by [`Granted::Sdp`] when the media plane has answered.
+    /// Send media to the room. Answered by [`Granted::Sdp`](super::Granted::Sdp) when the media plane has answered.
     Publish {
         /// SDP.
         offer: String,
         /// Whether to get one's own media back on the same connection.
         loopback: bool,
     },
-    /// End that. Answered by [`Granted::Done`].
+    /// End that. Answered by [`Granted::Done`](super::Granted::Done).
     Unpublish,
-    /// Get a publisher's media; it may be oneself. Answered by [`Granted::Sdp`].
+    /// Get a publisher's media; it may be oneself. Answered by [`Granted::Sdp`](super::Granted::Sdp).
     Receive {
         /// Who publishes.
         from: Arc<str>,
         /// SDP.
         offer: String,
     },
-    /// End that; also when there is nothing to end. Answered by [`Granted::Done`].
+    /// End that; also when there is nothing to end. Answered by [`Granted::Done`](super::Granted::Done).
     Unsubscribe {
         /// Who publishes.
         from: Arc<str>,
     },
     /// Note a candidate of one's own. The media plane needs none, whenever they come: it answers
-    /// checks wherever they come from (RFC 8445 section 2.5). Answered by [`Granted::Done`].
+    /// checks wherever they come from (RFC 8445 section 2.5). Answered by [`Granted::Done`](super::Granted::Done).
     Candidate,
-    /// A text to everyone in the room, oneself too. Answered by [`Granted::Done`].
+    /// A text to everyone in the room, oneself too. Answered by [`Granted::Done`](super::Granted::Done).
     Say {
         /// The own name.
         user: Arc<str>,
@@ -87,11 +87,11 @@ pub enum Ask {
         /// The text.
         message: Arc<str>,
     },
-    /// Where one is. Answered by [`Granted::Place`].
+    /// Where one is. Answered by [`Granted::Place`](super::Granted::Place).
     Locate,
-    /// Leave the room, for good: the visitor ends. Answered by [`Granted::Done`].
+    /// Leave the room, for good: the visitor ends. Answered by [`Granted::Done`](super::Granted::Done).
     Exit,
-    /// End the visitor, wherever it is. Answered by [`Granted::Done`].
+    /// End the visitor, wherever it is. Answered by [`Granted::Done`](super::Granted::Done).
     End,
 }
 
