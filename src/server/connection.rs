@@ -1,6 +1,7 @@
 //! One WebSocket: a task that owns a dialect's session, and all that is between it and the socket.
 
 mod end;
+mod timers;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -42,11 +43,6 @@ const KEPT_EFFECTS: usize = 4;
 /// Frames that are read before the hub's events have their turn, so that neither a busy peer nor a
 /// busy hub starves the other.
 const IN_A_ROW: usize = 16;
-/// A holder of an id that was heard this recently answers a probe without a ping…
-const HEARD_RECENTLY: Duration = Duration::from_secs(1);
-/// …but only after this time: the end of its connection may have come, and not be read yet, when the
-/// same device comes back on another.
-const PROBE_GRACE: Duration = Duration::from_millis(100);
 /// So much of an unfinished message counts as a message, for who sends too fast.
 const PART: usize = 64 * 1024;
 /// After this many frames a task lets others run. Whoever a burst is for couldn't take it otherwise,
@@ -360,27 +356,6 @@ impl Connection {
         self.obey(self.heard)
     }
 
-    fn probe(&mut self, now: Instant) -> Result<(), End> {
-        self.probed = Some(now);
-        if self.probe_deadline().is_some() {
-            return Ok(());
-        }
-        self.send(Message::Ping(Bytes::new()))
-    }
-
-    /// When to answer a probe, if no ping is needed for it.
-    fn probe_deadline(&self) -> Option<Instant> {
-        let probed = self.probed?;
-        // The hub's patience may be shorter.
-        let grace = PROBE_GRACE.min(self.app.config.limits.probe / 2);
-        (probed < self.heard + HEARD_RECENTLY).then(|| probed + grace)
-    }
-
-    fn answer_probe(&mut self) {
-        self.probed = None;
-        self.command(Instant::now(), Command::Alive);
-    }
-
     fn frame(&mut self, frame: Option<Result<Message, Error>>) -> Result<(), End> {
         let message = match frame {
             Some(Ok(message)) => message,
@@ -538,60 +513,6 @@ impl Connection {
 
     fn command(&self, now: Instant, command: Command) {
         self.app.switch.command_at(now.into_std(), self.id, command);
-    }
-
-    /// When [`Self::timeouts`] has something to do at the earliest.
-    fn deadline(&self) -> Instant {
-        let keepalive = match self.pinged {
-            // Nothing is read meanwhile, and it has a deadline of its own.
-            _ if self.verifying.is_some() => Instant::now() + self.ping_timeout,
-            Some(pinged) => pinged + self.ping_timeout,
-            None => self.heard + self.ping_after,
-        };
-        let first_message =
-            (!self.spoke).then(|| self.opened + self.app.config.limits.first_message);
-        [
-            first_message,
-            self.held_until,
-            self.probe_deadline(),
-            self.session_deadline(),
-        ]
-        .into_iter()
-        .flatten()
-        .fold(keepalive, Instant::min)
-    }
-
-    fn session_deadline(&self) -> Option<Instant> {
-        self.session.next_timeout().map(Instant::from_std)
-    }
-
-    fn timeouts(&mut self, now: Instant) -> Result<(), End> {
-        self.held_until = self.held_until.filter(|until| *until > now);
-        if self.session_deadline().is_some_and(|at| now >= at) {
-            self.session
-                .handle_timeout(now.into_std(), &mut self.effects);
-            self.obey(now)?;
-        }
-        if self
-            .probe_deadline()
-            .is_some_and(|deadline| now >= deadline)
-        {
-            self.answer_probe();
-        }
-        if !self.spoke && now >= self.opened + self.app.config.limits.first_message {
-            return Err(close(1008, "no message came"));
-        }
-        match self.pinged {
-            _ if self.verifying.is_some() => Ok(()),
-            Some(pinged) if now >= pinged + self.ping_timeout => {
-                Err(close(1011, "no answer to a ping"))
-            }
-            None if now >= self.heard + self.ping_after => {
-                self.pinged = Some(now);
-                self.send(Message::Ping(Bytes::new()))
-            }
-            _ => Ok(()),
-        }
     }
 }
 
