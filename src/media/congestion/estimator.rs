@@ -38,7 +38,7 @@ const CONFIRMED: Duration = Duration::from_millis(120);
 const EMPTYING: f64 = 2.0;
 /// See [`EMPTYING`].
 const EMPTYING_MOST: f64 = 0.5;
-/// Below this length, the rate may rise.
+/// Below this length, the rate may rise: the less, the nearer it is.
 const CLEAR: Duration = Duration::from_millis(25);
 /// The fastest packet of so many slices is what a path without a queue takes. A path that became
 /// longer is learnt after this time.
@@ -50,7 +50,7 @@ const CLOCK_JUMP: i128 = 10_000_000_000;
 /// While a queue stands, the estimate is this part of what arrives.
 const BACK_OFF: f64 = 0.85;
 /// The growth in a second: before the first congestion, away from the last one's rate, and near it.
-const GROWTH: [f64; 3] = [0.5, 0.2, 0.04];
+const GROWTH: [f64; 3] = [0.5, 0.25, 0.08];
 /// "Near" is between these parts of the rate at which the last queue stood.
 const NEAR: (f64, f64) = (0.8, 1.15);
 /// After congestion, the rate stays for so long.
@@ -299,7 +299,9 @@ impl Estimator {
             (true, false) => GROWTH[1],
             (true, true) => GROWTH[2],
         };
-        let more = self.estimate * (1.0 + growth * elapsed.as_secs_f64());
+        // A queue that is about to stand is the first sign of having come too far.
+        let clear = 1.0 - self.queue.as_secs_f64() / CLEAR.as_secs_f64();
+        let more = self.estimate * (1.0 + growth * clear * elapsed.as_secs_f64());
         let tried = self
             .arriving()
             .map_or(self.estimate, |rate| rate * TRIED + TRY);

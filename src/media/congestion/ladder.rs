@@ -24,10 +24,13 @@ const SIZE_LEAST: u32 = 64;
 const UP_MARGIN: f64 = 1.3;
 /// How long, before the next better step is taken, at first.
 const UP_TIME: Duration = Duration::from_millis(1500);
-/// The same after steps that were taken too early.
-const UP_TIME_MOST: Duration = Duration::from_secs(20);
+/// The same after steps that were taken too early. A path that takes more again shows it only when more
+/// is tried.
+const UP_TIME_MOST: Duration = Duration::from_secs(8);
 /// A step back within this time says that it was.
 const RELAPSE: Duration = Duration::from_secs(15);
+/// A path that takes so many times what it took when such a step failed isn't the same any more.
+const OTHER_PATH: f64 = 1.15;
 /// With less than this part of the steady bit rate a queue is being emptied. What the encoder makes of
 /// that says nothing.
 const DRAINING: f64 = 0.9;
@@ -115,6 +118,9 @@ pub(super) struct Ladder {
     /// When the last better step was taken, and how long the next one waits.
     rose: Option<Duration>,
     patience: Duration,
+    /// The most bits per second that the path took since that step, and what it had taken when one failed.
+    tried: u32,
+    failed: Option<u32>,
     worse: Option<Duration>,
     better: Option<Duration>,
 }
@@ -156,6 +162,8 @@ impl Ladder {
             idle: false,
             rose: None,
             patience: UP_TIME,
+            tried: 0,
+            failed: None,
             worse: None,
             better: None,
         }
@@ -172,6 +180,7 @@ impl Ladder {
     /// What to make of so many bits per second. `load` is how the encoder got on with the last ones.
     pub(super) fn climb(&mut self, now: Duration, bits: Bits, picture: Picture, load: Load) -> Aim {
         self.learn(now, bits, picture, load);
+        self.weigh(bits.steady);
         let enough = |step: usize, margin: f64| {
             let needs = self.at(step, picture).needs(self.per_pixel);
             f64::from(bits.steady) >= needs * margin
@@ -183,21 +192,16 @@ impl Ladder {
         let plenty = self.step > 0 && spare && !bits.is_draining();
         let down = (self.step..last).find(|&step| enough(step, 1.0));
         let step = if held(&mut self.worse, now, too_little, DOWN_TIME) {
-            // It was tried too early.
-            self.patience = match self.rose {
-                Some(at) if now.saturating_sub(at) < RELAPSE => self.patience * 2,
-                _ => UP_TIME,
-            };
+            self.fail(now);
             down.unwrap_or(last)
         } else if held(&mut self.better, now, plenty, self.patience) {
-            self.rose = Some(now);
+            (self.rose, self.tried) = (Some(now), 0);
             better
         } else {
             self.step
         };
         if step != self.step {
             (self.worse, self.better, self.idle) = (None, None, false);
-            self.patience = self.patience.min(UP_TIME_MOST);
         }
         self.step = step;
         Aim {
@@ -213,6 +217,24 @@ impl Ladder {
 
     fn at(&self, step: usize, picture: Picture) -> Aim {
         picture.at(self.steps[step.min(self.steps.len() - 1)])
+    }
+
+    /// A worse step is taken: the one before may have been tried too early.
+    fn fail(&mut self, now: Duration) {
+        let relapsed = self.rose.is_some_and(|at| now.saturating_sub(at) < RELAPSE);
+        (self.patience, self.failed) = match relapsed {
+            true => ((self.patience * 2).min(UP_TIME_MOST), Some(self.tried)),
+            false => (UP_TIME, None),
+        };
+    }
+
+    /// What failed on another path says nothing of this one.
+    fn weigh(&mut self, steady: u32) {
+        self.tried = self.tried.max(steady);
+        let other = |failed: u32| f64::from(steady) > f64::from(failed) * OTHER_PATH;
+        if self.failed.is_some_and(other) {
+            (self.patience, self.failed) = (UP_TIME, None);
+        }
     }
 
     /// Learns what the encoder needs for the picture.
@@ -365,6 +387,20 @@ mod tests {
         assert_eq!(aim.size, (960, 540));
         let aim = after(&mut ladder, &mut now, 20, 2_500_000);
         assert_eq!((aim.size, aim.rate as u32), ((1280, 720), 30));
+    }
+
+    #[test]
+    fn steps_that_fail_wait_longer_until_the_path_takes_more() {
+        let (mut ladder, mut now) = (Ladder::new(Rung::Full), Duration::ZERO);
+        for _ in 0..6 {
+            after(&mut ladder, &mut now, 10, 1_700_000);
+            after(&mut ladder, &mut now, 1, 1_000_000);
+        }
+        assert_eq!(ladder.patience, UP_TIME_MOST);
+        after(&mut ladder, &mut now, 1, 1_900_000);
+        assert_eq!(ladder.patience, UP_TIME_MOST, "much the same path");
+        after(&mut ladder, &mut now, 1, 2_100_000);
+        assert_eq!(ladder.patience, UP_TIME);
     }
 
     #[test]
