@@ -52,6 +52,8 @@ pub struct Page {
     client: PageClient,
     link: Option<Link>,
     watching: Option<Watching>,
+    /// The gecko said that page and worker are connected: it can know before our own session does.
+    is_connected: bool,
 }
 
 impl Page {
@@ -63,6 +65,7 @@ impl Page {
             client: PageClient::default(),
             link: None,
             watching: None,
+            is_connected: false,
         }
     }
 
@@ -113,9 +116,7 @@ impl Page {
             tokio::select! {
                 frame = receive(&mut self.link) => match frame {
                     Ok(frame) => self.frame(&frame).await?,
-                    Err(_) if self.watching.as_ref().is_some_and(Watching::is_connected) => {
-                        self.link = None;
-                    }
+                    Err(_) if self.is_connected() => self.link = None,
                     Err(error) => return Err(error.into()),
                 },
                 happening = next(&mut self.watching) => {
@@ -134,6 +135,10 @@ impl Page {
                 }
             }
         }
+    }
+
+    fn is_connected(&self) -> bool {
+        self.is_connected || self.watching.as_ref().is_some_and(Watching::is_connected)
     }
 
     async fn begin(&mut self) -> Result<Sdp, WatchError> {
@@ -156,7 +161,8 @@ impl Page {
         match self.client.frame(frame) {
             Some(PageEvent::Answered { answer, .. }) => watching.accept_answer(&answer).await?,
             Some(PageEvent::Candidate(it)) => watching.candidate(&it),
-            Some(PageEvent::Connected) | None => {}
+            Some(PageEvent::Connected) => self.is_connected = true,
+            None => {}
             Some(PageEvent::Refused { errno, .. }) if errno == Errno::NO_GECKO => {
                 return Err(WatchError::NoGecko);
             }

@@ -1,5 +1,7 @@
 //! The probe fails, and says the right reason.
 
+use serde_json::json;
+
 use super::common::Server;
 use super::{Probed, mute, probe, strict};
 
@@ -80,4 +82,23 @@ async fn an_absent_device_is_named() {
     let url = format!("ws://{}", server.address());
     let probed = probe(&["device", &url, "--receive-only", "--watch", "nobody"]).await;
     failed(&probed, "viewer 1: the server says:");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_stays_when_the_gecko_is_connected_first() {
+    let server = Server::start(&[]).await;
+    let mut gecko = server.ws("/worker").await;
+    let hello = json!({"messageType": "hello", "action": "worker-hello", "geckoId": "gecko"});
+    gecko.send_json(&hello).await;
+    let url = format!("ws://{}", server.address());
+    let watch = ["--receive-only", "--watch", "pipeline:test"];
+    let soon = ["--max-connect", "1s", "--max-first-frame", "1s"];
+    let page = [&["gecko", &url], &watch[..], &soon].concat();
+    let (probed, ()) = tokio::join!(strict(&page), async {
+        let demand = gecko.recv_json().await;
+        let connected = json!({"messageType": "connected", "workerId": demand["workerId"]});
+        gecko.send_json(&connected).await;
+    });
+    // The server closes the page's connection: with "connected" that is no failure.
+    failed(&probed, "page 1: no offer or answer came in");
 }

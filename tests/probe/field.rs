@@ -79,43 +79,39 @@ async fn one_probe_sends_and_another_one_receives() {
     let server = Server::start(&[]).await;
     let url = format!("ws://{}", server.address());
     for scenario in ["device", "room", "gecko"] {
-        let send = [
-            scenario,
-            &url,
-            "--send-only",
-            "--id",
-            "there",
-            "--seconds",
-            "5",
-        ];
-        let sender = tokio::spawn({
-            let send: Vec<_> = send.iter().map(|&word| word.to_owned()).collect();
-            async move {
-                let send: Vec<_> = send.iter().map(String::as_str).collect();
-                probe(&send).await
-            }
-        });
         let (here, watch) = match scenario {
             "device" => ("/devices", "there"),
             "room" => ("/getAllRooms", "there"),
             _ => ("/api/endpoints", "pipeline:probe"),
         };
-        super::common::wait_until(super::common::PATIENCE, async || {
-            server.get(here).await.body.contains("there")
-        })
-        .await;
-        let receive = [
-            scenario,
-            &url,
-            "--receive-only",
-            "--watch",
-            watch,
-            "--seconds",
-            "2",
-        ];
-        let received = probe(&receive).await;
+        let send = ["--send-only", "--id", "there", "--seconds", "5"];
+        let send = [&[scenario, &url], &send[..]].concat();
+        let receive = ["--receive-only", "--watch", watch, "--seconds", "2"];
+        let receive = [&[scenario, &url], &receive[..]].concat();
+        let there = async || {
+            super::common::wait_until(super::common::PATIENCE, async || {
+                server.get(here).await.body.contains("there")
+            })
+            .await;
+        };
+        // Who sends into a room doesn't wait for anybody: there the other one comes first.
+        let (sent, received) = match scenario {
+            "room" => {
+                let send = async {
+                    there().await;
+                    probe(&send).await
+                };
+                tokio::join!(send, probe(&receive))
+            }
+            _ => {
+                let receive = async {
+                    there().await;
+                    probe(&receive).await
+                };
+                tokio::join!(probe(&send), receive)
+            }
+        };
         received.passed(1);
-        let sent = sender.await.unwrap();
         assert_eq!(sent.code, Some(0), "{}{}", sent.reasons(), sent.log);
         let packets = sent.outcome["sent"][0]["packets"].as_u64();
         assert!(packets > Some(5), "{:#}", sent.outcome);
