@@ -313,14 +313,17 @@ impl World {
 
     fn told(&mut self, out: Vec<Output>) {
         for Output { to, event } in out {
-            let seat = self.seats.iter_mut().find(|seat| seat.id == to);
-            if let (
-                Some(seat),
-                Event::FromSession { ticket, .. } | Event::SessionClosed { ticket, .. },
-            ) = (seat, event)
-            {
-                assert!(seat.tickets.last().is_none_or(|last| *last < ticket));
-                seat.tickets.push(ticket);
+            let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == to) else {
+                continue;
+            };
+            match event {
+                Event::FromSession { ticket, .. } | Event::SessionClosed { ticket, .. } => {
+                    assert!(seat.tickets.last().is_none_or(|last| *last < ticket));
+                    seat.tickets.push(ticket);
+                }
+                // A real connection ends here. This one may serve again, and is told all that waits.
+                Event::Replaced => seat.tickets.clear(),
+                _ => {}
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 use tokio::process::Command;
 
-use crate::cameras::{Rtsp, Sender, free_udp_port};
+use crate::cameras::{Rtsp, Sender, UdpPort};
 use crate::common::{Server, wait_until};
 use crate::driver::{Browser, Screen};
 use crate::geckos;
@@ -146,8 +146,9 @@ async fn the_screen_and_a_window_of_a_virtual_x_server_play() {
 #[tokio::test]
 async fn a_program_on_a_virtual_x_server_is_started_and_plays() {
     let cinema = Cinema::open().await;
-    // As likely free as a port that the system gives.
-    let number = free_udp_port();
+    // Nobody else's, like a port that the system gives.
+    let port = UdpPort::keep();
+    let number = port.number;
     let words = [
         "xvfb",
         &format!("number={number}"),
@@ -195,7 +196,7 @@ async fn an_rtsp_camera_plays_goes_away_and_plays_on_when_it_is_back() {
 async fn a_page_that_joins_between_key_frames_sees_at_once_and_not_later_than_the_camera() {
     let cinema = Cinema::open().await;
     let sender = Sender::start(150);
-    let pipeline = format!("rtp port={}", sender.port);
+    let pipeline = format!("rtp port={}", sender.port.number);
     let first = Cinema::open().await;
     let _device = Program::device(&cinema.url, "rtp", &["--pipeline", &pipeline]);
     // Keeps the source running.

@@ -7,11 +7,12 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a helper's failure is the test's")]
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gst::prelude::*;
 use gstreamer as gst;
+use socket2::{Domain, Socket, Type};
 use tokio::process::Command;
 
 use crate::process::Process;
@@ -55,14 +56,14 @@ impl Rtsp {
 /// An application that sends H.264 as RTP, with the time in each picture.
 pub(crate) struct Sender {
     pipeline: gst::Pipeline,
-    pub(crate) port: u16,
+    pub(crate) port: UdpPort,
 }
 
 impl Sender {
     /// With a key frame every so many pictures, of 30 in a second.
     pub(crate) fn start(key_frame_distance: u32) -> Self {
         gst::init().unwrap();
-        let port = free_udp_port();
+        let port = UdpPort::keep();
         let (width, height) = CLOCK;
         let pipeline = gst::parse::launch(&format!(
             "videotestsrc is-live=true pattern=black \
@@ -70,7 +71,8 @@ impl Sender {
              ! identity name=clock \
              ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max={key_frame_distance} \
              ! video/x-h264,profile=constrained-baseline ! rtph264pay config-interval=-1 \
-             ! udpsink host=127.0.0.1 port={port} sync=false"
+             ! udpsink host=127.0.0.1 port={} sync=false",
+            port.number
         ));
         let pipeline: gst::Pipeline = pipeline.unwrap().downcast().unwrap();
         let clock = pipeline.by_name("clock").unwrap();
@@ -103,10 +105,25 @@ impl Drop for Sender {
     }
 }
 
-/// A port that was free a moment ago.
-pub(crate) fn free_udp_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
+/// A UDP port that the system gives to nobody else while this lives: only who names it and allows others
+/// there, as udpsrc does, gets it, and then all that comes.
+pub(crate) struct UdpPort {
+    pub(crate) number: u16,
+    _kept: Socket,
+}
+
+impl UdpPort {
+    pub(crate) fn keep() -> Self {
+        let kept = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        kept.set_reuse_address(true).unwrap();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        kept.bind(&any.into()).unwrap();
+        let address = kept.local_addr().unwrap().as_socket();
+        Self {
+            number: address.unwrap().port(),
+            _kept: kept,
+        }
+    }
 }
 
 /// The clock in a picture, from its brightness.

@@ -9,7 +9,7 @@ use switchboard::media::{
     Activity, Codec, Kind, PipelineFile, SessionConfig, SessionEvent, Source, SourceOptions,
 };
 
-use crate::cameras::{Rtsp, Sender, age, clock_in, free_udp_port, unix_millis};
+use crate::cameras::{Rtsp, Sender, UdpPort, age, clock_in, unix_millis};
 use crate::pair::Pair;
 use crate::sources::becomes;
 use crate::{source, stream, video};
@@ -47,7 +47,7 @@ fn clock(pair: &Pair) -> Option<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_viewer_sees_what_was_kept_and_soon_what_the_others_see() {
     let sender = Sender::start(150);
-    let source = open("rtp", &[("port", sender.port.to_string())])
+    let source = open("rtp", &[("port", sender.port.number.to_string())])
         .await
         .unwrap();
     let mut first = watch(&source).await;
@@ -119,7 +119,7 @@ async fn a_source_that_gives_nothing_any_more_is_started_again() {
     let text = format!(
         "title='t'\nstall=1\npipeline='''udpsrc address=127.0.0.1 port={} caps={rtp} \
          ! rtph264depay ! h264parse ! appsink name=video'''",
-        sender.port
+        sender.port.number
     );
     let source = source(&text, Duration::from_secs(1)).await;
     let mut pair = watch(&source).await;
@@ -152,8 +152,9 @@ async fn what_keeps_a_camera_from_playing_is_said() {
     assert!(open(&in_url, "", "").await.is_ok());
 
     let nowhere = url.replace("/camera", "/other");
-    // A port that nobody has any more.
-    let nobody = format!("rtsp://127.0.0.1:{}/camera", free_udp_port());
+    // Over TCP nobody is there.
+    let port = UdpPort::keep();
+    let nobody = format!("rtsp://127.0.0.1:{}/camera", port.number);
     for (url, password, said) in [
         (&url, "wrong", "user name or the password is wrong"),
         (&url, "", "user name or the password is wrong"),
@@ -172,7 +173,8 @@ async fn the_command_in_the_head_of_the_rtp_pipeline_works_as_it_is_written() {
     let head = std::fs::read_to_string("pipelines/rtp.toml").unwrap();
     let (_, command) = head.split_once("#   gst-launch-1.0 ").unwrap();
     let (command, _) = command.split_once("#   switchboard").unwrap();
-    let (port, audio_port) = (free_udp_port(), free_udp_port());
+    let kept = [UdpPort::keep(), UdpPort::keep()];
+    let [port, audio_port] = kept.each_ref().map(|port| port.number);
     let text = command.replace("\\\n#", "");
     let text = text.replace("port=5004", &format!("port={port}"));
     let text = text.replace("port=5006", &format!("port={audio_port}"));
@@ -213,7 +215,8 @@ async fn other_codecs_are_taken_as_rtp_too() {
             "vp9enc deadline=1 cpu-used=8 ! rtpvp9pay",
         ),
     ] {
-        let port = free_udp_port();
+        let kept = UdpPort::keep();
+        let port = kept.number;
         let application = gstreamer_pipeline(&format!(
             "videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=30/1 \
              ! {encoder} ! udpsink host=127.0.0.1 port={port}"
