@@ -73,7 +73,7 @@ fuzz_target!(|steps: Vec<Step>| {
     let settings = Arc::new(Settings::new(
         &[],
         &Cuttlefish {
-            wait_for_device: steps.len() % 2 == 0,
+            wait_for_device: steps.len().is_multiple_of(2),
             ..Cuttlefish::default()
         },
     ));

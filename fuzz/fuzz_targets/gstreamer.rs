@@ -72,7 +72,7 @@ enum Step {
 
 fuzz_target!(|steps: Vec<Step>| {
     let settings = Arc::new(Settings {
-        legacy_progress_errors: steps.len() % 2 == 0,
+        legacy_progress_errors: steps.len().is_multiple_of(2),
         id_bytes: 100,
         ice_servers: None,
     });

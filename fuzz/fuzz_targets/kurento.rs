@@ -88,7 +88,7 @@ fuzz_target!(|steps: Vec<Step>| {
         name_bytes: 10,
         waiting: 4,
         waiting_bytes: 500,
-        has_hook: steps.len() % 2 == 0,
+        has_hook: steps.len().is_multiple_of(2),
     });
     let mut world = World::new(
         Box::new(move |_, id, now| {
